@@ -1,0 +1,1 @@
+"""Hyperparameter search for the Dual Relation Mining Network, on Ray, with a sealed protocol."""

@@ -1,0 +1,206 @@
+"""The settings of a run: frozen dataclasses, checked when made.
+
+A dotted name (`optim.lr`) means the same field on the command line, in a search space, in the
+record, in MLflow and in a report.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, get_args
+
+from drmn.errors import ConfigError
+
+Sit = Literal["joint", "batch", "attr", "none"]
+Prototypes = Literal["normal", "words"]
+Optimizer = Literal["adam", "adamw"]
+Schedule = Literal["constant", "cosine"]
+
+C = TypeVar("C")
+
+
+def require(name: str, value: object, ok: bool, rule: str) -> None:  # noqa: FBT001
+    """Raise `ConfigError` unless `ok`."""
+    if not ok:
+        raise ConfigError(f"{name} must be {rule}; got {value!r}.")
+
+
+def require_one_of(name: str, value: object, choices: Any) -> None:
+    """Raise `ConfigError` unless `value` is one of the values of the Literal `choices`."""
+    have = get_args(choices)
+    require(name, value, value in have, f"one of {', '.join(have)}")
+
+
+def strides(levels: str) -> tuple[int, ...]:
+    """Return the strides that a setting such as "8+16+32" names, in rising order."""
+    parts = levels.split("+")
+    ok = all(part.isdecimal() and int(part) > 0 for part in parts)
+    require("levels", levels, ok, 'strides joined by "+", such as "16+32"')
+    return tuple(sorted({int(part) for part in parts}))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The network, and each row of the paper's ablation as a setting (docs/paper.md)."""
+
+    levels: str = "16+32"
+    """Backbone levels to fuse, by stride; one alone means no fusion."""
+    width: int = 0
+    """Channels of a region and of a prototype; 0 keeps the last level's own."""
+    dab: bool = True
+    """Dual attention; without it the attributes are read off the pooled regions."""
+    channel_attention: bool = True
+    gate_reduction: int = 16
+    """How many times narrower the channel gate is inside."""
+    prototypes: Prototypes = "normal"
+    """Where attribute prototypes start: at random, or from the attributes' word vectors."""
+    sit: Sit = "joint"
+    """Tokens of the semantic interaction transformer: all attributes of all images (the paper's
+    words), the batch for each attribute, the attributes of one image, or no transformer."""
+    sit_layers: int = 1
+    sit_heads: int = 4
+    sit_dropout: float = 0.5
+    global_branch: bool = True
+    scale: float = 5.0
+    """The paper's gamma: logits are scale² times a cosine."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        strides(self.levels)
+        require("model.width", self.width, 0 <= self.width <= 4096, "in 0..4096")
+        require("model.gate_reduction", self.gate_reduction, self.gate_reduction > 0, "positive")
+        require_one_of("model.prototypes", self.prototypes, Prototypes)
+        require_one_of("model.sit", self.sit, Sit)
+        require("model.sit_layers", self.sit_layers, 0 < self.sit_layers <= 8, "in 1..8")
+        require("model.sit_heads", self.sit_heads, self.sit_heads > 0, "positive")
+        divides = self.width % self.sit_heads == 0
+        require(
+            "model.sit_heads", self.sit_heads, divides, f"a divisor of model.width={self.width}"
+        )
+        require("model.sit_dropout", self.sit_dropout, 0 <= self.sit_dropout < 1, "in [0, 1)")
+        require("model.scale", self.scale, 0 < self.scale <= 20, "in (0, 20]")  # noqa: PLR2004
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """Weights of the loss terms; the cross-entropy of the attribute branch has weight 1."""
+
+    global_branch: float = 1.0
+    """The paper's lambda_GC."""
+    self_calibration: float = 0.1
+    """lambda_SC: how much probability is kept on unseen classes."""
+    attribute_regression: float = 0.0
+    """A sibling's term: mean squared error between attribute scores and class attributes."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            require(f"loss.{item.name}", value, 0 <= value <= 100, "in [0, 100]")  # noqa: PLR2004
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """How the weights are fitted."""
+
+    name: Optimizer = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    schedule: Schedule = "constant"
+    epochs: int = 10
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require_one_of("optim.name", self.name, Optimizer)
+        require("optim.lr", self.lr, 0 < self.lr < 10, "in (0, 10)")  # noqa: PLR2004
+        require("optim.weight_decay", self.weight_decay, 0 <= self.weight_decay < 1, "in [0, 1)")
+        require_one_of("optim.schedule", self.schedule, Schedule)
+        require("optim.epochs", self.epochs, self.epochs > 0, "positive")
+        require("optim.batch_size", self.batch_size, self.batch_size > 1, "at least 2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Everything that decides the outcome of one run on given features, the seed included."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    seed: int = 0
+    fold: int = 1
+    """Which of the official three divisions into train and validation classes."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require("seed", self.seed, 0 <= self.seed < 2**31, "in 0..2147483647")
+        require("fold", self.fold, self.fold in (1, 2, 3), "1, 2 or 3")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureConfig:
+    """What a feature store holds: the backbone, the size of its input and the levels kept."""
+
+    backbone: str = "tf_efficientnet_lite0"
+    """A timm model that serves features_only."""
+    weights: str = "auto"
+    """"auto" (the pip package where it has this backbone, else timm's hub), "hub", "random",
+    or a file of weights."""
+    image_size: int = 224
+    levels: str = "8+16+32"
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        strides(self.levels)
+        ok = 32 <= self.image_size <= 1024  # noqa: PLR2004
+        require("image-size", self.image_size, ok, "in 32..1024")
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the fields of `config` by dotted name."""
+    flat: dict[str, Any] = {}
+    for item in fields(config):
+        value, name = getattr(config, item.name), prefix + item.name
+        flat |= flatten(value, f"{name}.") if is_dataclass(value) else {name: value}
+    return flat
+
+
+def with_overrides(config: C, changes: Mapping[str, object]) -> C:
+    """Return `config` with the dotted fields in `changes` replaced.
+
+    Raises:
+        ConfigError: A name is not a field, a value has another type, or the result is invalid.
+    """
+    known = flatten(config)
+    return _replace(config, {name: _checked(name, changes[name], known) for name in changes})
+
+
+def _checked(name: str, value: object, known: Mapping[str, object]) -> object:
+    if name not in known:
+        raise ConfigError(f"Unknown setting {name!r}.{did_you_mean(name, known)}")
+    kind = type(known[name])
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(
+            f"{name} must be {kind.__name__}; got {value!r} ({type(value).__name__})."
+        )
+    return value
+
+
+def did_you_mean(name: str, known: Mapping[str, object]) -> str:
+    """Return a sentence with the nearest of the `known` names, or all of them."""
+    close = get_close_matches(name, known, n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known)}."
+
+
+def _replace(config: C, changes: Mapping[str, object]) -> C:
+    own: dict[str, Any] = {}
+    for item in fields(config):  # type: ignore[arg-type]
+        value, dot = getattr(config, item.name), f"{item.name}."
+        inner = {k.removeprefix(dot): v for k, v in changes.items() if k.startswith(dot)}
+        if inner:
+            own[item.name] = _replace(value, inner)
+        elif item.name in changes:
+            own[item.name] = changes[item.name]
+    return replace(config, **own)  # type: ignore[type-var]

@@ -1,0 +1,99 @@
+"""The datasets: a row each, with the published counts that a reader checks on opening."""
+
+from dataclasses import dataclass, field
+
+from drmn.config import did_you_mean
+from drmn.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetSpec:
+    """What the published files of a dataset are called and must contain."""
+
+    name: str
+    folder: str
+    """The sub-folder of xlsa17/data."""
+    marker: str
+    """The folder that holds the images: paths are resolved by what follows it."""
+    images: int
+    attributes: int
+    seen: int
+    """Classes with training images."""
+    unseen: int
+    """Classes known by their attributes alone."""
+    attribute_files: tuple[str, ...] = ()
+    """Where the attributes' names may stand, below the data root."""
+    nested: bool = False
+    """Image folders nest by letter and sub-class (a/airport/airport), as SUN's do."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """First 16 hex digits of SHA-256 over each split's sorted 1-based indices (little-endian
+    int64), for a set of the published size."""
+
+    @property
+    def classes(self) -> int:
+        """All classes, seen and unseen."""
+        return self.seen + self.unseen
+
+
+# Counts and digests of the "proposed split" of Xian et al., arXiv:1707.00600.
+CUB = DatasetSpec(
+    name="cub",
+    folder="CUB",
+    marker="images",
+    images=11_788,
+    attributes=312,
+    seen=150,
+    unseen=50,
+    attribute_files=("CUB_200_2011/attributes/attributes.txt", "attributes.txt"),
+    digests={
+        "trainval": "0aa3e143deb1fbe6",
+        "test_seen": "09a266fec3703bb9",
+        "test_unseen": "0b41c1b3ca6542ea",
+        "train": "f90a78fe09d0c858",
+        "val": "87774e1e8d29e349",
+    },
+)
+SUN = DatasetSpec(
+    name="sun",
+    folder="SUN",
+    marker="images",
+    images=14_340,
+    attributes=102,
+    seen=645,
+    unseen=72,
+    attribute_files=("SUNAttributeDB/attributes.mat", "attribute_names/SUN_attributes.mat"),
+    nested=True,
+    digests={
+        "trainval": "1ac03d28b4a4a7a3",
+        "test_seen": "fd181e6505f29990",
+        "test_unseen": "37efd35c04716168",
+        "train": "18ca0e0385a87331",
+        "val": "a401635e72450c8a",
+    },
+)
+AWA2 = DatasetSpec(
+    name="awa2",
+    folder="AWA2",
+    marker="JPEGImages",
+    images=37_322,
+    attributes=85,
+    seen=40,
+    unseen=10,
+    attribute_files=("Animals_with_Attributes2/predicates.txt",),
+    digests={
+        "trainval": "02d6d4d8e81f6767",
+        "test_seen": "6a1ae1a80e31ed01",
+        "test_unseen": "a5086697b526ea2f",
+        "train": "cea270182d6dd758",
+        "val": "db4ad0faba8b5cbc",
+    },
+)
+
+SPECS = {spec.name: spec for spec in (AWA2, CUB, SUN)}
+
+
+def spec(name: str) -> DatasetSpec:
+    """Return the row called `name`."""
+    if name not in SPECS:
+        raise ConfigError(f"Unknown dataset {name!r}.{did_you_mean(name, SPECS)}")
+    return SPECS[name]

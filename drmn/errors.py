@@ -1,0 +1,17 @@
+"""Mistakes that one sentence explains: a job prints it, without a traceback, and exits with 2."""
+
+
+class UserError(ValueError):
+    """A mistake of the user's; its text names the file or setting, the value and the remedy."""
+
+
+class ConfigError(UserError):
+    """A setting that is unknown, of another type or out of range."""
+
+
+class DataError(UserError):
+    """Files that are missing, damaged, mixed up or not what their name says."""
+
+
+class StudyError(UserError):
+    """A study that cannot be started or resumed as asked."""

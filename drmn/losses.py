@@ -1,0 +1,82 @@
+"""The loss terms, each a function of tensors; their weights are settings."""
+
+import math
+from collections.abc import Mapping
+
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from drmn.config import LossConfig, ModelConfig
+from drmn.data.development import Classes
+from drmn.model.network import Scores, hyperspherical
+
+Scalar = Float[Tensor, ""]
+
+
+def classify(
+    logits: Float[Tensor, "image class"],
+    labels: Int[Tensor, " image"],
+    seen: Bool[Tensor, " class"],
+) -> Scalar:
+    """Cross-entropy over the seen classes, which stand first (docs/paper.md, row L-AC)."""
+    return F.cross_entropy(logits[:, seen], labels)
+
+
+def calibrate(logits: Float[Tensor, "image class"], seen: Bool[Tensor, " class"]) -> Scalar:
+    r"""Keep some probability on the unseen classes (docs/paper.md, row L-SC).
+
+    $$-\log \frac1n \sum_i \sum_{c \in U} \operatorname{softmax}(o_i + I)_c, \qquad
+      I_c = +1 \text{ if } c \in U \text{ else } -1$$
+
+    Works on log-probabilities throughout, so a vanishing probability gives a large loss, not inf.
+    """
+    shifted = logits + 1 - 2 * seen.to(logits.dtype)
+    mass = shifted.log_softmax(dim=-1)[:, ~seen].logsumexp(dim=-1)  # [image], a log-probability
+    return math.log(len(mass)) - mass.logsumexp(dim=0)
+
+
+def regress(
+    scores: Float[Tensor, "image attr"],
+    attributes: Float[Tensor, "class attr"],
+    labels: Int[Tensor, " image"],
+) -> Scalar:
+    """Mean squared error between the scores' direction and the class's (siblings' term)."""
+    gap = F.normalize(scores, dim=-1) - attributes[labels]
+    return gap.square().sum(dim=-1).mean()
+
+
+def total(
+    config: LossConfig, model: ModelConfig, scores: Scores, classes: Classes, labels: Tensor
+) -> tuple[Scalar, Mapping[str, Scalar]]:
+    """Return the weighted sum and each unweighted term.
+
+    The attribute terms are the mean over the features before and after the semantic interaction.
+    """
+    views = [scores.attributes, scores.interacted]
+    terms: dict[str, Tensor] = {}
+    for view in [view for view in views if view is not None]:
+        for name, term in _attribute_terms(config, model, view, classes, labels).items():
+            share = 1 if scores.interacted is None else 0.5
+            terms[name] = terms.get(name, 0) + share * term
+    if scores.globally is not None and config.global_branch:
+        terms["global_branch"] = F.cross_entropy(scores.globally, labels)
+    weights = {
+        "attribute_branch": 1.0,
+        "self_calibration": config.self_calibration,
+        "attribute_regression": config.attribute_regression,
+        "global_branch": config.global_branch,
+    }
+    return sum(weights[name] * term for name, term in terms.items()), terms  # type: ignore[return-value]
+
+
+def _attribute_terms(
+    config: LossConfig, model: ModelConfig, view: Tensor, classes: Classes, labels: Tensor
+) -> dict[str, Tensor]:
+    logits = hyperspherical(view, classes.attributes, model.scale)
+    terms = {"attribute_branch": classify(logits, labels, classes.seen)}
+    if config.self_calibration:
+        terms["self_calibration"] = calibrate(logits, classes.seen)
+    if config.attribute_regression:
+        terms["attribute_regression"] = regress(view, classes.attributes, labels)
+    return terms

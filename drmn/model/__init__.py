@@ -1,0 +1,1 @@
+"""The network: backbone, dual attention, semantic interaction, the branches together."""

@@ -1,0 +1,1 @@
+"""The search: a record of trials, a policy that chooses them, Ray that runs them."""

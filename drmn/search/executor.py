@@ -1,0 +1,202 @@
+"""Ray Tune as the executor of a record: it asks what to run and is told when to stop."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from drmn.config import flatten
+from drmn.search.study import Metrics, Point, Record, Row
+
+os.environ |= {  # read when Ray is imported: only our own lines are to be seen
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+}
+
+import ray
+from ray import tune
+from ray.exceptions import RayActorError
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from drmn.search.trainable import TrialRunner
+
+LIVES = 3
+"""How often a trial may lose its process before that counts as its own failure."""
+
+# 1.25 times the speed of a training step: freed batches stay with the process (performance.md).
+MALLOC = (
+    "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736"
+    ":glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
+)
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know how the search goes; it must not take long to hear it."""
+
+    def started(self, point: Point) -> None:
+        """A trial starts, or goes on after it lost its process."""
+
+    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+        """A trial has come to the end of an epoch."""
+
+    def ended(self, row: Row) -> None:
+        """A trial is complete, pruned or failed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What the executor needs beside the record."""
+
+    store: Path
+    """The feature store."""
+    folder: Path
+    """Of the study; each trial has a folder in it."""
+    may_start: Callable[[int], bool]
+    """Given the number of trials so far: may another one start?"""
+    cpus: float = 1
+    gpus: float = 0
+    at_once: int = 0
+    """Trials at a time; 0 for as many as the cluster holds."""
+    watchers: list[Watcher] = field(default_factory=list)
+
+
+class RecordSearcher(Searcher):  # type: ignore[misc]
+    """Gives Tune the record's next trial."""
+
+    def __init__(self, record: Record, work: Work) -> None:
+        super().__init__(metric=record.policy.objective, mode="max")
+        self.record, self.work = record, work
+        self.live: dict[str, int] = {}
+        """The record's number of each of Tune's trials."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return a trial's configuration; None to wait for a running one; or FINISHED."""
+        more = self.record.interrupted or self.work.may_start(len(self.record.rows()))
+        if not more:
+            return None if self.live else str(Searcher.FINISHED)
+        point = self.record.next()
+        self.live[trial_id] = point.number
+        for watcher in self.work.watchers:
+            watcher.started(point)
+        return {
+            "settings": flatten(point.config),
+            "folder": str(trial_folder(self.work.folder, point.number)),
+            "store": str(self.work.store),
+            "objective": self.record.policy.objective,
+        }
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False  # noqa: FBT001, FBT002
+    ) -> None:
+        """Forget a trial that Tune is done with; the scheduler has written it down."""
+        del result, error
+        self.live.pop(trial_id, None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the record is all that a resume needs."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing, for the same reason."""
+
+
+class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Writes each epoch into the record and stops the trial when the record says so."""
+
+    def __init__(self, searcher: RecordSearcher) -> None:
+        super().__init__()
+        self.searcher, self.record = searcher, searcher.record
+        self.watchers = searcher.work.watchers
+
+    def on_trial_result(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        """Record an epoch."""
+        del tune_controller
+        number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
+        metrics = {k: v for k, v in result.items() if k.startswith(("loss/", "val/", "time/"))}
+        stop = self.record.report(number, epoch, metrics)
+        for watcher in self.watchers:
+            watcher.epoch(number, epoch, metrics)
+        if stop:
+            self._ended(number)
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Hand a trial that lost its process out again; write down any other error as its own."""
+        del tune_controller
+        number, error = self.searcher.live[trial.trial_id], trial.get_pickled_error()
+        lost = isinstance(error, RayActorError)
+        if lost and self.record.interrupt(number) < LIVES:
+            return
+        cause = f"lost its process {LIVES} times" if lost else cause_of(error)
+        self.record.fail(number, cause)
+        self._ended(number)
+
+    def _ended(self, number: int) -> None:
+        row = self.record.row(number)
+        for watcher in self.watchers:
+            watcher.ended(row)
+
+
+def cause_of(error: BaseException | None) -> str:
+    """Return the exception that a worker raised, in one line."""
+    inner = getattr(error, "cause", None) or error
+    first = str(inner).strip().splitlines()[-1:] or [""]
+    return f"{type(inner).__name__}: {first[0]}"
+
+
+def trial_folder(study: Path, number: int) -> Path:
+    """Return the folder of a trial's checkpoints."""
+    return study / "trials" / f"{number:04d}"
+
+
+@contextmanager
+def cluster() -> Iterator[None]:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block."""
+    for name in ("ray", "ray.tune", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "address": "local"}
+    ray.init(
+        logging_level="ERROR",
+        log_to_driver=False,
+        runtime_env={"env_vars": {"GLIBC_TUNABLES": MALLOC}},
+        **local,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def places(cpus: float, gpus: float, at_once: int) -> int:
+    """Return how many trials the cluster can run at a time."""
+    have = ray.cluster_resources()
+    room = have.get("CPU", 0) // cpus
+    if gpus:
+        room = min(room, have.get("GPU", 0) // gpus)
+    return max(1, min(int(room), at_once or int(room)))
+
+
+def execute(record: Record, work: Work) -> None:
+    """Run trials until the budget is spent. Needs a `cluster`."""
+    searcher = RecordSearcher(record, work)
+    scratch = work.folder / "ray"
+    tuner = tune.Tuner(
+        tune.with_resources(TrialRunner, {"CPU": work.cpus, "GPU": work.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=RecordScheduler(searcher),
+            num_samples=-1,
+            max_concurrent_trials=places(work.cpus, work.gpus, work.at_once),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(name="tune", storage_path=str(scratch.absolute()), verbose=0),
+    )
+    tuner.fit()

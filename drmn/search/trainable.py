@@ -1,0 +1,83 @@
+"""A trial on Ray Tune: where the stream of epochs meets Ray."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from drmn.config import RunConfig, with_overrides
+from drmn.data import development
+from drmn.data.development import Development
+from drmn.train import Epoch, State, fit
+
+LAST, BEST = "last.pt", "best.pt"
+
+
+class TrialRunner(tune.Trainable):
+    """Runs one trial after another in one process.
+
+    Configuration: `settings` (flat), `folder` of the trial, `store` of the features, `objective`.
+    After each epoch the folder holds the state to go on from, and that of the best epoch.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Start, or go on from the last epoch that the trial's folder holds."""
+        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another trial into this process: it costs no start-up."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        self.folder = Path(config["folder"])
+        self.folder.mkdir(parents=True, exist_ok=True)
+        run = with_overrides(RunConfig(), config["settings"])
+        data = open_data(config["store"], run)
+        state = load_state(self.folder / LAST)
+        self.objective = config["objective"]
+        self.best = -1.0 if state is None else state["best"]
+        # The driver may not have heard of the last epoch before it died, so it is told again.
+        self.again = None if state is None else state["metrics"] | {"epoch": state["number"]}
+        self.stream: Iterator[Epoch] = fit(run, data, resume=state)
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch, save it, and return its metrics."""
+        if self.again is not None:
+            again, self.again = self.again, None
+            return again
+        epoch = next(self.stream)
+        value = epoch.metrics[self.objective]
+        improved = value > self.best
+        self.best = max(value, self.best)
+        state = epoch.state | {"metrics": epoch.metrics, "best": self.best}
+        if improved:
+            save_state(self.folder / BEST, {"model": state["model"], "metrics": epoch.metrics})
+        save_state(self.folder / LAST, state)
+        return epoch.metrics | {"epoch": epoch.number}
+
+
+def open_data(store: str, run: RunConfig) -> Development:
+    """Return the data of a run, with the levels that its model uses."""
+    return development.open_store(Path(store), fold=run.fold, levels=run.model.levels)
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write `state` whole or not at all: a process may be killed at any moment."""
+    building = path.with_suffix(".tmp")
+    torch.save(state, building)
+    with building.open("rb") as file:
+        os.fsync(file.fileno())
+    building.replace(path)
+
+
+def load_state(path: Path) -> State | None:
+    """Return the state in `path`, or None if there is none."""
+    if not path.is_file():
+        return None
+    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    return state

@@ -1,0 +1,109 @@
+"""Search spaces: Python functions that ask a trial for values and return constants.
+
+A space is a file with a function `space(trial) -> constants` in Optuna's define-by-run style that
+imports neither Optuna nor Ray. A condition is an `if`.
+"""
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from drmn.config import RunConfig, flatten, with_overrides
+from drmn.errors import ConfigError
+
+Value = bool | int | float | str
+Constants = Mapping[str, Value]
+FOLDER = Path(__file__).parents[1] / "search_spaces"
+
+
+class Trial(Protocol):
+    """What a space may ask for; an Optuna trial is one."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Return a number in [low, high]."""
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        """Return a whole number in low..high."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return one of `choices`."""
+
+
+Space = Callable[[Trial], Constants]
+
+
+def load(name: str) -> Space:
+    """Return the space called `name` in search_spaces/, or the one in the file `name`.
+
+    Raises:
+        ConfigError: There is no such space, or its file defines none.
+    """
+    path = source(name)
+    module_spec = importlib.util.spec_from_file_location(f"space_{path.stem}", path)
+    if module_spec is None or module_spec.loader is None:
+        raise ConfigError(f"--space {name}: {path} is not a Python file.")
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    if not hasattr(module, "space"):
+        raise ConfigError(f"--space {name}: {path} defines no function space(trial).")
+    space: Space = module.space
+    return space
+
+
+def source(name: str) -> Path:
+    """Return the file of the space called `name`."""
+    path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
+    if not path.is_file():
+        have = ", ".join(sorted(file.stem for file in FOLDER.glob("*.py")))
+        raise ConfigError(f"--space {name}: no file {path}. Spaces: {have}; or give a .py file.")
+    return path
+
+
+def settings(base: RunConfig, constants: Constants, params: Mapping[str, Value]) -> RunConfig:
+    """Return the run that a point of a space stands for."""
+    return with_overrides(base, {**constants, **params})
+
+
+@dataclass
+class _Nearest:
+    """A trial that answers with the values of a run, moved into the space where they are not."""
+
+    known: dict[str, Any]
+    params: dict[str, Value] = field(default_factory=dict)
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        del step, log
+        return self._note(name, min(max(float(self.known[name]), low), high))
+
+    def suggest_int(
+        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
+    ) -> int:
+        del log
+        inside = min(max(int(self.known[name]), low), high)
+        return self._note(name, low + round((inside - low) / step) * step)
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        value = self.known[name]
+        return self._note(name, value if value in choices else choices[0])
+
+    def _note(self, name: str, value: Any) -> Any:
+        self.params[name] = value
+        return value
+
+
+def baseline(space: Space, base: RunConfig) -> dict[str, Value]:
+    """Return the point of `space` nearest to `base`: a choice it lacks becomes the first listed."""
+    trial = _Nearest(flatten(base))
+    try:
+        space(trial)
+    except KeyError as missing:
+        raise ConfigError(f"The space asks for {missing}, which is no setting of a run.") from None
+    return trial.params

@@ -1,0 +1,63 @@
+"""Look after MLflow: ship what waits in a spool, or open the UI.
+
+python -m drmn.tracking ship SPOOL --uri URI     ship until standard input closes
+python -m drmn.tracking sync SPOOL --uri URI     ship all again: MLflow's database was lost
+python -m drmn.tracking serve --uri URI          open the UI
+"""
+
+import argparse
+import os
+import select
+import sys
+from pathlib import Path
+
+from drmn.tracking.ship import absolute, artifact_folder, ship
+from drmn.tracking.spool import Spool
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m drmn.tracking", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("ship", "sync"):
+        command = commands.add_parser(name)
+        command.add_argument("spool", type=Path)
+        command.add_argument("--uri", default="sqlite:///mlflow.db")
+    serve = commands.add_parser("serve")
+    serve.add_argument("--uri", default="sqlite:///mlflow.db")
+    serve.add_argument("--port", type=int, default=5000)
+    asked = parser.parse_args()
+    if asked.command == "serve":
+        _serve(absolute(asked.uri), asked.port)
+    _ship(asked.spool, absolute(asked.uri), again=asked.command == "sync")
+
+
+def _ship(path: Path, uri: str, *, again: bool) -> None:
+    if not path.is_file():
+        sys.exit(f"error: no spool {path}; a study's is results/studies/<study>/spool.db")
+    spool = Spool(path)
+    if again:
+        spool.again()
+    ship(spool, uri, closed=(lambda: True) if again else _input_closed)
+    if again:
+        print(f"MLflow at {uri} has all that {path} held.")
+
+
+def _input_closed() -> bool:
+    """Return whether the driver has closed our standard input, or is gone."""
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    return bool(ready) and not os.read(sys.stdin.fileno(), 1)
+
+
+def _serve(uri: str, port: int) -> None:
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    if folder := artifact_folder(uri):
+        command += ["--default-artifact-root", folder]
+    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.execv(sys.executable, command)  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""What a search tells MLflow, as plain data: made by the search, applied by the shipper.
+
+Each function returns a key and an event for `Spool.put`. Times are fixed here, in milliseconds, so
+telling MLflow twice changes nothing.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from drmn.tracking.spool import Event
+
+Keyed = tuple[str, Event]
+
+
+def study(name: str, experiment: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Keyed:
+    """A study begins: MLflow's parent run."""
+    event = {"kind": "run", "run": name, "name": name, "experiment": experiment, "tags": tags}
+    return name, event | {"params": params, "time": _now()}
+
+
+def child(
+    study: str, label: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+) -> Keyed:
+    """A run below a study begins: a trial, or the baseline."""
+    run = f"{study}/{label}"
+    event = {"kind": "run", "run": run, "parent": study, "name": name, "tags": tags}
+    return run, event | {"params": params, "time": _now()}
+
+
+def metrics(run: str, values: Mapping[str, float], step: int) -> Keyed:
+    """An epoch's metrics; MLflow turns infinity into a number, so only finite ones are told."""
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    event = {"kind": "metrics", "run": run, "metrics": finite, "step": step, "time": _now()}
+    return f"{run}@{step}", event
+
+
+def end(run: str, tags: Mapping[str, str], *, failed: bool = False, serial: int = 0) -> Keyed:
+    """A run is over; `serial` tells one end of a resumed study from another."""
+    status = "FAILED" if failed else "FINISHED"
+    event = {"kind": "end", "run": run, "tags": tags, "status": status, "time": _now()}
+    return f"{run}#end{serial}", event
+
+
+def model(run: str, folder: str) -> Keyed:
+    """The model packed in `folder` belongs to a run."""
+    return f"{run}#model", {"kind": "model", "run": run, "folder": folder}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

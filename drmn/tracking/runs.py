@@ -1,0 +1,111 @@
+"""From events to MLflow: study > trial runs, in batches, each thing once.
+
+Runs are found by our own tag before they are created, metrics carry their recorded time, and
+params are told with the run: applying an event again changes nothing.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from drmn.tracking import models
+from drmn.tracking.spool import Event
+
+KEY = "drmn.run"
+"""The tag by which a run is found: `study` or `study/0007`."""
+MOST = 900
+"""Metrics in one call; MLflow takes at most 1,000."""
+
+
+class Shipper:
+    """Applies events to one tracking store.
+
+    Args:
+        uri: Of the tracking store.
+        artifacts: The folder for the artifacts of a new experiment, where the store is a database
+            without a server; else empty.
+    """
+
+    def __init__(self, uri: str, artifacts: str = "") -> None:
+        self.client = MlflowClient(uri)
+        self.artifacts = artifacts
+        self._runs: dict[str, str] = {}
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Tell MLflow of `events`, in order."""
+        for (kind, _), group in groupby(events, key=lambda e: (e["kind"], e["run"])):
+            together = list(group)
+            if kind == "metrics":
+                self._metrics(together)
+            else:
+                for event in together:
+                    getattr(self, f"_{kind}")(event)
+
+    def _run(self, event: Event) -> None:
+        run = self.find(event["run"])
+        if run is None:
+            run = self._create(event)
+        params = [Param(key, str(value)) for key, value in event["params"].items()]
+        tags = [RunTag(key, value) for key, value in event["tags"].items()]
+        self.client.log_batch(run, params=params, tags=tags)
+
+    def _create(self, event: Event) -> str:
+        parent = event.get("parent")
+        tags = {KEY: event["run"]}
+        if parent is None:
+            experiment = self._experiment(event["experiment"])
+        else:
+            tags[MLFLOW_PARENT_RUN_ID] = self.need(parent)
+            experiment = self.client.get_run(self.need(parent)).info.experiment_id
+        made = self.client.create_run(
+            experiment, start_time=event["time"], tags=tags, run_name=event["name"]
+        )
+        self._runs[event["run"]] = made.info.run_id
+        return str(made.info.run_id)
+
+    def _experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = str(Path(self.artifacts) / name) if self.artifacts else None
+        return str(self.client.create_experiment(name, artifact_location=place))
+
+    def _metrics(self, events: list[Event]) -> None:
+        run = self.need(events[0]["run"])
+        points = [
+            Metric(name, value, event["time"], event["step"])
+            for event in events
+            for name, value in event["metrics"].items()
+        ]
+        for start in range(0, len(points), MOST):
+            self.client.log_batch(run, metrics=points[start : start + MOST])
+
+    def _end(self, event: Event) -> None:
+        run = self.need(event["run"])
+        tags = [RunTag(key, value) for key, value in event["tags"].items()]
+        self.client.log_batch(run, tags=tags)
+        self.client.set_terminated(run, event["status"], event["time"])
+
+    def _model(self, event: Event) -> None:
+        models.log(self.client, self.need(event["run"]), Path(event["folder"]))
+
+    def need(self, key: str) -> str:
+        """Return the id of the run with our key; it must be there."""
+        run = self.find(key)
+        if run is None:
+            raise LookupError(f"MLflow has no run {key}; run `python -m drmn.tracking sync`.")
+        return run
+
+    def find(self, key: str) -> str | None:
+        """Return the id of the run with our key, or None."""
+        if key not in self._runs:
+            every = [e.experiment_id for e in self.client.search_experiments()]
+            found = self.client.search_runs(every, f"tags.`{KEY}` = '{key}'", max_results=1)
+            if not found:
+                return None
+            self._runs[key] = found[0].info.run_id
+        return self._runs[key]

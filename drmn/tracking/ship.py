@@ -1,0 +1,83 @@
+"""The shipper's loop, and how a driver starts one in a process of its own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from drmn.tracking.spool import Spool
+
+PATIENCE = 2.0
+"""Seconds between two tries while MLflow does not answer."""
+IDLE = 0.5
+"""Seconds between two looks into an empty spool."""
+SQLITE = "sqlite:///"
+
+
+def absolute(uri: str) -> str:
+    """Return a tracking URI that means the same from every folder.
+
+    A relative SQLite path would open an empty database in each process's own folder.
+    """
+    if not uri.startswith(SQLITE):
+        return uri
+    return SQLITE + str(Path(uri.removeprefix(SQLITE)).absolute())
+
+
+def artifact_folder(uri: str) -> str:
+    """Return where artifacts go if the store is a SQLite file: beside it. Else the empty string."""
+    if not uri.startswith(SQLITE):
+        return ""
+    return str(Path(uri.removeprefix(SQLITE)).absolute().parent / "mlartifacts")
+
+
+class ShipperProcess:
+    """A shipper in a process of its own; it ends when its driver has, and the spool is empty.
+
+    Args:
+        spool: The spool's file.
+        uri: Of MLflow's tracking store.
+    """
+
+    def __init__(self, spool: Path, uri: str) -> None:
+        command = [sys.executable, "-m", "drmn.tracking", "ship", str(spool), "--uri", uri]
+        with spool.with_suffix(".log").open("a") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+    def drain(self, seconds: float) -> bool:
+        """Say that no more comes and wait for the rest; return whether all was shipped."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            return self.process.wait(seconds) == 0
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
+            self.process.wait()
+            return False
+
+
+def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
+    """Ship events until no more comes and all are shipped, however long MLflow is away.
+
+    Args:
+        spool: Where they are.
+        uri: Of MLflow's tracking store.
+        closed: Whether no more comes.
+    """
+    from drmn.tracking.runs import Shipper  # noqa: PLC0415 - MLflow takes seconds to import
+
+    shipper = Shipper(uri, artifact_folder(uri))
+    while True:
+        last = closed()
+        waiting = spool.waiting()
+        if last and not waiting:
+            return
+        try:
+            shipper.apply([event for _, event in waiting])
+        except Exception as problem:  # noqa: BLE001 - whatever MLflow raises, the spool keeps all
+            print(f"{type(problem).__name__}: {problem}"[:500], flush=True)  # noqa: T201
+            time.sleep(PATIENCE)
+            continue
+        spool.shipped([number for number, _ in waiting])
+        time.sleep(0 if waiting else IDLE)
