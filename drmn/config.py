@@ -146,14 +146,15 @@ class FeatureConfig:
     weights: str = "auto"
     """"auto" (the pip package where it has this backbone, else timm's hub), "hub", "random",
     or a file of weights."""
-    image_size: int = 224
+    image_size: int = 0
+    """Pixels a side of the backbone's input; 0 for what suits the dataset."""
     levels: str = "8+16+32"
 
     def __post_init__(self) -> None:
         """Check each value."""
         strides(self.levels)
-        ok = 32 <= self.image_size <= 1024  # noqa: PLR2004
-        require("image-size", self.image_size, ok, "in 32..1024")
+        ok = self.image_size == 0 or 32 <= self.image_size <= 1024  # noqa: PLR2004
+        require("image_size", self.image_size, ok, "0 or in 32..1024")
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""From a catalogue to a feature store: images through the backbone, once."""
+"""From a dataset's files to a feature store: images through the backbone, once."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from drmn.config import FeatureConfig
-from drmn.data import features, images
+from drmn.data import demo, features, images, specs, xlsa17
 from drmn.data.catalogue import Catalogue
 from drmn.data.features import FeatureKey, Maps
 from drmn.model.backbone import Backbone
@@ -15,6 +17,14 @@ BATCH = 32
 
 Progress = Callable[[int, int], None]
 """Told how many images are done, of how many."""
+
+
+def open_catalogue(dataset: str, root: Path) -> Catalogue:
+    """Return the development catalogue of a dataset; the demo is drawn into `root` first."""
+    spec = specs.spec(dataset)
+    if spec.name == specs.DEMO.name:
+        demo.render(root)
+    return xlsa17.read(root, spec)
 
 
 def prepare(
@@ -30,10 +40,39 @@ def prepare(
         image_size=config.image_size,
         levels=backbone.strides,
     )
+    _keep_weights(root, backbone)
     place = root / key.folder
     if (place / "manifest.json").is_file():
         return place
     return features.write(root, key, catalogue, _maps(catalogue, backbone, progress))
+
+
+def _keep_weights(root: Path, backbone: Backbone) -> None:
+    """Put the weights beside the stores made with them: a model is packed with the very same."""
+    path = weights_file(root, backbone.digest)
+    if not path.is_file():
+        root.mkdir(parents=True, exist_ok=True)
+        building = path.with_suffix(f".{os.getpid()}")
+        state = {k: v.contiguous() for k, v in backbone.body.state_dict().items()}
+        save_file(state, building)
+        building.replace(path)
+
+
+def weights_file(root: Path, digest: str) -> Path:
+    """Return where the backbone weights of that digest are kept."""
+    return root / f"weights-{digest}.safetensors"
+
+
+def backbone_of(store: Path) -> tuple[Backbone, FeatureConfig]:
+    """Return the backbone that a store was made with."""
+    key = features.read(store).key
+    config = FeatureConfig(
+        backbone=key.backbone,
+        weights=str(weights_file(store.parent, key.weights)),
+        image_size=key.image_size,
+        levels="+".join(map(str, key.levels)),
+    )
+    return Backbone(config), config
 
 
 def _maps(catalogue: Catalogue, backbone: Backbone, progress: Progress) -> Iterator[Maps]:

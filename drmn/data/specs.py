@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from drmn.config import did_you_mean
+from drmn.data import demo
 from drmn.errors import ConfigError
 
 
@@ -21,6 +22,8 @@ class DatasetSpec:
     """Classes with training images."""
     unseen: int
     """Classes known by their attributes alone."""
+    image_size: int = 224
+    """Pixels a side that suit the images and a frozen backbone."""
     attribute_files: tuple[str, ...] = ()
     """Where the attributes' names may stand, below the data root."""
     nested: bool = False
@@ -89,7 +92,20 @@ AWA2 = DatasetSpec(
     },
 )
 
-SPECS = {spec.name: spec for spec in (AWA2, CUB, SUN)}
+# Rendered, not read: what `drmn.data.demo` draws.
+DEMO = DatasetSpec(
+    name="demo",
+    folder=demo.NAME,
+    marker="images",
+    images=demo.IMAGES,
+    attributes=demo.ATTRIBUTES,
+    seen=demo.CLASSES - demo.UNSEEN,
+    unseen=demo.UNSEEN,
+    image_size=160,
+    attribute_files=(f"{demo.NAME}/attributes.txt",),
+)
+
+SPECS = {spec.name: spec for spec in (AWA2, CUB, DEMO, SUN)}
 
 
 def spec(name: str) -> DatasetSpec:

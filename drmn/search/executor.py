@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drmn.config import flatten
+from drmn.search.checkpoint import trial_folder
 from drmn.search.study import Metrics, Point, Record, Row
 
 os.environ |= {  # read when Ray is imported: only our own lines are to be seen
@@ -93,7 +94,10 @@ class RecordSearcher(Searcher):  # type: ignore[misc]
         }
 
     def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False  # noqa: FBT001, FBT002
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,
+        error: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         """Forget a trial that Tune is done with; the scheduler has written it down."""
         del result, error
@@ -105,6 +109,10 @@ class RecordSearcher(Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Restore nothing, for the same reason."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshots nothing: an open database cannot be pickled."""
+        return {}
+
 
 class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
     """Writes each epoch into the record and stops the trial when the record says so."""
@@ -113,6 +121,10 @@ class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self.searcher, self.record = searcher, searcher.record
         self.watchers = searcher.work.watchers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshots nothing, as the searcher does."""
+        return {}
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
@@ -132,6 +144,8 @@ class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
         """Hand a trial that lost its process out again; write down any other error as its own."""
         del tune_controller
         number, error = self.searcher.live[trial.trial_id], trial.get_pickled_error()
+        if self.record.row(number).state != "RUNNING":
+            return  # its result is in the record; that its process died after it is no matter
         lost = isinstance(error, RayActorError)
         if lost and self.record.interrupt(number) < LIVES:
             return
@@ -152,17 +166,14 @@ def cause_of(error: BaseException | None) -> str:
     return f"{type(inner).__name__}: {first[0]}"
 
 
-def trial_folder(study: Path, number: int) -> Path:
-    """Return the folder of a trial's checkpoints."""
-    return study / "trials" / f"{number:04d}"
-
-
 @contextmanager
 def cluster() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block."""
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    local = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "address": "local"}
+    local = (
+        {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "address": "local"}
+    )
     ray.init(
         logging_level="ERROR",
         log_to_driver=False,
@@ -197,6 +208,11 @@ def execute(record: Record, work: Work) -> None:
             max_concurrent_trials=places(work.cpus, work.gpus, work.at_once),
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(name="tune", storage_path=str(scratch.absolute()), verbose=0),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch.absolute()),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
     )
     tuner.fit()

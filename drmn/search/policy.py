@@ -1,41 +1,12 @@
 """What to try next and when to stop trying it."""
 
+import warnings
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Literal
 
 import optuna
 
-from drmn.config import require, require_one_of
-
-Sampler = Literal["tpe", "random"]
-Pruner = Literal["halving", "none"]
-Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PolicyConfig:
-    """How the search chooses and stops trials."""
-
-    objective: Objective = "val/H"
-    """What a trial's value is: the best epoch's figure on validation."""
-    sampler: Sampler = "tpe"
-    startup_trials: int = 10
-    """Random trials before the sampler follows its model."""
-    pruner: Pruner = "halving"
-    first_rung: int = 1
-    """Epochs after which a trial may be stopped for the first time."""
-    factor: int = 3
-    """One trial in so many goes on from a rung to the next, which is so many times as far."""
-
-    def __post_init__(self) -> None:
-        """Check each value."""
-        require_one_of("policy.objective", self.objective, Objective)
-        require_one_of("policy.sampler", self.sampler, Sampler)
-        require("policy.startup_trials", self.startup_trials, self.startup_trials >= 0, "0 or more")
-        require_one_of("policy.pruner", self.pruner, Pruner)
-        require("policy.first_rung", self.first_rung, self.first_rung > 0, "positive")
-        require("policy.factor", self.factor, self.factor > 1, "at least 2")
+from drmn.search.settings import PolicyConfig
 
 
 def build_sampler(config: PolicyConfig, seed: int, done: int) -> optuna.samplers.BaseSampler:
@@ -46,13 +17,14 @@ def build_sampler(config: PolicyConfig, seed: int, done: int) -> optuna.samplers
     """
     if config.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed + done)
-    return optuna.samplers.TPESampler(
-        seed=seed + done,
-        n_startup_trials=config.startup_trials,
-        group=True,  # conditional spaces: each branch is modelled with its own parameters
-        constant_liar=True,
-        warn_independent_sampling=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed + done,
+            n_startup_trials=config.startup_trials,
+            group=True,  # conditional spaces: each branch is modelled with its own parameters
+            constant_liar=True,
+        )
 
 
 @dataclass

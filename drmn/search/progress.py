@@ -84,7 +84,9 @@ class Progress:
         """Count a trial that is over."""
         self.running.pop(row.number, None)
         self.states[row.state] += 1
-        if row.state == "COMPLETE" and (self.best is None or (row.value or 0) > (self.best.value or 0)):
+        if row.state == "COMPLETE" and (
+            self.best is None or (row.value or 0) > (self.best.value or 0)
+        ):
             self.best = row
         self._refresh()
         if self.live is None:
@@ -122,9 +124,7 @@ class Progress:
         for number, trial in sorted(self.running.items()):
             value = _percent(trial.best) if trial.epoch else "–"
             table.add_row(f"trial {number}", f"{trial.epoch}/{trial.epochs}", value)
-        return Group(
-            Text(head + self._left()), Text(f"{best}; ESZSL {_percent(self.line)}"), table
-        )
+        return Group(Text(head + self._left()), Text(f"{best}; ESZSL {_percent(self.line)}"), table)
 
 
 def _percent(value: float | None) -> str:

@@ -13,7 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from drmn.config import RunConfig, flatten
-from drmn.search.policy import Halving, PolicyConfig, build_sampler
+from drmn.search.policy import Halving, build_sampler
+from drmn.search.settings import PolicyConfig
 from drmn.space import Space, baseline, settings
 
 Metrics = Mapping[str, float]
@@ -140,6 +141,10 @@ class Record:
         """Return the complete trial of the highest value; of equals the first."""
         complete = [row for row in self.rows() if row.state == "COMPLETE"]
         return max(complete, key=lambda row: row.value or 0.0, default=None)
+
+    def trial(self, number: int) -> FrozenTrial:
+        """Return a trial as Optuna has it."""
+        return self._trials()[number]
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)

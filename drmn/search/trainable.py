@@ -1,6 +1,5 @@
 """A trial on Ray Tune: where the stream of epochs meets Ray."""
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from ray import tune
 from drmn.config import RunConfig, with_overrides
 from drmn.data import development
 from drmn.data.development import Development
-from drmn.train import Epoch, State, fit
-
-LAST, BEST = "last.pt", "best.pt"
+from drmn.search.checkpoint import BEST, LAST, load, save
+from drmn.train import Epoch, fit
 
 
 class TrialRunner(tune.Trainable):
@@ -38,7 +36,7 @@ class TrialRunner(tune.Trainable):
         self.folder.mkdir(parents=True, exist_ok=True)
         run = with_overrides(RunConfig(), config["settings"])
         data = open_data(config["store"], run)
-        state = load_state(self.folder / LAST)
+        state = load(self.folder / LAST)
         self.objective = config["objective"]
         self.best = -1.0 if state is None else state["best"]
         # The driver may not have heard of the last epoch before it died, so it is told again.
@@ -56,28 +54,11 @@ class TrialRunner(tune.Trainable):
         self.best = max(value, self.best)
         state = epoch.state | {"metrics": epoch.metrics, "best": self.best}
         if improved:
-            save_state(self.folder / BEST, {"model": state["model"], "metrics": epoch.metrics})
-        save_state(self.folder / LAST, state)
+            save(self.folder / BEST, {"model": state["model"], "metrics": epoch.metrics})
+        save(self.folder / LAST, state)
         return epoch.metrics | {"epoch": epoch.number}
 
 
 def open_data(store: str, run: RunConfig) -> Development:
     """Return the data of a run, with the levels that its model uses."""
     return development.open_store(Path(store), fold=run.fold, levels=run.model.levels)
-
-
-def save_state(path: Path, state: State) -> None:
-    """Write `state` whole or not at all: a process may be killed at any moment."""
-    building = path.with_suffix(".tmp")
-    torch.save(state, building)
-    with building.open("rb") as file:
-        os.fsync(file.fileno())
-    building.replace(path)
-
-
-def load_state(path: Path) -> State | None:
-    """Return the state in `path`, or None if there is none."""
-    if not path.is_file():
-        return None
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
-    return state

@@ -55,7 +55,10 @@ def _serve(uri: str, port: int) -> None:
     command += ["--host", "127.0.0.1", "--port", str(port)]
     if folder := artifact_folder(uri):
         command += ["--default-artifact-root", folder]
-    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    os.environ |= {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     os.execv(sys.executable, command)  # noqa: S606
 
 

@@ -9,7 +9,16 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 NAME = "drmn"
-LIBRARIES = ("torch", "torchvision", "timm", "safetensors", "numpy", "pandas", "jaxtyping", "pyarrow")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "jaxtyping",
+    "pyarrow",
+)
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec("binary", "image")]),
     outputs=Schema(

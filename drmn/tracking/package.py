@@ -116,9 +116,7 @@ def load(folder: Path) -> Package:
     count, seen = classes.attributes.shape[1], int(classes.seen.sum())
     network = DRMN(run.model, channels, attributes=count, seen=seen)
     network.load_state_dict(_below(tensors, "network."))
-    return Package(
-        backbone, network, run, classes, gamma=about["gamma"], beta=about["beta"]
-    )
+    return Package(backbone, network, run, classes, gamma=about["gamma"], beta=about["beta"])
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,12 +4,13 @@ Runs are found by our own tag before they are created, metrics carry their recor
 params are told with the run: applying an event again changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from drmn.tracking import models
@@ -34,18 +35,27 @@ class Shipper:
         self.client = MlflowClient(uri)
         self.artifacts = artifacts
         self._runs: dict[str, str] = {}
+        self._tell: dict[str, Callable[[list[Event]], None]] = {
+            "run": self._run,
+            "metrics": self._metrics,
+            "model": self._model,
+            "end": self._end,
+        }
 
     def apply(self, events: Sequence[Event]) -> None:
         """Tell MLflow of `events`, in order."""
         for (kind, _), group in groupby(events, key=lambda e: (e["kind"], e["run"])):
             together = list(group)
-            if kind == "metrics":
-                self._metrics(together)
-            else:
-                for event in together:
-                    getattr(self, f"_{kind}")(event)
+            try:
+                self._tell[kind](together)
+            except MlflowException as problem:
+                if problem.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                # Refused for good: it must not hold up what comes after it.
+                print(f"refused: {problem}"[:500], flush=True)  # noqa: T201
 
-    def _run(self, event: Event) -> None:
+    def _run(self, events: list[Event]) -> None:
+        event = events[-1]
         run = self.find(event["run"])
         if run is None:
             run = self._create(event)
@@ -84,13 +94,15 @@ class Shipper:
         for start in range(0, len(points), MOST):
             self.client.log_batch(run, metrics=points[start : start + MOST])
 
-    def _end(self, event: Event) -> None:
+    def _end(self, events: list[Event]) -> None:
+        event = events[-1]
         run = self.need(event["run"])
         tags = [RunTag(key, value) for key, value in event["tags"].items()]
         self.client.log_batch(run, tags=tags)
         self.client.set_terminated(run, event["status"], event["time"])
 
-    def _model(self, event: Event) -> None:
+    def _model(self, events: list[Event]) -> None:
+        event = events[-1]
         models.log(self.client, self.need(event["run"]), Path(event["folder"]))
 
     def need(self, key: str) -> str:

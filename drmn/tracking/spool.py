@@ -44,7 +44,9 @@ class Spool:
     def shipped(self, numbers: list[int]) -> None:
         """Mark events as shipped."""
         with closing(self._db.cursor()) as cursor:
-            cursor.executemany("UPDATE events SET shipped = 1 WHERE id = ?", [(n,) for n in numbers])
+            cursor.executemany(
+                "UPDATE events SET shipped = 1 WHERE id = ?", [(n,) for n in numbers]
+            )
 
     def again(self) -> None:
         """Mark all events as not shipped: MLflow's database was lost."""

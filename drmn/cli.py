@@ -1,0 +1,32 @@
+"""What every job has in common: its command line, and how it says that something is wrong."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import tyro
+
+from drmn.errors import UserError
+
+J = TypeVar("J")
+
+
+def run(main: Callable[[J], None], job: type[J]) -> None:
+    """Parse the command line into a `job` and run `main` on it.
+
+    A user's mistake ends in one sentence and exit status 2; Ctrl-C in 130.
+    """
+    try:
+        main(tyro.cli(job, config=(tyro.conf.FlagConversionOff,)))
+    except UserError as mistake:
+        sys.exit(_say(f"error: {mistake}", 2))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted; the same command goes on from here", 130))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say(text: str, status: int) -> int:
+    print(text, file=sys.stderr)  # noqa: T201
+    return status

@@ -1,0 +1,66 @@
+"""What jobs print: how preparing goes, and what a search came to."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from drmn.config import FeatureConfig
+from drmn.data import specs
+from drmn.extract import open_catalogue, prepare
+from drmn.search.outcome import Outcome
+
+COLUMNS = ("T1", "U", "S", "H", "AUSUC")
+
+
+def prepared(
+    console: Console, dataset: str, data_root: Path, features: FeatureConfig, storage: Path
+) -> Path:
+    """Return the feature store of a dataset, made if need be; show how far it is."""
+    spec = specs.spec(dataset)
+    root = storage / "demo" if spec.name == specs.DEMO.name else data_root
+    catalogue = open_catalogue(dataset, root)
+    for note in catalogue.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    wanted = replace(features, image_size=features.image_size or spec.image_size)
+    columns = (TextColumn("features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("features", total=len(catalogue.images))
+        return prepare(
+            catalogue,
+            wanted,
+            storage / "features",
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: str) -> None:
+    """Print the best settings, the line they beat, and how to see the rest."""
+    best = outcome.best
+    if best is None:
+        console.print("No trial was completed; the causes are in MLflow and in --json.")
+    else:
+        console.print(f"\nBest settings of study {outcome.study} (trial {best.number}):")
+        for name, value in sorted(best.params.items()):
+            console.print(f"  --{name} {value}", highlight=False)
+        console.print(_figures(outcome))
+    uri = "" if tracking_uri == "sqlite:///mlflow.db" else f" --uri {tracking_uri}"
+    command = f"python -m drmn.tracking serve --experiment {experiment}{uri}"
+    console.print(f"\nSee it in MLflow: {command}", highlight=False, soft_wrap=True)
+
+
+def _figures(outcome: Outcome) -> Table:
+    table = Table(box=None, title="On validation classes, percent", title_justify="left")
+    table.add_column("")
+    for name in COLUMNS:
+        table.add_column(name, justify="right")
+    rows = [("ESZSL, same features and split", outcome.baseline)]
+    if outcome.best is not None:
+        rows.insert(0, (f"DRMN, trial {outcome.best.number}", outcome.best.metrics))
+    for name, metrics in rows:
+        figures = [f"{100 * metrics[f'val/{column}']:.1f}" for column in COLUMNS]
+        figures[3] += f" ± {100 * metrics['val/H_se']:.1f}"
+        table.add_row(name, *figures)
+    return table

@@ -1,0 +1,118 @@
+"""A search, all put together: record, policy, Ray, MLflow's spool, progress."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from drmn import baselines
+from drmn.config import RunConfig, flatten
+from drmn.data import development
+from drmn.search import packing
+from drmn.search.outcome import Outcome
+from drmn.search.progress import Progress
+from drmn.search.reporting import Reporter
+from drmn.search.settings import Budget, PolicyConfig
+from drmn.search.storage import held, open_study
+from drmn.search.study import Record
+from drmn.space import load, source
+from drmn.tracking.ship import ShipperProcess, absolute
+from drmn.tracking.spool import Spool
+
+DRAIN = 120.0
+"""Seconds that the end of a search waits for MLflow to have everything."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A search to make or to go on with."""
+
+    name: str
+    """Of the study."""
+    dataset: str
+    space: str
+    base: RunConfig
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    budget: Budget = field(default_factory=Budget)
+    store: Path
+    """The feature store."""
+    folder: Path
+    """Of the study."""
+    tracking_uri: str
+    cpus: float = 1
+    gpus: float = 0
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return all that must stay as it is while the study goes on."""
+        text = source(self.space).read_bytes()
+        return {
+            "data": self.store.name,
+            "space": self.space,
+            "space_digest": hashlib.sha256(text).hexdigest()[:16],
+            **flatten(self.policy, "policy."),
+            **flatten(self.base, "base."),
+        }
+
+
+def search(plan: Plan, console: Console) -> Outcome:
+    """Run the study of `plan` until its budget is spent, from where its record stands.
+
+    Raises:
+        UserError: The study is held by another process or was made with other settings.
+    """
+    with held(plan.folder, plan.name):
+        study = open_study(plan.folder, plan.name, plan.identity())
+        record = Record(study, load(plan.space), plan.base, plan.policy)
+        data = development.open_store(plan.store, fold=plan.base.fold)
+        line = baselines.eszsl(data)
+        spool = Spool(plan.folder / "spool.db")
+        shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
+        reporter = Reporter(spool, plan.name)
+        reporter.study(plan.dataset, plan.identity(), {"kind": "study"})
+        reporter.baseline(line.metrics, {"levels": line.levels})
+        reporter.replay(record)
+        _execute(plan, record, reporter, console, line.metrics["val/H"])
+        best = record.best()
+        if best is not None:
+            packed = packing.pack(plan.folder, best, data, plan.store)
+            reporter.best(best, str(packed.absolute()), len(record.rows()))
+        if not shipper.drain(DRAIN):
+            console.print(
+                f"MLflow at {plan.tracking_uri} lacks {spool.count} entries, kept in {spool.path}: "
+                f"python -m drmn.tracking sync {spool.path} --uri {plan.tracking_uri}",
+                soft_wrap=True,
+            )
+        return Outcome(
+            study=plan.name,
+            data=data.digest,
+            best=best,
+            baseline=line.metrics,
+            rows=record.rows(),
+        )
+
+
+def _execute(plan: Plan, record: Record, reporter: Reporter, console: Console, line: float) -> None:
+    rows = record.rows()
+    if len(rows) >= plan.budget.trials and not record.interrupted:
+        return
+    from drmn.search.executor import Work, cluster, execute  # noqa: PLC0415 - Ray takes seconds
+
+    ends = time.monotonic() + plan.budget.minutes * 60 if plan.budget.minutes else float("inf")
+    progress = Progress(
+        console, plan.name, plan.budget.trials, plan.policy.objective, line, earlier=rows
+    )
+    work = Work(
+        store=plan.store.absolute(),
+        folder=plan.folder.absolute(),
+        may_start=lambda count: count < plan.budget.trials and time.monotonic() < ends,
+        cpus=plan.cpus,
+        gpus=plan.gpus,
+        at_once=plan.budget.at_once,
+        watchers=[progress, reporter],
+    )
+    with cluster(), progress:
+        execute(record, work)

@@ -1,0 +1,83 @@
+"""Search for the best settings on one dataset. The same command resumes it.
+
+python jobs/tune.py --dataset demo                          # minutes on a laptop, no data needed
+python jobs/tune.py --dataset cub --data-root ~/data        # the official files
+python jobs/tune.py --dataset cub --data-root ~/data --budget.trials 60   # go on with the study
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from drmn.cli import run
+from drmn.config import FeatureConfig, RunConfig
+from drmn.search.settings import Budget, PolicyConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneJob:
+    """Search for the best settings on one dataset. The same command resumes it."""
+
+    dataset: str
+    """One of: awa2, cub, demo, sun."""
+    data_root: Path = Path("data")
+    """The folder that holds xlsa17/ and the images; the demo needs none."""
+    space: str = ""
+    """A name in search_spaces/ or a file; by default the dataset's own."""
+    study: str = ""
+    """Its name; by default the space's. A study that exists is gone on with."""
+    budget: Budget = field(default_factory=Budget)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    base: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+    """Where the search starts: the first trial, and all that the space leaves alone."""
+    features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
+        default_factory=FeatureConfig
+    )
+    cpus: float = 1
+    """Cores of a trial."""
+    gpus: float = 0
+    """GPUs of a trial; a fraction shares one, without isolating memory."""
+    storage: Path = Path("results")
+    """Where everything is kept that jobs make."""
+    tracking_uri: str = "sqlite:///mlflow.db"
+    """MLflow's store: a SQLite file or a server."""
+    json: Path | None = None
+    """Write the outcome into this file."""
+
+
+def main(job: TuneJob) -> None:
+    """Prepare the features, search, and show what came of it."""
+    import json
+
+    from rich.console import Console
+
+    from drmn.report.terminal import prepared, summary
+    from drmn.search.search import Plan, search
+
+    console = Console()
+    store = prepared(console, job.dataset, job.data_root, job.features, job.storage)
+    space = job.space or job.dataset
+    name = job.study or Path(space).stem
+    plan = Plan(
+        name=name,
+        dataset=job.dataset,
+        space=space,
+        base=job.base,
+        policy=job.policy,
+        budget=job.budget,
+        store=store,
+        folder=job.storage / "studies" / name,
+        tracking_uri=job.tracking_uri,
+        cpus=job.cpus,
+        gpus=job.gpus,
+    )
+    outcome = search(plan, console)
+    if job.json is not None:
+        job.json.write_text(json.dumps(outcome.plain(), indent=1))
+    summary(console, outcome, job.tracking_uri, job.dataset)
+
+
+if __name__ == "__main__":
+    run(main, TuneJob)
