@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, get_args
 from drmn.errors import ConfigError
 
 Sit = Literal["joint", "batch", "attr", "none"]
+Fusion = Literal["add", "concat"]
 Prototypes = Literal["normal", "words"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
@@ -45,8 +46,12 @@ class ModelConfig:
 
     levels: str = "16+32"
     """Backbone levels to fuse, by stride; one alone means no fusion."""
+    fusion: Fusion = "add"
+    """How levels are fused: added to the last one, or put side by side."""
+    normalize: bool = True
+    """Standardise channels and give every region the same length, before anything else."""
     width: int = 0
-    """Channels of a region and of a prototype; 0 keeps the last level's own."""
+    """Channels of a region and of a prototype; 0 keeps those of the fused levels."""
     dab: bool = True
     """Dual attention; without it the attributes are read off the pooled regions."""
     channel_attention: bool = True
@@ -67,6 +72,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         """Check each value."""
         strides(self.levels)
+        require_one_of("model.fusion", self.fusion, Fusion)
         require("model.width", self.width, 0 <= self.width <= 4096, "in 0..4096")
         require("model.gate_reduction", self.gate_reduction, self.gate_reduction > 0, "positive")
         require_one_of("model.prototypes", self.prototypes, Prototypes)
