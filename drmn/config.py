@@ -84,7 +84,7 @@ class ModelConfig:
             "model.sit_heads", self.sit_heads, divides, f"a divisor of model.width={self.width}"
         )
         require("model.sit_dropout", self.sit_dropout, 0 <= self.sit_dropout < 1, "in [0, 1)")
-        require("model.scale", self.scale, 0 < self.scale <= 20, "in (0, 20]")  # noqa: PLR2004
+        require("model.scale", self.scale, 0 < self.scale <= 20, "in (0, 20]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +102,7 @@ class LossConfig:
         """Check each value."""
         for item in fields(self):
             value = getattr(self, item.name)
-            require(f"loss.{item.name}", value, 0 <= value <= 100, "in [0, 100]")  # noqa: PLR2004
+            require(f"loss.{item.name}", value, 0 <= value <= 100, "in [0, 100]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +119,7 @@ class OptimConfig:
     def __post_init__(self) -> None:
         """Check each value."""
         require_one_of("optim.name", self.name, Optimizer)
-        require("optim.lr", self.lr, 0 < self.lr < 10, "in (0, 10)")  # noqa: PLR2004
+        require("optim.lr", self.lr, 0 < self.lr < 10, "in (0, 10)")
         require("optim.weight_decay", self.weight_decay, 0 <= self.weight_decay < 1, "in [0, 1)")
         require_one_of("optim.schedule", self.schedule, Schedule)
         require("optim.epochs", self.epochs, self.epochs > 0, "positive")
@@ -159,7 +159,7 @@ class FeatureConfig:
     def __post_init__(self) -> None:
         """Check each value."""
         strides(self.levels)
-        ok = self.image_size == 0 or 32 <= self.image_size <= 1024  # noqa: PLR2004
+        ok = self.image_size == 0 or 32 <= self.image_size <= 1024
         require("image_size", self.image_size, ok, "0 or in 32..1024")
 
 

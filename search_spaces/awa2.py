@@ -13,6 +13,7 @@ from drmn.space import Constants, Trial
 def space(trial: Trial) -> Constants:
     """Search the loss weights, the fused levels, the calibration, the block and the optimiser."""
     trial.suggest_categorical("model.levels", ["16+32", "32", "8+16+32"])
+    trial.suggest_categorical("model.fusion", ["add", "concat"])
     trial.suggest_categorical("model.channel_attention", [True, False])
     if trial.suggest_categorical("model.sit", ["none", "attr", "batch"]) != "none":
         trial.suggest_float("model.sit_dropout", 0.1, 0.7)

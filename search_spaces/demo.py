@@ -13,8 +13,9 @@ from drmn.space import Constants, Trial
 def space(trial: Trial) -> Constants:
     """Search the loss weights, the fused levels, the scale of the logits and the optimiser."""
     trial.suggest_categorical("model.levels", ["32", "16+32", "8+16+32"])
+    trial.suggest_categorical("model.fusion", ["add", "concat"])
     # Logits are scale² times a cosine; at 5 (the paper) 28 classes are learnt by heart in a moment.
-    trial.suggest_float("model.scale", 1.5, 6.0)
+    trial.suggest_float("model.scale", 1.5, 5.0)
     trial.suggest_categorical("model.sit", ["none", "attr"])
     trial.suggest_categorical("model.channel_attention", [True, False])
     trial.suggest_float("loss.self_calibration", 0.001, 1.0, log=True)
@@ -22,4 +23,4 @@ def space(trial: Trial) -> Constants:
     trial.suggest_float("optim.weight_decay", 1e-6, 1e-3, log=True)
     if trial.suggest_categorical("model.global_branch", [True, False]):
         trial.suggest_float("loss.global_branch", 0.01, 2.0, log=True)
-    return {"optim.epochs": 9, "optim.schedule": "cosine", "model.width": 128}
+    return {"optim.epochs": 12, "optim.batch_size": 16, "optim.schedule": "cosine"}

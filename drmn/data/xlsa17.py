@@ -93,7 +93,7 @@ def below(path: str, marker: str) -> str:
 def _load_mat(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = scipy.io.loadmat(path)
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - scipy raises all kinds
         reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
         raise DataError(f"{path}: not a readable .mat file ({reason}); fetch it again.") from None
     return content
@@ -170,10 +170,11 @@ def _differences(official: Official, spec: DatasetSpec) -> tuple[str, ...]:
     images, classes = len(official.images), len(official.classes)
     if (images, classes) == (spec.images, spec.classes):
         return ()
-    return (
+    note = (
         f"{spec.name}: a subset of the published set, {classes} of {spec.classes} classes and "
-        f"{images:,} of {spec.images:,} images: do not compare its figures with published ones.",
+        f"{images:,} of {spec.images:,} images: do not compare its figures with published ones."
     )
+    return (note,)
 
 
 def _attribute_names(root: Path, spec: DatasetSpec, count: int) -> tuple[str, ...]:
@@ -200,7 +201,7 @@ def _word_vectors(root: Path, spec: DatasetSpec, count: int) -> npt.NDArray[np.f
     if not path.is_file():
         return None
     words = np.load(path, allow_pickle=False)
-    if words.ndim != 2 or len(words) != count:  # noqa: PLR2004
+    if words.ndim != 2 or len(words) != count:
         raise DataError(f"{path}: shape {words.shape} where {count} word vectors are needed.")
     vectors: npt.NDArray[np.float32] = words.astype(np.float32)
     return vectors

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import timm
@@ -28,7 +29,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.strides = strides(config.levels)
         self.body = _create(config)
-        info = self.body.feature_info
+        info: Any = self.body.feature_info
         self.channels = dict(zip(info.reduction(), info.channels(), strict=True))
         missing = [stride for stride in self.strides if stride not in self.channels]
         if missing:
@@ -78,7 +79,7 @@ def _create(config: FeatureConfig) -> nn.Module:
     if source == "hub":
         try:
             body = timm.create_model(config.backbone, pretrained=True, features_only=True)
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - timm raises what its hub client does
             raise ConfigError(
                 f"--weights hub: no weights of {config.backbone} could be fetched "
                 f"({type(problem).__name__}); give a file, or --weights random."
@@ -119,7 +120,7 @@ def _state(config: FeatureConfig, source: str) -> State:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - torch and safetensors raise all kinds
         raise DataError(f"{path}: not a file of weights ({type(problem).__name__}).") from None
     return renamed(state, config.backbone) if "_conv_stem.weight" in state else state
 
@@ -130,7 +131,7 @@ def renamed(state: State, backbone: str) -> State:
     Blocks are numbered through in the one and by stage in the other, so timm's own block list
     gives the place of each.
     """
-    full = timm.create_model(backbone, pretrained=False)
+    full: Any = timm.create_model(backbone, pretrained=False)
     places = [f"blocks.{i}.{j}" for i, stage in enumerate(full.blocks) for j in range(len(stage))]
     return {_timm_name(name, places, state): value for name, value in state.items()}
 

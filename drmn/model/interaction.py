@@ -1,6 +1,5 @@
 """The semantic interaction transformer (SIT): attributes of a batch tell each other apart."""
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn

@@ -19,8 +19,8 @@ Maps = Mapping[int, Float[Tensor, "image region channel"]]
 class Fusion(nn.Module):
     r"""Multi-level feature fusion (docs/paper.md, row DAB-a).
 
-    $$\text{add:}\quad v = P(L_{last}) + \sum_l \operatorname{BN}(\operatorname{Conv}_{1\times1}(L_l))
-      \qquad \text{concat:}\quad v = P([L_1; \dots; L_{last}])$$
+    $$v = P(L_{last}) + \sum_l \operatorname{BN}(\operatorname{Conv}_{1\times1}(L_l))
+      \quad\text{or}\quad v = P([L_1; \dots; L_{last}])$$
 
     In `add` the last normalisation starts at weight zero, so training starts at "no fusion". $P$ is
     the identity where `width` is what it is given.
@@ -46,17 +46,21 @@ class Fusion(nn.Module):
         added = [] if concat else lower
         self.convs = nn.ModuleList([nn.Linear(channels[s], self.width, bias=False) for s in added])
         self.norms = nn.ModuleList([nn.BatchNorm1d(self.width) for _ in added])
-        for norm in self.norms:
-            nn.init.zeros_(norm.weight)
+        for norm in self.norms.parameters():
+            nn.init.zeros_(norm)
         self.standard = nn.ModuleList(
-            [nn.BatchNorm1d(channels[s], affine=False) if normalize else nn.Identity() for s in self.strides]
+            [
+                nn.BatchNorm1d(channels[s], affine=False) if normalize else nn.Identity()
+                for s in self.strides
+            ]
         )
         self.normalize = normalize
 
     def forward(self, maps: Maps) -> Float[Tensor, "image region width"]:
         """Return the fused regions."""
         *lower, last = (
-            _over_regions(norm, maps[s]) for s, norm in zip(self.strides, self.standard, strict=True)
+            _over_regions(norm, maps[s])
+            for s, norm in zip(self.strides, self.standard, strict=True)
         )
         if self.concat:
             last = torch.cat([*lower, last], dim=-1)
@@ -66,7 +70,9 @@ class Fusion(nn.Module):
         return fused
 
     def _leveled(self, regions: Tensor) -> Tensor:
-        return F.normalize(regions, dim=-1) * regions.shape[-1] ** 0.5 if self.normalize else regions
+        return (
+            F.normalize(regions, dim=-1) * regions.shape[-1] ** 0.5 if self.normalize else regions
+        )
 
 
 def _over_regions(norm: nn.Module, regions: Tensor) -> Tensor:

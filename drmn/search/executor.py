@@ -68,7 +68,7 @@ class Work:
     watchers: list[Watcher] = field(default_factory=list)
 
 
-class RecordSearcher(Searcher):  # type: ignore[misc]
+class RecordSearcher(Searcher):
     """Gives Tune the record's next trial."""
 
     def __init__(self, record: Record, work: Work) -> None:
@@ -114,7 +114,7 @@ class RecordSearcher(Searcher):  # type: ignore[misc]
         return {}
 
 
-class RecordScheduler(FIFOScheduler):  # type: ignore[misc]
+class RecordScheduler(FIFOScheduler):
     """Writes each epoch into the record and stops the trial when the record says so."""
 
     def __init__(self, searcher: RecordSearcher) -> None:
@@ -171,14 +171,12 @@ def cluster() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block."""
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    local = (
-        {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False, "address": "local"}
-    )
+    local: dict[str, Any] = {"address": "local", "include_dashboard": False}
     ray.init(
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         log_to_driver=False,
         runtime_env={"env_vars": {"GLIBC_TUNABLES": MALLOC}},
-        **local,
+        **({} if os.environ.get("RAY_ADDRESS") else local),
     )
     try:
         yield

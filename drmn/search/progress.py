@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -56,7 +57,7 @@ class Progress:
         """Trials that are over."""
         return sum(self.states.values())
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         """Start to show."""
         if self.console.is_terminal:
             self.live = Live(self._view(), console=self.console, refresh_per_second=4)
@@ -116,13 +117,13 @@ class Progress:
         head = f"{self.study}: {self.done} of {self.target} trials done ({counts or 'none yet'})"
         best = "no complete trial yet"
         if self.best is not None:
-            gap = self.best.metrics.get("val/H_se", 0.0)
-            best = f"best {self.objective} {_percent(self.best.value)} ± {100 * gap:.1f} (trial {self.best.number})"
+            figure = f"{_percent(self.best.value)} ± {_percent(self.best.metrics['val/H_se'])}"
+            best = f"best {self.objective} {figure} (trial {self.best.number})"
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("running", "epoch", f"best {self.objective}"):
             table.add_column(column, justify="right")
         for number, trial in sorted(self.running.items()):
-            value = _percent(trial.best) if trial.epoch else "–"
+            value = _percent(trial.best) if trial.epoch else "-"
             table.add_row(f"trial {number}", f"{trial.epoch}/{trial.epochs}", value)
         return Group(Text(head + self._left()), Text(f"{best}; ESZSL {_percent(self.line)}"), table)
 

@@ -50,7 +50,7 @@ class Reporter:
         self.spool.put(*events.metrics(self._run(number), metrics, epoch))
 
     def ended(self, row: Row) -> None:
-        """Tell a trial's end. A pruned one is FINISHED to MLflow, where KILLED looks like a failure.
+        """Tell a trial's end; a pruned one is FINISHED, for KILLED looks like a failure.
 
         MLflow shows a metric's last value, so the best epoch's are told once more after the last.
         """

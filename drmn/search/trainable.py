@@ -23,7 +23,8 @@ class TrialRunner(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Start, or go on from the last epoch that the trial's folder holds."""
-        torch.set_num_threads(max(1, int(self.trial_resources.required_resources.get("CPU", 1))))
+        resources = self.trial_resources.required_resources
+        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -1,7 +1,7 @@
 """A trained network with all that it needs to classify a photo, as a folder.
 
-The folder holds `about.json` (settings, classes, gamma, beta, preprocessing) and `model.safetensors`
-(backbone, network and class attributes). Nothing in it is unpickled.
+The folder holds `about.json` (settings, classes, gamma, beta, preprocessing) and
+`model.safetensors` (backbone, network, class attributes). Nothing in it is unpickled.
 """
 
 import json

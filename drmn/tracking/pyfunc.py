@@ -9,7 +9,7 @@ import pandas as pd
 from drmn.tracking.package import Package, load
 
 
-class Photos(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Photos(mlflow.pyfunc.PythonModel):
     """Image files in, class and evidence out."""
 
     package: Package
@@ -31,7 +31,7 @@ class Photos(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         return pd.DataFrame(
             {
                 "class": [classes.names[i] for i in best],
-                "score": answer.scores.max(dim=1).values.tolist(),
+                "score": answer.scores.amax(dim=1).tolist(),
                 "attributes": [", ".join(classes.attribute_names[a] for a in row) for row in top],
             }
         )

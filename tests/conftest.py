@@ -1,0 +1,96 @@
+"""What tests share: the real data where it is there, and a small dataset that can be learnt."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from drmn.data import development, features
+from drmn.data.catalogue import Catalogue
+from drmn.data.features import FeatureKey
+
+# A busy machine is no bug, and CI must not fail by chance.
+settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("drmn")
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Return a function from a name to the folder of real data; skips where it is not there."""
+
+    def folder(name: str) -> Path:
+        if not (SHARED / name).is_dir():
+            pytest.skip(f"no {SHARED / name}: set DRMN_SHARED to the folder of the real data")
+        return SHARED / name
+
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Sums round alike with one thread, so numbers can be compared exactly."""
+    torch.set_num_threads(1)
+
+
+CLASSES, PER_CLASS, ATTRIBUTES, REGIONS = 9, 10, 6, 4
+
+
+def toy_catalogue(root: Path) -> Catalogue:
+    """Return nine classes of ten images; an attribute is there or not, no two classes alike."""
+    chance = np.random.default_rng(0)
+    bits = chance.permutation(np.arange(1, 2**ATTRIBUTES))[:CLASSES]
+    signs = ((bits[:, None] >> np.arange(ATTRIBUTES)) & 1).astype(float)
+    names = tuple(f"class{c}" for c in range(CLASSES))
+    labels = np.repeat(np.arange(CLASSES), PER_CLASS)
+    return Catalogue(
+        dataset="toy",
+        root=root,
+        images=tuple(f"{names[c]}/{i}.jpg" for i, c in enumerate(labels)),
+        sizes=(1,) * len(labels),
+        labels=labels,
+        classes=names,
+        attributes=signs / np.linalg.norm(signs, axis=1, keepdims=True),
+        attribute_names=tuple(f"a{i}" for i in range(ATTRIBUTES)),
+        words=chance.normal(size=(ATTRIBUTES, 5)).astype(np.float32),
+        folds={1: names[-3:], 2: names[:3]},
+    )
+
+
+def toy_maps(catalogue: Catalogue):
+    """Yield maps in which each attribute lights a channel of its own in a region of chance."""
+    chance = np.random.default_rng(1)
+    shows = catalogue.attributes[catalogue.labels] > 0  # [image, attr]
+    for stride, channels in ((16, 8), (32, 12)):
+        maps = chance.normal(scale=0.3, size=(len(shows), REGIONS, channels))
+        where = chance.integers(REGIONS, size=shows.shape)
+        for image, attribute in zip(*np.nonzero(shows), strict=True):
+            maps[image, where[image, attribute], attribute] += 3.0
+        yield stride, torch.from_numpy(maps).float()
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory):
+    """Return the folder of a feature store with strides 16 (8 channels) and 32 (12 channels)."""
+    root = tmp_path_factory.mktemp("stores")
+    catalogue = toy_catalogue(root)
+    key = FeatureKey(
+        dataset="toy",
+        catalogue=catalogue.digest,
+        backbone="none",
+        weights="none",
+        image_size=32,
+        levels=(16, 32),
+    )
+    return features.write(root, key, catalogue, iter([dict(toy_maps(catalogue))]))
+
+
+@pytest.fixture(scope="session")
+def toy(toy_store):
+    """Return fold 1 of the toy data: 48 training images, 12 val-seen, 30 val-unseen."""
+    return development.open_store(toy_store)
