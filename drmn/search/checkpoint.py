@@ -15,6 +15,11 @@ def trial_folder(study: Path, number: int) -> Path:
     return study / "trials" / f"{number:04d}"
 
 
+def drop_last(folder: Path) -> None:
+    """Remove what a trial would go on from: it is over. Its best epoch stays."""
+    (folder / LAST).unlink(missing_ok=True)
+
+
 def save(path: Path, state: State) -> None:
     """Write `state` whole or not at all: a process may be killed at any moment."""
     building = path.with_suffix(".tmp")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drmn.config import flatten
-from drmn.search.checkpoint import trial_folder
+from drmn.search.checkpoint import drop_last, trial_folder
 from drmn.search.study import Metrics, Point, Record, Row
 
 os.environ |= {  # read when Ray is imported: only our own lines are to be seen
@@ -155,6 +155,7 @@ class RecordScheduler(FIFOScheduler):
 
     def _ended(self, number: int) -> None:
         row = self.record.row(number)
+        drop_last(trial_folder(self.searcher.work.folder, number))
         for watcher in self.watchers:
             watcher.ended(row)
 

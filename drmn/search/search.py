@@ -71,10 +71,10 @@ def search(plan: Plan, console: Console) -> Outcome:
         line = baselines.eszsl(data)
         spool = Spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
-        reporter = Reporter(spool, plan.name)
-        reporter.study(plan.dataset, plan.identity(), {"kind": "study"})
+        reporter = Reporter(spool, plan.name, record)
+        reporter.study(plan.dataset, plan.identity(), _about(plan, line))
         reporter.baseline(line.metrics, {"levels": line.levels})
-        reporter.replay(record)
+        reporter.replay()
         _execute(plan, record, reporter, console, line.metrics["val/H"])
         best = record.best()
         if best is not None:
@@ -93,6 +93,15 @@ def search(plan: Plan, console: Console) -> Outcome:
             baseline=line.metrics,
             rows=record.rows(),
         )
+
+
+def _about(plan: Plan, line: baselines.Baseline) -> str:
+    return (
+        f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
+        f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
+        f"`best/*` is a run's best epoch, `val/*` its curve. ESZSL on the same features and split "
+        f"has H {100 * line.metrics['val/H']:.1f} %."
+    )
 
 
 def _execute(plan: Plan, record: Record, reporter: Reporter, console: Console, line: float) -> None:

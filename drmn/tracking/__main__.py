@@ -11,7 +11,7 @@ import select
 import sys
 from pathlib import Path
 
-from drmn.tracking.ship import absolute, artifact_folder, ship
+from drmn.tracking.ship import SQLITE, absolute, artifact_folder, ship
 from drmn.tracking.spool import Spool
 
 
@@ -27,9 +27,10 @@ def main() -> None:
     serve = commands.add_parser("serve")
     serve.add_argument("--uri", default="sqlite:///mlflow.db")
     serve.add_argument("--port", type=int, default=5000)
+    serve.add_argument("--experiment", default="", help="a dataset's name: print its address")
     asked = parser.parse_args()
     if asked.command == "serve":
-        _serve(absolute(asked.uri), asked.port)
+        _serve(absolute(asked.uri), asked.port, asked.experiment)
     _ship(asked.spool, absolute(asked.uri), again=asked.command == "sync")
 
 
@@ -50,7 +51,11 @@ def _input_closed() -> bool:
     return bool(ready) and not os.read(sys.stdin.fileno(), 1)
 
 
-def _serve(uri: str, port: int) -> None:
+def _serve(uri: str, port: int, experiment: str) -> None:
+    path = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and not path.is_file():
+        sys.exit(f"error: --uri {uri}: no such database; jobs/tune.py makes one.")
+    print(f"MLflow will be at {_address(uri, port, experiment)}", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     if folder := artifact_folder(uri):
@@ -60,6 +65,16 @@ def _serve(uri: str, port: int) -> None:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     os.execv(sys.executable, command)  # noqa: S606
+
+
+def _address(uri: str, port: int, experiment: str) -> str:
+    from mlflow import MlflowClient  # noqa: PLC0415 - MLflow takes seconds to import
+
+    from drmn.tracking import view  # noqa: PLC0415
+
+    every = MlflowClient(uri).search_experiments()
+    found = [e for e in every if e.name == experiment] or every[:1]
+    return view.link(found[0].experiment_id, port)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from drmn.tracking import models
+from drmn.tracking import models, view
 from drmn.tracking.spool import Event
 
 KEY = "drmn.run"
@@ -82,7 +82,9 @@ class Shipper:
         if found is not None:
             return str(found.experiment_id)
         place = str(Path(self.artifacts) / name) if self.artifacts else None
-        return str(self.client.create_experiment(name, artifact_location=place))
+        made = str(self.client.create_experiment(name, artifact_location=place))
+        view.seed(self.client, made)
+        return made
 
     def _metrics(self, events: list[Event]) -> None:
         run = self.need(events[0]["run"])

@@ -1,5 +1,6 @@
 """The shipper's loop, and how a driver starts one in a process of its own."""
 
+import os
 import subprocess
 import sys
 import time
@@ -42,8 +43,14 @@ class ShipperProcess:
 
     def __init__(self, spool: Path, uri: str) -> None:
         command = [sys.executable, "-m", "drmn.tracking", "ship", str(spool), "--uri", uri]
+        quiet = {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        }
         with spool.with_suffix(".log").open("a") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=os.environ | quiet
+            )
 
     def drain(self, seconds: float) -> bool:
         """Say that no more comes and wait for the rest; return whether all was shipped."""

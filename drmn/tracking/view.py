@@ -13,14 +13,14 @@ import zlib
 from mlflow import MlflowClient
 
 KEY = "drmn"
-COLUMNS = ("val/H", "val/H_se", "val/U", "val/S", "val/T1", "val/AUSUC")
+COLUMNS = ("best/H", "best/H_se", "best/U", "best/S", "best/T1", "best/AUSUC")
 
 
 def seed(client: MlflowClient, experiment: str) -> None:
     """Save the view in an experiment."""
     state = {
         "searchFilter": "",
-        "orderByKey": "metrics.`val/H`",
+        "orderByKey": "metrics.`best/H`",
         "orderByAsc": False,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
