@@ -1,6 +1,8 @@
 """What tests share: the real data where it is there, and a small dataset that can be learnt."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,12 @@ def toy_store(tmp_path_factory):
 def toy(toy_store):
     """Return fold 1 of the toy data: 48 training images, 12 val-seen, 30 val-unseen."""
     return development.open_store(toy_store)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """Return a storage folder in which the demo's features are made."""
+    storage = tmp_path_factory.mktemp("storage")
+    command = [sys.executable, ROOT / "jobs" / "prepare.py", "--dataset", "demo"]
+    subprocess.run([*command, "--storage", storage], check=True, capture_output=True)
+    return storage

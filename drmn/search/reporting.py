@@ -65,7 +65,9 @@ class Reporter:
         if row.metrics:
             key, event = events.metrics(run, best_of(row.metrics), row.best_epoch)
             self.spool.put(f"{key}#best", event)
-        tags = {"state": row.state, "cause": row.cause, "best_epoch": str(row.best_epoch)}
+        tags = {"state": row.state, "best_epoch": str(row.best_epoch)}
+        if row.cause:
+            tags["cause"] = row.cause
         self.spool.put(*events.end(run, tags, failed=row.state == "FAIL"))
 
     def best(self, row: Row, folder: str, done: int) -> None:

@@ -23,9 +23,6 @@ from drmn.space import load, source
 from drmn.tracking.ship import ShipperProcess, absolute
 from drmn.tracking.spool import Spool
 
-DRAIN = 120.0
-"""Seconds that the end of a search waits for MLflow to have everything."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -80,7 +77,7 @@ def search(plan: Plan, console: Console) -> Outcome:
         if best is not None:
             packed = packing.pack(plan.folder, best, data, plan.store)
             reporter.best(best, str(packed.absolute()), len(record.rows()))
-        if not shipper.drain(DRAIN):
+        if not shipper.drain(spool):
             console.print(
                 f"MLflow at {plan.tracking_uri} lacks {spool.count} entries, kept in {spool.path}: "
                 f"python -m drmn.tracking sync {spool.path} --uri {plan.tracking_uri}",

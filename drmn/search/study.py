@@ -103,8 +103,9 @@ class Record:
         bad = [name for name, number in metrics.items() if not math.isfinite(number)]
         if bad:
             return self.fail(number, f"{bad[0]} is {metrics[bad[0]]} in epoch {epoch}")
-        trial.set_user_attr(f"{EPOCH}{epoch}", dict(metrics))
-        trial.report(value, epoch)
+        if epoch not in self._trials()[number].intermediate_values:
+            trial.set_user_attr(f"{EPOCH}{epoch}", dict(metrics))
+            trial.report(value, epoch)
         best = _bests(self._trials()[number])
         stopped = self.policy.pruner == "halving" and self.halving.stops(number, epoch, best[epoch])
         if epoch == self.point(number).config.optim.epochs:

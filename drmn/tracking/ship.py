@@ -52,16 +52,22 @@ class ShipperProcess:
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=os.environ | quiet
             )
 
-    def drain(self, seconds: float) -> bool:
-        """Say that no more comes and wait for the rest; return whether all was shipped."""
+    def drain(self, spool: Spool, idle: float = 45.0) -> bool:
+        """Say that no more comes and wait for the rest; return whether all was shipped.
+
+        Gives up after `idle` seconds in which nothing was: MLflow is down, and the spool keeps all.
+        """
         if self.process.stdin is not None:
             self.process.stdin.close()
-        try:
-            return self.process.wait(seconds) == 0
-        except subprocess.TimeoutExpired:
+        left, since = spool.count, time.monotonic()
+        while self.process.poll() is None and time.monotonic() - since < idle:
+            time.sleep(0.1)
+            if spool.count != left:
+                left, since = spool.count, time.monotonic()
+        if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
-            return False
+        return spool.count == 0
 
 
 def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:

@@ -1,0 +1,117 @@
+"""Kill it and start it again: nothing that was finished is lost or done twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPACE = ROOT / "tests" / "spaces" / "smoke.py"
+TRIALS = 5
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def command(folder, demo, *more):
+    return [
+        *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--space", SPACE),
+        *("--budget.trials", str(TRIALS), "--budget.at-once", "1", "--policy.pruner", "none"),
+        *("--storage", demo, "--study", folder.name, "--policy.sampler", "random"),
+        *("--tracking-uri", f"sqlite:///{folder}/mlflow.db", "--json", folder / "out.json", *more),
+    ]
+
+
+def trials(record):
+    """Return the record's trials, read as anybody may, or none before there is one."""
+    if not record.is_file():
+        return []
+    study = optuna.load_study(study_name=record.parent.name, storage=f"sqlite:///{record}")
+    return study.get_trials(deepcopy=False)
+
+
+def wait_for(happened, process, seconds=120):
+    for _ in range(seconds * 10):
+        if happened():
+            return
+        assert process.poll() is None, "the job ended before it could be killed"
+        time.sleep(0.1)
+    pytest.fail("waited in vain")
+
+
+def kill_tree(process):
+    """End a driver at once, and the Ray processes that it started."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for child in children:
+        if child.is_running():
+            child.kill()
+
+
+def finish(arguments, folder):
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads((folder / "out.json").read_text())
+
+
+def outcome(plain):
+    """Return what must not depend on being killed."""
+    return [
+        (t["number"], t["state"], t["epochs"], t["value"], t["params"]) for t in plain["trials"]
+    ]
+
+
+@pytest.fixture(scope="module")
+def unkilled(demo, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unkilled")
+    return outcome(finish(command(folder, demo), folder))
+
+
+def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled):
+    record = demo / "studies" / tmp_path.name / "record.db"
+    job = subprocess.Popen(command(tmp_path, demo), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    # In the middle: two trials are over and the third has an epoch.
+    wait_for(lambda: len(trials(record)) > 2 and trials(record)[2].intermediate_values, job)
+    kill_tree(job)
+    before = [t for t in trials(record) if t.state.is_finished()]
+    assert len(before) >= 2
+    assert outcome(finish(command(tmp_path, demo), tmp_path)) == unkilled
+    for trial in before:  # not run again: its times are as they were
+        now = trials(record)[trial.number]
+        assert (now.datetime_start, now.datetime_complete) == (
+            trial.datetime_start,
+            trial.datetime_complete,
+        )
+
+
+def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkilled):
+    record = demo / "studies" / tmp_path.name / "record.db"
+    job = subprocess.Popen(command(tmp_path, demo), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    wait_for(lambda: len(trials(record)) > 1 and trials(record)[1].intermediate_values, job)
+    workers = [
+        child
+        for child in psutil.Process(job.pid).children(recursive=True)
+        if "TrialRunner" in " ".join(child.cmdline())
+    ]
+    assert workers
+    os.kill(workers[0].pid, signal.SIGKILL)
+    assert job.wait(180) == 0
+    plain = json.loads((tmp_path / "out.json").read_text())
+    assert outcome(plain) == unkilled
+    assert sum("interrupted" in t.user_attrs for t in trials(record)) == 1
+
+
+def test_the_same_command_after_the_end_runs_nothing_and_says_the_same(demo, tmp_path, unkilled):
+    folder = tmp_path
+    first = finish(command(folder, demo), folder)
+    times = [t.datetime_complete for t in trials(demo / "studies" / folder.name / "record.db")]
+    assert outcome(first) == unkilled
+    assert finish(command(folder, demo), folder) == first
+    again = [t.datetime_complete for t in trials(demo / "studies" / folder.name / "record.db")]
+    assert again == times

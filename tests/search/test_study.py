@@ -1,0 +1,159 @@
+"""The record: what it holds, how a trial ends, how a study goes on."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from drmn.config import RunConfig
+from drmn.errors import StudyError
+from drmn.search.settings import PolicyConfig
+from drmn.search.storage import held, open_study
+from drmn.search.study import Record
+
+IDENTITY = {"data": "toy", "base.optim.lr": 0.001}
+
+
+def space(trial):
+    trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
+    return {"optim.epochs": 3}
+
+
+def small(trial):
+    trial.suggest_categorical("optim.lr", [0.001])
+    return {"optim.epochs": 1}
+
+
+def open_record(folder, space=space, **policy):
+    study = open_study(folder, "toy", IDENTITY)
+    return Record(study, space, RunConfig(), PolicyConfig(**{"sampler": "random", **policy}))
+
+
+def metrics(value):
+    return {"val/H": value, "loss/total": 1.0}
+
+
+def finish(record, values):
+    point = record.next()
+    for epoch, value in enumerate(values, start=1):
+        if record.report(point.number, epoch, metrics(value)):
+            break
+    return record.row(point.number)
+
+
+def test_the_first_trial_is_the_baseline(tmp_path):
+    point = open_record(tmp_path).next()
+    assert point.params == {"optim.lr": RunConfig().optim.lr}
+    assert point.config.optim.epochs == 3
+
+
+def test_a_trial_is_worth_its_best_epoch(tmp_path):
+    row = finish(open_record(tmp_path), [0.3, 0.5, 0.4])
+    assert (row.state, row.epochs, row.value, row.best_epoch) == ("COMPLETE", 3, 0.5, 2)
+    assert row.metrics == metrics(0.5)
+
+
+def test_a_pruned_trial_keeps_its_curve_and_cannot_win(tmp_path):
+    record = open_record(tmp_path)
+    finish(record, [0.4, 0.4, 0.4])
+    row = finish(record, [0.3, 0.9, 0.9])  # stopped at epoch 1: never gets to its 0.9
+    assert (row.state, row.epochs, row.value) == ("PRUNED", 1, 0.3)
+    assert row.cause == "not in the top 1/3 at epoch 1"
+    assert record.best().number == 0
+
+
+def test_a_value_that_is_no_number_fails_the_trial_and_never_wins(tmp_path):
+    record = open_record(tmp_path, pruner="none")
+    row = finish(record, [0.9, math.nan])
+    assert (row.state, row.epochs, row.cause) == ("FAIL", 1, "val/H is nan in epoch 2")
+    assert record.best() is None
+
+
+def test_an_infinite_loss_fails_the_trial_too(tmp_path):
+    record = open_record(tmp_path)
+    point = record.next()
+    assert record.report(point.number, 1, {"val/H": 0.5, "loss/total": math.inf})
+    assert record.row(point.number).cause == "loss/total is inf in epoch 1"
+
+
+def test_what_is_reopened_is_what_was_written(tmp_path):
+    record = open_record(tmp_path)
+    rows = [finish(record, [0.1 * k] * 3) for k in (4, 3, 5)]
+    assert open_record(tmp_path).rows() == rows
+
+
+def test_a_reopened_study_hands_out_what_was_running_first(tmp_path):
+    record = open_record(tmp_path)
+    finish(record, [0.5] * 3)
+    lost = record.next()
+    record.report(lost.number, 1, metrics(0.6))
+    again = open_record(tmp_path)
+    point = again.next()
+    assert (point.number, point.config, point.params) == (lost.number, lost.config, lost.params)
+    assert again.next().number == 2
+
+
+def test_an_epoch_told_twice_counts_once(tmp_path):
+    record = open_record(tmp_path)
+    point = record.next()
+    for _ in range(2):
+        record.report(point.number, 1, metrics(0.6))
+    record.report(point.number, 2, metrics(0.7))
+    record.report(point.number, 3, metrics(0.5))
+    row = record.row(point.number)
+    assert (row.epochs, row.value) == (3, 0.7)
+
+
+def test_rungs_are_rebuilt_from_the_record(tmp_path):
+    record = open_record(tmp_path)
+    for value in (0.5, 0.6, 0.7):
+        finish(record, [value] * 3)
+    assert open_record(tmp_path).halving == record.halving
+    assert finish(open_record(tmp_path), [0.65]).state == "PRUNED"
+
+
+def test_a_point_tried_before_is_repeated_with_another_seed(tmp_path):
+    record = open_record(tmp_path, small)
+    seeds = [record.next().config.seed for _ in range(3)]
+    assert seeds == [0, 1, 2]
+
+
+def test_a_trial_that_lost_its_process_is_handed_out_again(tmp_path):
+    record = open_record(tmp_path)
+    point = record.next()
+    assert record.interrupt(point.number) == 1
+    assert record.next().number == point.number
+    assert record.interrupt(point.number) == 2
+
+
+def test_changed_settings_are_refused_with_the_difference(tmp_path):
+    open_study(tmp_path, "toy", IDENTITY)
+    with pytest.raises(StudyError) as refused:
+        open_study(tmp_path, "toy", IDENTITY | {"base.optim.lr": 0.1})
+    assert "base.optim.lr was 0.001, now 0.1" in str(refused.value)
+    assert "--study NAME" in str(refused.value)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from drmn.search.storage import held
+with held(Path(sys.argv[1]), "toy"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_driver_is_told_who_holds_the_study(tmp_path):
+    command = [sys.executable, "-c", HOLDER, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(StudyError, match=f"run by process {holder.pid};"),
+            held(tmp_path, "toy"),
+        ):
+            pass
+        holder.kill()
+    with held(tmp_path, "toy"):  # the system let go when the holder died
+        pass

@@ -1,0 +1,145 @@
+"""From the spool to MLflow: the tree of runs, once, whatever dies."""
+
+import time
+
+import pytest
+from mlflow import MlflowClient
+
+from drmn.tracking import events
+from drmn.tracking.runs import Shipper
+from drmn.tracking.ship import ShipperProcess, absolute, artifact_folder, ship
+from drmn.tracking.spool import Spool
+
+EPOCHS, TRIALS = 4, 3
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """Return an MLflow database with its tables made, to copy: making them takes seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def uri(empty, tmp_path):
+    """Return the address of an empty MLflow store."""
+    (tmp_path / "mlflow.db").write_bytes(empty.read_bytes())
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def fill(spool):
+    spool.put(*events.study("s", "toy", {"policy.sampler": "tpe"}, {"kind": "study"}))
+    for trial in range(TRIALS):
+        run, event = events.child(
+            "s", f"{trial:04d}", f"s/{trial}", {"optim.lr": 0.1}, {"state": "RUNNING"}
+        )
+        spool.put(run, event)
+        for epoch in range(1, EPOCHS + 1):
+            spool.put(*events.metrics(run, {"val/H": trial + epoch / 10}, epoch))
+        state = ("COMPLETE", "PRUNED", "FAIL")[trial]
+        spool.put(*events.end(run, {"state": state}, failed=state == "FAIL"))
+    spool.put(*events.end("s", {}))
+
+
+def ship_all(spool, uri):
+    ship(spool, uri, closed=lambda: True)
+
+
+def runs(uri):
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("toy")
+    found = client.search_runs([experiment.experiment_id])
+    return {run.data.tags["drmn.run"]: run for run in found}
+
+
+def check_tree(uri):
+    """Each thing is there exactly once."""
+    tree = runs(uri)
+    assert sorted(tree) == ["s", "s/0000", "s/0001", "s/0002"]
+    client = MlflowClient(uri)
+    for trial in range(TRIALS):
+        run = tree[f"s/000{trial}"]
+        assert run.data.tags["mlflow.parentRunId"] == tree["s"].info.run_id
+        history = client.get_metric_history(run.info.run_id, "val/H")
+        told = sorted((point.step, point.value) for point in history)
+        assert told == [(epoch, trial + epoch / 10) for epoch in range(1, EPOCHS + 1)]
+
+
+def test_the_tree_is_study_and_trials_with_their_curves(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    ship_all(spool, uri)
+    check_tree(uri)
+    tree = runs(uri)
+    assert tree["s"].data.params == {"policy.sampler": "tpe"}
+    states = {k: (r.info.status, r.data.tags.get("state")) for k, r in tree.items()}
+    assert states == {
+        "s": ("FINISHED", None),
+        "s/0000": ("FINISHED", "COMPLETE"),
+        "s/0001": ("FINISHED", "PRUNED"),  # KILLED would look like a failure
+        "s/0002": ("FAILED", "FAIL"),
+    }
+
+
+def test_telling_all_twice_changes_nothing(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    ship_all(spool, uri)
+    spool.again()
+    ship_all(spool, uri)
+    check_tree(uri)
+
+
+def test_a_shipper_that_dies_between_telling_and_noting_tells_again_without_harm(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    for part in range(1, 6):  # told, but never marked as shipped
+        Shipper(uri).apply([event for _, event in spool.waiting(3 * part)])
+    ship_all(spool, uri)
+    check_tree(uri)
+
+
+def test_a_killed_shipper_process_is_followed_by_another(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    first = ShipperProcess(spool.path, uri)
+    while spool.count == TRIALS * (EPOCHS + 2) + 2 and first.process.poll() is None:
+        time.sleep(0.02)
+    first.process.kill()
+    first.process.wait()
+    assert ShipperProcess(spool.path, uri).drain(spool)
+    check_tree(uri)
+
+
+def test_what_mlflow_refuses_for_good_does_not_hold_up_the_rest(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    spool.put(*events.study("s", "toy", {}, {}))
+    spool.put(*events.metrics("s", {"no'such;name": 1.0}, 1))
+    spool.put(*events.end("s", {"state": "COMPLETE"}))
+    ship_all(spool, uri)
+    assert runs(uri)["s"].info.status == "FINISHED"
+
+
+def test_without_mlflow_nothing_is_lost_and_nobody_waits_long(tmp_path):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    before = spool.count
+    shipper = ShipperProcess(spool.path, "http://127.0.0.1:9")  # the discard port: nobody is there
+    began = time.monotonic()
+    assert not shipper.drain(spool, idle=3.0)
+    assert time.monotonic() - began < 20
+    assert spool.count == before
+
+
+def test_infinity_is_not_told_as_a_number():
+    _, event = events.metrics("r", {"a": float("inf"), "b": float("nan"), "c": 1.0}, 1)
+    assert event["metrics"] == {"c": 1.0}
+
+
+def test_a_relative_database_means_the_same_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert artifact_folder("sqlite:///mlflow.db") == f"{tmp_path}/mlartifacts"
+    assert absolute("http://host:5000") == "http://host:5000"
+    assert artifact_folder("http://host:5000") == ""
