@@ -9,18 +9,19 @@ import optuna
 from drmn.search.settings import PolicyConfig
 
 
-def build_sampler(config: PolicyConfig, seed: int, done: int) -> optuna.samplers.BaseSampler:
-    """Return the sampler for a study with `done` trials.
+def build_sampler(config: PolicyConfig, seed: int, number: int) -> optuna.samplers.BaseSampler:
+    """Return the sampler for trial `number`.
 
-    A sampler made again with the same seed would repeat its first points, so a resumed study
-    seeds it with the trials it has.
+    Chance depends on the seed and the number alone, so a resumed study draws what an uninterrupted
+    one would have drawn; one sampler for a whole study would begin again with its first points.
     """
+    seed = 1_000_003 * seed + number
     if config.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed + done)
+        return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(
-            seed=seed + done,
+            seed=seed,
             n_startup_trials=config.startup_trials,
             group=True,  # conditional spaces: each branch is modelled with its own parameters
             constant_liar=True,

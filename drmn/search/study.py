@@ -67,7 +67,6 @@ class Record:
         self.study, self.space, self.base, self.policy = study, space, base, policy
         self.halving = Halving(policy.first_rung, policy.factor)
         trials = study.get_trials(deepcopy=False)
-        study.sampler = build_sampler(policy, base.seed, len(trials))
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
         for trial in trials:
@@ -80,6 +79,8 @@ class Record:
         """Return a trial that lost its process, or else a new one."""
         if self.interrupted:
             return self.point(self.interrupted.pop(0))
+        number = len(self._trials())
+        self.study.sampler = build_sampler(self.policy, self.base.seed, number)
         trial = self.study.ask()
         constants = self.space(trial)
         # The same point once more says more with another seed than with the same.

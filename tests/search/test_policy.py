@@ -34,19 +34,17 @@ def test_a_rung_that_is_told_twice_of_a_trial_counts_it_once():
     assert halving.reached[1] == {0: 0.9}
 
 
-def ask_all(config, seed, done=0, trials=6):
-    study = optuna.create_study(sampler=build_sampler(config, seed, done))
-    return [
-        study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params["x"]
-        for _ in range(trials)
-    ]
+def drawn(config, seed, number):
+    study = optuna.create_study(sampler=build_sampler(config, seed, number))
+    return study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params["x"]
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_a_seed_gives_the_same_points_and_a_resumed_study_gets_others(sampler):
+def test_chance_depends_on_the_seed_and_the_trials_number_alone(sampler):
     config = PolicyConfig(sampler=sampler)
-    assert ask_all(config, seed=1) == ask_all(config, seed=1)
-    assert not set(ask_all(config, seed=1)) & set(ask_all(config, seed=1, done=7))
+    points = {(seed, number): drawn(config, seed, number) for seed in (0, 1) for number in range(5)}
+    assert len(set(points.values())) == 10
+    assert all(drawn(config, *key) == value for key, value in points.items())
 
 
 @pytest.mark.parametrize(

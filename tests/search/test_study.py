@@ -105,6 +105,22 @@ def test_an_epoch_told_twice_counts_once(tmp_path):
     assert (row.epochs, row.value) == (3, 0.7)
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_reopened_study_draws_what_it_would_have_drawn(tmp_path, sampler):
+    def points(name, reopen):
+        (tmp_path / name).mkdir()
+        record = open_record(tmp_path / name, sampler=sampler, startup_trials=2, pruner="none")
+        for k in range(6):
+            if k in reopen:
+                record = open_record(
+                    tmp_path / name, sampler=sampler, startup_trials=2, pruner="none"
+                )
+            finish(record, [0.1 * k] * 3)
+        return [row.params for row in record.rows()]
+
+    assert points("straight", ()) == points("reopened", (1, 4))
+
+
 def test_rungs_are_rebuilt_from_the_record(tmp_path):
     record = open_record(tmp_path)
     for value in (0.5, 0.6, 0.7):
