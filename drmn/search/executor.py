@@ -19,7 +19,7 @@ os.environ |= {  # read when Ray is imported: only our own lines are to be seen
 }
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
@@ -143,7 +143,7 @@ class RecordScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """Hand a trial that lost its process out again; write down any other error as its own."""
         del tune_controller
-        number, error = self.searcher.live[trial.trial_id], trial.get_pickled_error()
+        number, error = self.searcher.live[trial.trial_id], _error_of(trial)
         if self.record.row(number).state != "RUNNING":
             return  # its result is in the record; that its process died after it is no matter
         lost = isinstance(error, RayActorError)
@@ -160,6 +160,13 @@ class RecordScheduler(FIFOScheduler):
             watcher.ended(row)
 
 
+def _error_of(trial: Trial) -> Exception | None:
+    """Return what Tune has just written down; `trial.get_pickled_error` looks where it is later."""
+    path = trial.pickled_error_file
+    error: Exception | None = cloudpickle.loads(Path(path).read_bytes()) if path else None
+    return error
+
+
 def cause_of(error: BaseException | None) -> str:
     """Return the exception that a worker raised, in one line."""
     inner = getattr(error, "cause", None) or error
@@ -171,7 +178,7 @@ def cause_of(error: BaseException | None) -> str:
 def cluster() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block."""
     for name in ("ray", "ray.tune", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's error is in the record
     local: dict[str, Any] = {"address": "local", "include_dashboard": False}
     ray.init(
         logging_level=logging.ERROR,
