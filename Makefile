@@ -1,0 +1,34 @@
+# Everything runs in .venv, which each target makes first if need be.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test check bench ui faults
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,weights]'
+	touch $@
+
+demo: setup
+	$(BIN)/python jobs/tune.py --dataset demo
+
+test: setup
+	$(BIN)/pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: setup
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+faults: setup
+	$(BIN)/pytest tests/faults
+
+ui: setup
+	$(BIN)/python -m drmn.tracking serve
