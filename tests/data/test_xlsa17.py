@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from drmn.data.specs import AWA2, CUB, SUN, spec
 from drmn.data.xlsa17 import below, find_splits, open_official, read
 from drmn.errors import ConfigError, DataError
 
-# docs: design/protocol.md §1; images of trainval, test_seen, test_unseen, clean train, clean val.
+# Images of trainval, test_seen, test_unseen, clean train, clean val.
 SIZES = {
     "cub": (7057, 1764, 2967, 4702, 2355),
     "sun": (10320, 2580, 1440, 9280, 1040),
@@ -90,9 +91,16 @@ def refused(root, *words, spec=CUB):
 # The official files at their true size, without pixels.
 
 
+@pytest.fixture(scope="module")
+def published(shared):
+    """Return a function from a dataset's name to its official split files, opened once."""
+    root = shared("xlsa17_meta") / "data"
+    return cache(lambda name: open_official(root / spec(name).folder, spec(name)))
+
+
 @pytest.mark.parametrize("name", SIZES)
-def test_the_published_splits_are_read_as_published(shared, name):
-    official = open_official(shared("xlsa17_meta") / "data" / spec(name).folder, spec(name))
+def test_the_published_splits_are_read_as_published(published, name):
+    official = published(name)
     parts = (official.trainval, official.test_seen, official.test_unseen, *clean_split(official, 1))
     assert tuple(map(len, parts)) == SIZES[name]
     assert [digest(part) for part in parts] == DIGESTS[name].split()
@@ -102,8 +110,8 @@ def test_the_published_splits_are_read_as_published(shared, name):
 @pytest.mark.parametrize(
     ("name", "train", "val"), [("cub", 100, 50), ("sun", 580, 65), ("awa2", 27, 13)]
 )
-def test_a_clean_split_shares_no_class_and_is_all_of_trainval(shared, name, train, val):
-    official = open_official(shared("xlsa17_meta") / "data" / spec(name).folder, spec(name))
+def test_a_clean_split_shares_no_class_and_is_all_of_trainval(published, name, train, val):
+    official = published(name)
     for fold in official.folds:
         parts = clean_split(official, fold)
         sets = [set(official.labels[part]) for part in parts]
@@ -113,9 +121,8 @@ def test_a_clean_split_shares_no_class_and_is_all_of_trainval(shared, name, trai
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_the_attributes_are_the_published_vectors_before_normalising(shared, name):
-    splits = shared("xlsa17_meta") / "data" / spec(name).folder
-    official = open_official(splits, spec(name))
+def test_the_attributes_are_the_published_vectors_before_normalising(shared, published, name):
+    splits, official = shared("xlsa17_meta") / "data" / spec(name).folder, published(name)
     rows = official.attributes / np.linalg.norm(official.attributes, axis=1, keepdims=True)
     np.testing.assert_allclose(rows, mat(splits)["att"].T, atol=1e-12)
 

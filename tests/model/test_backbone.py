@@ -24,7 +24,7 @@ SPECIES = {
     "101.White_Pelican": 144,
     "002.Laysan_Albatross": 146,
 }
-PHOTOS = 6
+PHOTOS = 4
 
 
 def random_net(backbone=LITE0, levels="8+16+32", size=64):
