@@ -32,11 +32,11 @@ def require_one_of(name: str, value: object, choices: Any) -> None:
     require(name, value, value in have, f"one of {', '.join(have)}")
 
 
-def strides(levels: str) -> tuple[int, ...]:
+def strides(levels: str, name: str = "levels") -> tuple[int, ...]:
     """Return the strides that a setting such as "8+16+32" names, in rising order."""
     parts = levels.split("+")
     ok = all(part.isdecimal() and int(part) > 0 for part in parts)
-    require("levels", levels, ok, 'strides joined by "+", such as "16+32"')
+    require(name, levels, ok, 'strides joined by "+", such as "16+32"')
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -71,7 +71,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
-        strides(self.levels)
+        strides(self.levels, "model.levels")
         require_one_of("model.fusion", self.fusion, Fusion)
         require("model.width", self.width, 0 <= self.width <= 4096, "in 0..4096")
         require("model.gate_reduction", self.gate_reduction, self.gate_reduction > 0, "positive")

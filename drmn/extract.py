@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,6 +32,8 @@ def prepare(
     catalogue: Catalogue, config: FeatureConfig, root: Path, progress: Progress = lambda *_: None
 ) -> Path:
     """Return the folder of the store for `catalogue`, extracting its features if there is none."""
+    size = config.image_size or specs.spec(catalogue.dataset).image_size
+    config = replace(config, image_size=size)
     backbone = Backbone(config)
     key = FeatureKey(
         dataset=catalogue.dataset,

@@ -7,10 +7,11 @@ imports neither Optuna nor Ray. A condition is an `if`.
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import floor
 from pathlib import Path
 from typing import Any, Protocol
 
-from drmn.config import RunConfig, flatten, with_overrides
+from drmn.config import RunConfig, did_you_mean, flatten, with_overrides
 from drmn.errors import ConfigError
 
 Value = bool | int | float | str
@@ -80,30 +81,51 @@ class _Nearest:
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        del step, log
-        return self._note(name, min(max(float(self.known[name]), low), high))
+        del log
+        return self._note(name, _nearest(self._number(name), low, high, step))
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         del log
-        inside = min(max(int(self.known[name]), low), high)
-        return self._note(name, low + round((inside - low) / step) * step)
+        return self._note(name, int(_nearest(self._number(name), low, high, step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        value = self.known[name]
+        value = self._setting(name)
         return self._note(name, value if value in choices else choices[0])
+
+    def _setting(self, name: str) -> Any:
+        if name not in self.known:
+            near = did_you_mean(name, self.known)
+            raise ConfigError(f"The space asks for {name!r}, which is no setting of a run.{near}")
+        return self.known[name]
+
+    def _number(self, name: str) -> float:
+        value = self._setting(name)
+        if type(value) not in (int, float):
+            kind = type(value).__name__
+            raise ConfigError(f"The space asks for {name} as a number; it is {kind}: {value!r}.")
+        return float(value)
 
     def _note(self, name: str, value: Any) -> Any:
         self.params[name] = value
         return value
 
 
+def _nearest(value: float, low: float, high: float, step: float | None) -> float:
+    inside = min(max(value, low), high)
+    if step is None:
+        return inside
+    last = floor((high - low) / step + 1e-9)  # the grid may end before `high`
+    return min(low + min(round((inside - low) / step), last) * step, high)
+
+
 def baseline(space: Space, base: RunConfig) -> dict[str, Value]:
-    """Return the point of `space` nearest to `base`: a choice it lacks becomes the first listed."""
+    """Return the point of `space` nearest to `base`: a choice it lacks becomes the first listed.
+
+    Raises:
+        ConfigError: The space asks for what is no setting, or for a number where a word belongs.
+    """
     trial = _Nearest(flatten(base))
-    try:
-        space(trial)
-    except KeyError as missing:
-        raise ConfigError(f"The space asks for {missing}, which is no setting of a run.") from None
+    space(trial)
     return trial.params

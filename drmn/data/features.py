@@ -7,7 +7,6 @@ tensor column) and a manifest. It is built beside its place and moved there whol
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -65,19 +64,20 @@ def write(root: Path, key: FeatureKey, catalogue: Catalogue, maps: Iterator[Maps
         maps: Batches of float maps [image, region, channel] by stride.
     """
     root.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{key.folder}-", dir=root))
-    try:
-        shapes = _write_levels(building, maps)
+    with tempfile.TemporaryDirectory(prefix=f".{key.folder}-", dir=root) as scratch:
+        building = Path(scratch) / key.folder  # unlike scratch, readable by whom the umask lets
+        building.mkdir()
+        images = len(catalogue.images)
+        shapes = _write_levels(building, maps, images)
         catalogues.write(building, catalogue)
-        manifest = {"key": asdict(key), "images": len(catalogue.images), "shapes": shapes}
+        manifest = {"key": asdict(key), "images": images, "shapes": shapes}
         (building / "manifest.json").write_text(json.dumps(manifest, indent=1))
         return _publish(building, root / key.folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
-def _write_levels(folder: Path, maps: Iterator[Maps]) -> dict[int, list[int]]:
+def _write_levels(folder: Path, maps: Iterator[Maps], images: int) -> dict[int, list[int]]:
     shapes: dict[int, list[int]] = {}
+    written = 0
     with ExitStack() as files:
         writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
         for rows in _regrouped(maps):
@@ -90,6 +90,9 @@ def _write_levels(folder: Path, maps: Iterator[Maps]) -> dict[int, list[int]]:
                         pa.ipc.new_file(files.enter_context(file), batch.schema)
                     )
                 writers[stride].write_batch(batch)
+            written += len(next(iter(rows.values())))
+    if written != images:
+        raise ValueError(f"{written} maps for {images} images")
     return shapes
 
 
@@ -182,5 +185,8 @@ def read(folder: Path) -> Store:
     for stride, level in levels.items():
         want = (about["images"], *about["shapes"][str(stride)])
         if level.shape != want:
-            raise DataError(f"{folder}: level {stride} is {level.shape}, its manifest says {want}.")
+            raise DataError(
+                f"{folder}: level {stride} is {level.shape}, its manifest says {want}; delete the "
+                "folder and run jobs/prepare.py again."
+            )
     return Store(folder, key, catalogues.read(folder), levels)

@@ -33,8 +33,8 @@ class Official:
 def check(official: Official, spec: DatasetSpec, splits: Path) -> None:
     """Raise `DataError` where the files in `splits` contradict `spec` or each other."""
     _check_shapes(official, spec, splits)
-    _check_splits(official, splits)
     _check_classes_match_folders(official, spec, splits)
+    _check_splits(official, splits)
     _check_folds(official, splits)
     _check_digests(official, spec, splits)
 
@@ -85,9 +85,10 @@ def _check_shapes(official: Official, spec: DatasetSpec, splits: Path) -> None:
 def _check_splits(official: Official, splits: Path) -> None:
     parts = {name: getattr(official, name) for name in ("trainval", "test_seen", "test_unseen")}
     for name, indices in parts.items():
-        if indices.min() < 0 or indices.max() >= len(official.images):
+        outside = indices[(indices < 0) | (indices >= len(official.images))]
+        if len(outside):
             raise DataError(
-                f"{splits}: {name}_loc points at image {indices.max() + 1} of "
+                f"{splits}: {name}_loc points at image {outside[0] + 1} of "
                 f"{len(official.images)}; att_splits.mat and res101.mat are not of one set."
             )
     every = np.concatenate(list(parts.values()))

@@ -200,7 +200,10 @@ def _word_vectors(root: Path, spec: DatasetSpec, count: int) -> npt.NDArray[np.f
     path = root / "w2v" / f"{spec.folder}_attribute.npy"
     if not path.is_file():
         return None
-    words = np.load(path, allow_pickle=False)
+    try:
+        words = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as problem:
+        raise DataError(f"{path}: not a readable .npy file of numbers ({problem}).") from None
     if words.ndim != 2 or len(words) != count:
         raise DataError(f"{path}: shape {words.shape} where {count} word vectors are needed.")
     vectors: npt.NDArray[np.float32] = words.astype(np.float32)

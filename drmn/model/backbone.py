@@ -85,8 +85,9 @@ def _create(config: FeatureConfig) -> nn.Module:
                 f"({type(problem).__name__}); give a file, or --weights random."
             ) from None
         return body.to(memory_format=torch.channels_last)
-    torch.manual_seed(0)  # random weights are part of a store's name, so they must come out equal
-    body = timm.create_model(config.backbone, pretrained=False, features_only=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # random weights are part of a store's name: they must come out equal
+        body = timm.create_model(config.backbone, pretrained=False, features_only=True)
     if source != "random":
         load_strictly(body, _state(config, source), source)
     return body.to(memory_format=torch.channels_last)

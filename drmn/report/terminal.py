@@ -1,6 +1,5 @@
 """What jobs print: how preparing goes, and what a search came to."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -24,13 +23,12 @@ def prepared(
     catalogue = open_catalogue(dataset, root)
     for note in catalogue.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
-    wanted = replace(features, image_size=features.image_size or spec.image_size)
     columns = (TextColumn("features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("features", total=len(catalogue.images))
         return prepare(
             catalogue,
-            wanted,
+            features,
             storage / "features",
             lambda done, total: bar.update(task, completed=done, total=total),
         )
