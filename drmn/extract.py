@@ -41,6 +41,7 @@ def prepare(
         backbone=config.backbone,
         weights=backbone.digest,
         image_size=config.image_size,
+        preprocess=str(backbone.preprocess),
         levels=backbone.strides,
     )
     _keep_weights(root, backbone)

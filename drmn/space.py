@@ -50,7 +50,10 @@ def load(name: str) -> Space:
     if module_spec is None or module_spec.loader is None:
         raise ConfigError(f"--space {name}: {path} is not a Python file.")
     module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as problem:  # noqa: BLE001 - a space is the user's code
+        raise ConfigError(f"--space {name}: {path}: {type(problem).__name__}: {problem}.") from None
     if not hasattr(module, "space"):
         raise ConfigError(f"--space {name}: {path} defines no function space(trial).")
     space: Space = module.space

@@ -54,7 +54,7 @@ def toy_catalogue(root: Path) -> Catalogue:
         dataset="toy",
         root=root,
         images=tuple(f"{names[c]}/{i}.jpg" for i, c in enumerate(labels)),
-        sizes=(1,) * len(labels),
+        digests=("",) * len(labels),
         labels=labels,
         classes=names,
         attributes=signs / np.linalg.norm(signs, axis=1, keepdims=True),
@@ -87,6 +87,7 @@ def toy_store(tmp_path_factory):
         backbone="none",
         weights="none",
         image_size=32,
+        preprocess="none",
         levels=(16, 32),
     )
     return features.write(root, key, catalogue, iter([dict(toy_maps(catalogue))]))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from drmn import extract
 from drmn.config import FeatureConfig
-from drmn.data import demo, features
+from drmn.data import demo, features, xlsa17
 from drmn.data.catalogue import Catalogue
 from drmn.data.images import stream
 from drmn.errors import ConfigError, DataError
@@ -32,7 +32,7 @@ def pictures(tmp_path_factory):
         dataset="demo",
         root=folder,
         images=tuple(paths),
-        sizes=tuple((folder / path).stat().st_size for path in paths),
+        digests=xlsa17.file_digests([folder / path for path in paths]),
         labels=np.arange(IMAGES) % 2,
         classes=("a", "b"),
         attributes=np.eye(2),

@@ -204,3 +204,10 @@ def test_a_number_asked_for_where_a_word_belongs_is_refused_by_name():
         ConfigError, match=re.escape("model.levels as a number; it is str: '16+32'.")
     ):
         spaces.baseline(space, RunConfig())
+
+
+def test_a_space_that_cannot_be_read_is_named_with_the_reason(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text("def space(trial:\n")
+    with pytest.raises(ConfigError, match=r"broken\.py: SyntaxError: "):
+        spaces.load(str(file))

@@ -25,8 +25,8 @@ class Catalogue:
     root: Path
     """Image paths are relative to it; it is no part of the content."""
     images: tuple[str, ...]
-    sizes: tuple[int, ...]
-    """Bytes of each image file."""
+    digests: tuple[str, ...]
+    """Of each image file's content."""
     labels: npt.NDArray[np.int64]
     """[image]: an index into `classes`."""
     classes: tuple[str, ...]
@@ -45,7 +45,7 @@ class Catalogue:
         """Return 16 hex digits that change with anything that could change a result."""
         seen = hashlib.sha256()
         folds = {str(k): sorted(v) for k, v in self.folds.items()}
-        plain = [self.dataset, self.images, self.sizes, self.classes, self.attribute_names, folds]
+        plain = [self.dataset, self.images, self.digests, self.classes, self.attribute_names, folds]
         seen.update(json.dumps(plain, sort_keys=True).encode())
         seen.update(self.labels.tobytes() + self.attributes.tobytes())
         if self.words is not None:
@@ -58,7 +58,7 @@ class Catalogue:
         return replace(
             self,
             images=tuple(self.images[i] for i in keep),
-            sizes=tuple(self.sizes[i] for i in keep),
+            digests=tuple(self.digests[i] for i in keep),
             labels=self.labels[keep],
         )
 
@@ -67,7 +67,7 @@ def write(folder: Path, catalogue: Catalogue) -> None:
     """Write `catalogue` into `folder` as three Parquet tables."""
     images = {
         "path": list(catalogue.images),
-        "bytes": list(catalogue.sizes),
+        "digest": list(catalogue.digests),
         "label": catalogue.labels,
     }
     about = {"dataset": catalogue.dataset, "notes": catalogue.notes}
@@ -96,7 +96,7 @@ def read(folder: Path) -> Catalogue:
         dataset=about["dataset"],
         root=folder,
         images=tuple(images["path"].to_pylist()),
-        sizes=tuple(images["bytes"].to_pylist()),
+        digests=tuple(images["digest"].to_pylist()),
         labels=images["label"].to_numpy(),
         classes=tuple(names),
         attributes=np.array(classes["attributes"]),

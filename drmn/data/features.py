@@ -39,6 +39,8 @@ class FeatureKey:
     weights: str
     """The digest of the backbone's weights."""
     image_size: int
+    preprocess: str
+    """How pixels are resized and normalised, in words."""
     levels: tuple[int, ...]
     layout: int = 1
     """Rises when the files of a store change their meaning."""

@@ -45,7 +45,7 @@ def load(path: Path) -> Tensor:
     try:
         return decode_image(str(path), mode=ImageReadMode.RGB)
     except RuntimeError as problem:
-        reason = str(problem).splitlines()[0]
+        reason = str(problem).splitlines()[0].rpartition("] ")[2]  # less torchvision's own paths
         raise DataError(f"{path}: not a readable image ({reason}); fetch it again.") from None
 
 

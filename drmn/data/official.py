@@ -77,6 +77,10 @@ def _check_shapes(official: Official, spec: DatasetSpec, splits: Path) -> None:
         )
     if not np.isfinite(official.attributes).all():
         raise DataError(f"{splits / 'att_splits.mat'}: original_att holds NaN or infinity.")
+    empty = ~official.attributes.any(axis=1)
+    if empty.any():
+        name = official.classes[int(np.flatnonzero(empty)[0])]
+        raise DataError(f"{splits / 'att_splits.mat'}: class {name} has no attribute at all.")
     low, high = official.labels.min() + 1, official.labels.max() + 1
     if low < 1 or high > classes:
         raise DataError(f"{splits}: labels run from {low} to {high} for {classes} classes.")

