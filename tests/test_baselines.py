@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drmn.baselines import POWERS, _solutions, eszsl
+from drmn.baselines import POWERS, _solutions, _standardised, eszsl
 from drmn.config import ModelConfig, RunConfig
 from drmn.data import development
 from drmn.train import fit
@@ -50,6 +50,16 @@ def test_every_pair_of_regularisers_is_tried_once():
     x, s = torch.randn(6, 2).double(), torch.randn(3, 2).double()
     tried = [(p, q) for p, q, _ in _solutions(x, torch.arange(6) % 3, s)]
     assert sorted(tried) == [(p, q) for p in POWERS for q in POWERS]
+
+
+def test_all_features_are_standardised_by_those_of_train(toy):
+    train, val_seen, val_unseen = _standardised(toy, (32,))
+    pooled = toy.train.batch(torch.arange(48)).maps[32].mean(dim=1).double()
+    assert train.mean(dim=0).abs().max() < 1e-6
+    torch.testing.assert_close(train.std(dim=0), torch.ones(12).double())
+    for made, split in ((val_seen, toy.val_seen), (val_unseen, toy.val_unseen)):
+        own = split.batch(torch.arange(len(split))).maps[32].mean(dim=1).double()
+        torch.testing.assert_close(made, (own - pooled.mean(dim=0)) / pooled.std(dim=0))
 
 
 def test_the_baseline_learns_the_toy_data(best):

@@ -177,11 +177,11 @@ def test_logits_have_a_column_for_each_development_class_and_no_other(toy):
     assert made.globally.shape == (30, 6)
 
 
-def test_predictions_stand_in_the_order_of_the_images(toy):
-    model = build(CONFIG, toy.classes, toy.channels).eval()
+def test_predictions_are_of_evaluation_and_stand_in_the_order_of_the_images(toy):
+    model = build(CONFIG, toy.classes, toy.channels).train()
     made = predict(CONFIG, model, toy.val_seen, toy.classes)
     assert torch.equal(made.labels, toy.val_seen.labels)
-    one = model(toy.val_seen.batch(torch.tensor([7])).maps)
+    one = model.eval()(toy.val_seen.batch(torch.tensor([7])).maps)
     torch.testing.assert_close(made.globally[7], one.globally[0])
 
 
