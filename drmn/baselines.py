@@ -1,18 +1,17 @@
 """The line that DRMN must beat: ESZSL on the same features and the same split."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from drmn.data.development import Development, Split
 from drmn.train import Predictions, judge
 
 POWERS = (-3, -2, -1, 0, 1, 2, 3)
-"""Powers of ten tried for each of the two regularisers, relative to the number of images and of
-classes."""
+"""Powers of ten tried for each of the two regularisers; gamma is that many times the images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,33 +42,44 @@ def _choices(data: Development) -> list[tuple[int, ...]]:
     return [every[-1:]] if len(every) == 1 else [every[-1:], every]
 
 
-def _on(data: Development, levels: tuple[int, ...]) -> list[Baseline]:
-    train, val_seen, val_unseen = (
-        _pooled(split, levels) for split in (data.train, data.val_seen, data.val_unseen)
-    )
-    mean, spread = train.mean(dim=0), train.std(dim=0).clamp(min=1e-6)
-    train, val_seen, val_unseen = ((x - mean) / spread for x in (train, val_seen, val_unseen))
+def _on(data: Development, levels: tuple[int, ...]) -> Iterator[Baseline]:
+    train, *val = _standardised(data, levels)
     attributes = data.classes.attributes.double()
     signature = attributes[data.classes.seen]
-    targets = torch.full((len(train), len(signature)), -1.0, dtype=torch.double)
-    targets[torch.arange(len(train)), data.train.labels] = 1.0
-    gram, cross = train.T @ train, train.T @ targets @ signature
+    for p, q, weights in _solutions(train, data.train.labels, signature):
+        on_seen, on_unseen = (
+            Predictions(features @ weights @ attributes.T, None, split.labels)
+            for features, split in zip(val, (data.val_seen, data.val_unseen), strict=True)
+        )
+        metrics = judge(on_seen, on_unseen, data.classes)
+        yield Baseline(metrics, "+".join(map(str, levels)), p, q)
+
+
+def _solutions(
+    features: Float[Tensor, "image feature"],
+    labels: Int[Tensor, " image"],
+    signature: Float[Tensor, "seen attr"],
+) -> Iterator[tuple[int, int, Float[Tensor, "feature attr"]]]:
+    """Yield V for each pair of powers."""
+    targets = torch.full((len(features), len(signature)), -1.0, dtype=torch.double)
+    targets[torch.arange(len(features)), labels] = 1.0  # Y
+    gram, cross = features.T @ features, features.T @ targets @ signature
     inner = signature.T @ signature
-    models = []
-    for p, q in product(POWERS, POWERS):
-        left = torch.linalg.solve(_ridge(gram, len(train) * 10.0**p), cross)
-        weights = torch.linalg.solve(_ridge(inner, 10.0**q), left.T).T  # [feature, attr]
-        on = [
-            Predictions(x @ weights @ attributes.T, None, split.labels)
-            for x, split in ((val_seen, data.val_seen), (val_unseen, data.val_unseen))
-        ]
-        name = "+".join(map(str, levels))
-        models.append(Baseline(judge(on[0], on[1], data.classes), name, p, q))
-    return models
+    for p in POWERS:
+        left = torch.linalg.solve(_ridge(gram, len(features) * 10.0**p), cross)
+        for q in POWERS:
+            yield p, q, torch.linalg.solve(_ridge(inner, 10.0**q), left.T).T
 
 
 def _ridge(matrix: Tensor, amount: float) -> Tensor:
     return matrix + amount * torch.eye(len(matrix), dtype=matrix.dtype)
+
+
+def _standardised(data: Development, levels: tuple[int, ...]) -> list[Tensor]:
+    """Return the features of train, val-seen and val-unseen by the mean and spread of train."""
+    parts = [_pooled(split, levels) for split in (data.train, data.val_seen, data.val_unseen)]
+    mean, spread = parts[0].mean(dim=0), parts[0].std(dim=0).clamp(min=1e-6)
+    return [(part - mean) / spread for part in parts]
 
 
 def _pooled(split: Split, levels: tuple[int, ...]) -> Float[Tensor, "image feature"]:

@@ -79,7 +79,7 @@ class ModelConfig:
         require_one_of("model.sit", self.sit, Sit)
         require("model.sit_layers", self.sit_layers, 0 < self.sit_layers <= 8, "in 1..8")
         require("model.sit_heads", self.sit_heads, self.sit_heads > 0, "positive")
-        divides = self.width % self.sit_heads == 0
+        divides = self.sit == "none" or self.width % self.sit_heads == 0
         require(
             "model.sit_heads", self.sit_heads, divides, f"a divisor of model.width={self.width}"
         )

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -53,21 +55,14 @@ def total(
 
     The attribute terms are the mean over the features before and after the semantic interaction.
     """
-    views = [scores.attributes, scores.interacted]
-    terms: dict[str, Tensor] = {}
-    for view in [view for view in views if view is not None]:
-        for name, term in _attribute_terms(config, model, view, classes, labels).items():
-            share = 1 if scores.interacted is None else 0.5
-            terms[name] = terms.get(name, 0) + share * term
+    views = [view for view in (scores.attributes, scores.interacted) if view is not None]
+    each = [_attribute_terms(config, model, view, classes, labels) for view in views]
+    terms = {name: torch.stack([part[name] for part in each]).mean() for name in each[0]}
     if scores.globally is not None and config.global_branch:
         terms["global_branch"] = F.cross_entropy(scores.globally, labels)
-    weights = {
-        "attribute_branch": 1.0,
-        "self_calibration": config.self_calibration,
-        "attribute_regression": config.attribute_regression,
-        "global_branch": config.global_branch,
-    }
-    return sum(weights[name] * term for name, term in terms.items()), terms  # type: ignore[return-value]
+    weights = {"attribute_branch": 1.0, **asdict(config)}
+    weighted = [weights[name] * term for name, term in terms.items()]
+    return torch.stack(weighted).sum(), terms
 
 
 def _attribute_terms(

@@ -1,5 +1,6 @@
 """What tests share: the real data where it is there, and a small dataset that can be learnt."""
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,25 @@ settings.load_profile("drmn")
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.json")
+
+
+@pytest.fixture
+def golden(request):
+    """Return a check of numbers against tests/golden/<name>.json."""
+
+    def check(name: str, numbers: dict[str, float]) -> None:
+        path = ROOT / "tests" / "golden" / f"{name}.json"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(numbers, indent=1) + "\n")
+        # Another machine's kernels round otherwise, and Adam makes the most of it.
+        assert numbers == pytest.approx(json.loads(path.read_text()), rel=1e-4)
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,30 @@
 """Training as a stream of epochs."""
 
+import io
 from itertools import islice
+from math import cos, pi, sqrt
 
-from drmn.config import ModelConfig, OptimConfig, RunConfig, with_overrides
-from drmn.train import fit
+import pytest
+import torch
+
+from drmn.config import ModelConfig, OptimConfig, RunConfig, flatten, with_overrides
+from drmn.data import development, features
+from drmn.data.development import Classes
+from drmn.train import Predictions, build, conventional, fit, judge, predict, rate, train_epoch
+from drmn.train import validate as validated
 
 CONFIG = RunConfig(
     model=ModelConfig(sit="attr", scale=3.0), optim=OptimConfig(epochs=4, batch_size=16, lr=3e-3)
 )
+METRICS = {
+    *("loss/total", "loss/attribute_branch", "loss/self_calibration", "loss/global_branch"),
+    *("val/T1", "val/U", "val/S", "val/H", "val/H_se", "val/H_optimal", "val/AUSUC"),
+    *("val/gamma", "val/beta"),
+}
+
+
+def first(config, data):
+    return next(fit(config, data)).metrics
 
 
 def test_resuming_changes_nothing(toy):
@@ -17,7 +34,234 @@ def test_resuming_changes_nothing(toy):
     assert resumed == straight[2:]
 
 
+def test_a_saved_state_goes_on_like_a_live_one(toy):
+    straight = [epoch.metrics for epoch in fit(CONFIG, toy)]
+    file = io.BytesIO()
+    torch.save(next(fit(CONFIG, toy)).state, file)
+    file.seek(0)
+    resumed = fit(CONFIG, toy, resume=torch.load(file, weights_only=True))
+    assert [epoch.metrics for epoch in resumed] == straight[1:]
+
+
+def test_a_finished_run_has_nothing_left_to_resume(toy):
+    *_, last = fit(CONFIG, toy)
+    assert last.number == CONFIG.optim.epochs
+    assert list(fit(CONFIG, toy, resume=last.state)) == []
+
+
 def test_the_toy_data_is_learnt(toy):
     config = with_overrides(CONFIG, {"optim.epochs": 25})
     *_, last = fit(config, toy)
     assert last.metrics["val/H"] > 0.6
+
+
+def test_the_first_epoch_is_what_it_has_always_been(toy, golden):
+    """A changed golden file goes in a commit that says why the mathematics changed."""
+    losses = {name: value for name, value in first(CONFIG, toy).items() if "loss/" in name}
+    golden("first_epoch", losses)
+
+
+# Chance
+
+
+def test_one_seed_gives_one_result_whatever_chance_was_used_before(toy):
+    torch.manual_seed(1)
+    once = [epoch.metrics for epoch in fit(CONFIG, toy)]
+    torch.manual_seed(2)
+    again = [epoch.metrics for epoch in fit(CONFIG, toy) if torch.rand(1) < 2]
+    assert again == once
+
+
+CHANGES = [
+    {"seed": 1},
+    {"model.levels": "32"},
+    {"model.fusion": "concat"},
+    {"model.normalize": False},
+    {"model.width": 8},
+    {"model.dab": False},
+    {"model.channel_attention": False},
+    {"model.gate_reduction": 2},
+    {"model.prototypes": "words"},
+    {"model.sit": "none"},
+    {"model.sit": "batch"},
+    {"model.sit": "joint"},
+    {"model.sit_layers": 2},
+    {"model.sit_heads": 2},
+    {"model.sit_dropout": 0.1},
+    {"model.global_branch": False},
+    {"model.scale": 4.0},
+    {"loss.global_branch": 0.5},
+    {"loss.self_calibration": 0.3},
+    {"loss.attribute_regression": 0.5},
+    {"optim.name": "adamw"},
+    {"optim.lr": 1e-3},
+    {"optim.weight_decay": 0.05},
+    {"optim.batch_size": 8},
+    {"optim.schedule": "cosine"},
+    {"optim.schedule": "cosine", "optim.epochs": 3},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_each_setting_changes_training_and_trains(toy, change):
+    changed = with_overrides(CONFIG, change)
+    _, second = islice(fit(changed, toy), 2)
+    _, usual = islice(fit(CONFIG, toy), 2)
+    assert second.metrics["loss/total"] != usual.metrics["loss/total"]
+    assert all(torch.tensor(value).isfinite() for value in second.metrics.values())
+
+
+def test_no_setting_is_left_out_of_the_list_above():
+    # The fold decides the data, not what is done with them.
+    assert {name for change in CHANGES for name in change} == flatten(RunConfig()).keys() - {"fold"}
+
+
+# The learning rate
+
+
+def test_a_constant_rate_stays():
+    assert [rate(OptimConfig(lr=0.2, epochs=3), number) for number in (1, 2, 3)] == [0.2] * 3
+
+
+def test_a_cosine_rate_falls_from_all_to_nearly_nothing():
+    # (1 + cos x) / 2 at x = 0, pi/4, pi/2, 3 pi/4.
+    config = OptimConfig(lr=0.2, epochs=4, schedule="cosine")
+    expected = [0.2, 0.2 * (2 + sqrt(2)) / 4, 0.1, 0.2 * (2 - sqrt(2)) / 4]
+    assert [rate(config, number) for number in (1, 2, 3, 4)] == pytest.approx(expected)
+
+
+def test_the_optimizer_is_given_the_rate_of_its_epoch(toy):
+    config = with_overrides(CONFIG, {"optim.schedule": "cosine"})
+    rates = [e.state["optimizer"]["param_groups"][0]["lr"] for e in fit(config, toy)]
+    expected = [3e-3 * (1 + cos(pi * done / 4)) / 2 for done in range(4)]
+    assert rates == pytest.approx(expected)
+
+
+# What training may see
+
+
+def test_training_never_sees_a_validation_image(toy, toy_store, tmp_path):
+    store = features.read(toy_store)
+    hidden = torch.cat([toy.val_seen.rows, toy.val_unseen.rows])
+    maps = {s: level.rows(torch.arange(level.shape[0])) for s, level in store.levels.items()}
+    for level in maps.values():
+        level[hidden] = float("nan")
+    blind = development.open_store(
+        features.write(tmp_path, store.key, store.catalogue, iter([maps]))
+    )
+    assert blind.val_seen.batch(torch.tensor([0])).maps[32].isnan().all()
+    assert train_losses(blind) == train_losses(toy)
+
+
+def train_losses(data):
+    model = build(CONFIG, data.classes, data.channels)
+    optimizer = torch.optim.Adam(model.parameters())
+    return [train_epoch(CONFIG, model, optimizer, data) for _ in range(2)]
+
+
+def test_validation_changes_neither_the_model_nor_the_chance_of_training(toy):
+    model = build(CONFIG, toy.classes, toy.channels).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    chance = torch.get_rng_state()
+    validated(CONFIG, model, toy)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert torch.equal(torch.get_rng_state(), chance)
+
+
+def test_logits_have_a_column_for_each_development_class_and_no_other(toy):
+    model = build(CONFIG, toy.classes, toy.channels)
+    made = predict(CONFIG, model, toy.val_unseen, toy.classes)
+    # Six train classes and three validation classes.
+    assert made.semantic.shape == (30, 6 + 3)
+    assert made.globally.shape == (30, 6)
+
+
+def test_predictions_are_of_evaluation_and_stand_in_the_order_of_the_images(toy):
+    model = build(CONFIG, toy.classes, toy.channels).train()
+    made = predict(CONFIG, model, toy.val_seen, toy.classes)
+    assert torch.equal(made.labels, toy.val_seen.labels)
+    one = model.eval()(toy.val_seen.batch(torch.tensor([7])).maps)
+    torch.testing.assert_close(made.globally[7], one.globally[0])
+
+
+# Metrics
+
+
+def test_the_losses_are_averaged_over_images_and_not_over_batches(toy):
+    # 48 images in batches of 32 and 16. Rates of almost nothing keep the network as it is, and no
+    # normalisation or dropout depends on the batch.
+    quiet = {
+        "model.normalize": False,
+        "model.levels": "32",
+        "model.sit": "none",
+        "optim.lr": 1e-12,
+        "loss.self_calibration": 0,
+    }
+    uneven, whole = (
+        first(with_overrides(CONFIG, quiet | {"optim.batch_size": size}), toy) for size in (32, 48)
+    )
+    assert uneven["loss/total"] == pytest.approx(whole["loss/total"], rel=1e-5)
+
+
+def test_the_total_is_the_weighted_sum_of_the_other_losses(toy):
+    made = first(with_overrides(CONFIG, {"loss.global_branch": 0.5}), toy)
+    assert made["loss/total"] == pytest.approx(
+        made["loss/attribute_branch"]
+        + 0.1 * made["loss/self_calibration"]
+        + 0.5 * made["loss/global_branch"]
+    )
+
+
+def test_every_epoch_has_all_metrics_and_they_agree(toy):
+    for number, epoch in enumerate(fit(CONFIG, toy), 1):
+        m = epoch.metrics
+        assert epoch.number == number
+        assert m.keys() == METRICS
+        assert m["val/H"] == pytest.approx(
+            2 * m["val/U"] * m["val/S"] / (m["val/U"] + m["val/S"]) if m["val/H"] else 0
+        )
+        assert m["val/H"] <= m["val/H_optimal"] + 1e-9
+        assert m["val/U"] <= m["val/T1"] + 1e-9  # without a bonus T1 has fewer rivals
+        assert 0 <= m["val/AUSUC"] <= m["val/T1"]
+
+
+CLASSES = Classes(
+    names=tuple("abcd"),
+    attributes=torch.eye(4),
+    seen=torch.tensor([True, True, False, False]),
+)
+
+
+def test_t1_looks_at_the_unseen_classes_alone():
+    # However much a seen class scores. Class 2: 1 of 2 right; class 3: 1 of 1.
+    scores = torch.tensor([[99.0, 0, 2, 1], [99, 0, 1, 2], [0, 99, -2, -1]])
+    made = Predictions(scores, None, torch.tensor([2, 2, 3]))
+    assert conventional(made, CLASSES) == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_a_perfect_network_is_judged_so():
+    on_seen = Predictions(9 * torch.eye(4)[:2], None, torch.tensor([0, 1]))
+    on_unseen = Predictions(9 * torch.eye(4)[2:], None, torch.tensor([2, 3]))
+    made = judge(on_seen, on_unseen, CLASSES)
+    perfect = dict.fromkeys(("T1", "U", "S", "H", "H_optimal", "AUSUC"), 1.0)
+    assert made == pytest.approx(
+        {f"val/{name}": value for name, value in perfect.items()}
+        | {"val/H_se": 0, "val/beta": 0, "val/gamma": made["val/gamma"]}
+    )
+
+
+def test_seen_and_unseen_images_are_judged_on_their_own_side():
+    # Both seen images right, one of two unseen: at the gamma between, S = 1 and U = 1/2.
+    on_seen = Predictions(9 * torch.eye(4)[:2], None, torch.tensor([0, 1]))
+    on_unseen = Predictions(9 * torch.eye(4)[[2, 2]], None, torch.tensor([2, 3]))
+    made = judge(on_seen, on_unseen, CLASSES)
+    assert (made["val/S"], made["val/U"], made["val/T1"]) == pytest.approx((1, 1 / 2, 1 / 2))
+    assert made["val/H"] == pytest.approx(2 / 3)
+    assert made["val/AUSUC"] == pytest.approx(1 / 2)
+
+
+def test_a_network_without_a_global_branch_gives_it_no_share(toy):
+    made = first(with_overrides(CONFIG, {"model.global_branch": False}), toy)
+    assert made["val/beta"] == 0
+    assert made.keys() == METRICS - {"loss/global_branch"}

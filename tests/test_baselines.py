@@ -1,0 +1,92 @@
+"""The closed-form baseline."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from drmn.baselines import POWERS, _solutions, _standardised, eszsl
+from drmn.config import ModelConfig, RunConfig
+from drmn.data import development
+from drmn.train import fit
+
+
+@pytest.fixture(scope="module")
+def best(toy):
+    return eszsl(toy)
+
+
+def test_the_closed_form_of_two_images_one_feature_and_one_attribute():
+    # X = (1, -1), labels 0 and 1, S = (2, 1): Y = (1, -1; -1, 1), so X'Y = (2, -2), X'YS = 2,
+    # X'X = 2 and S'S = 5: V = 2 / ((2 + gamma) (5 + lambda)).
+    x = torch.tensor([[1.0], [-1.0]], dtype=torch.double)
+    s = torch.tensor([[2.0], [1.0]], dtype=torch.double)
+    for p, q, weights in _solutions(x, torch.tensor([0, 1]), s):
+        gamma, lam = 2 * 10.0**p, 10.0**q
+        assert weights.item() == pytest.approx(2 / ((2 + gamma) * (5 + lam)))
+
+
+def test_every_solution_makes_the_gradient_of_its_objective_zero():
+    # |X V S' - Y|^2 + gamma |V S'|^2 + lambda |X V|^2 + gamma lambda |V|^2, as the paper has it.
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 4, generator=chance, dtype=torch.double)
+    s = torch.randn(3, 5, generator=chance, dtype=torch.double)
+    labels = torch.arange(3).repeat(4)
+    y = 2 * torch.eye(3, dtype=torch.double)[labels] - 1
+    for p, q, solution in _solutions(x, labels, s):
+        v = solution.clone().requires_grad_()
+        gamma, lam = 12 * 10.0**p, 10.0**q
+        objective = (
+            (x @ v @ s.T - y).square().sum()
+            + gamma * (v @ s.T).square().sum()
+            + lam * (x @ v).square().sum()
+            + gamma * lam * v.square().sum()
+        )
+        objective.backward()
+        assert v.grad.abs().max() < 1e-6 * (1 + gamma) * (1 + lam)
+
+
+def test_every_pair_of_regularisers_is_tried_once():
+    x, s = torch.randn(6, 2).double(), torch.randn(3, 2).double()
+    tried = [(p, q) for p, q, _ in _solutions(x, torch.arange(6) % 3, s)]
+    assert sorted(tried) == [(p, q) for p in POWERS for q in POWERS]
+
+
+def test_all_features_are_standardised_by_those_of_train(toy):
+    train, val_seen, val_unseen = _standardised(toy, (32,))
+    pooled = toy.train.batch(torch.arange(48)).maps[32].mean(dim=1).double()
+    assert train.mean(dim=0).abs().max() < 1e-6
+    torch.testing.assert_close(train.std(dim=0), torch.ones(12).double())
+    for made, split in ((val_seen, toy.val_seen), (val_unseen, toy.val_unseen)):
+        own = split.batch(torch.arange(len(split))).maps[32].mean(dim=1).double()
+        torch.testing.assert_close(made, (own - pooled.mean(dim=0)) / pooled.std(dim=0))
+
+
+def test_the_baseline_learns_the_toy_data(best):
+    # Chance is 1/3 among the three validation classes. Measured: T1 0.73, H 0.78.
+    assert best.metrics["val/T1"] > 0.6
+    assert best.metrics["val/H"] > 0.6
+
+
+def test_the_baseline_is_judged_by_the_metrics_of_drmn(best, toy):
+    epoch = next(fit(RunConfig(model=ModelConfig(sit="none")), toy))
+    assert best.metrics.keys() == {name for name in epoch.metrics if name.startswith("val/")}
+
+
+def test_the_baseline_has_no_chance_in_it(best, toy):
+    torch.manual_seed(1)
+    assert eszsl(toy) == best
+
+
+def test_one_level_is_enough(toy_store):
+    assert eszsl(development.open_store(toy_store, levels="16")).levels == "16"
+
+
+def test_attributes_of_other_classes_bring_it_near_chance(toy_store):
+    data = development.open_store(toy_store, levels="32")
+    accuracies = []
+    for shift in range(1, 9):
+        moved = replace(data.classes, attributes=data.classes.attributes.roll(shift, dims=0))
+        accuracies.append(eszsl(replace(data, classes=moved)).metrics["val/T1"])
+    # Measured: their own 0.80, others' 0.32; chance is 1/3.
+    assert sum(accuracies) / 8 < 0.45
