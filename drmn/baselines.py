@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from drmn import calibration
 from drmn.data.development import Development, Split
-from drmn.train import Predictions, judge
+from drmn.train import Predictions, conventional, figures
 
 POWERS = (-3, -2, -1, 0, 1, 2, 3)
 """Powers of ten tried for each of the two regularisers; gamma is that many times the images."""
@@ -43,16 +44,15 @@ def _choices(data: Development) -> list[tuple[int, ...]]:
 
 
 def _on(data: Development, levels: tuple[int, ...]) -> Iterator[Baseline]:
-    train, *val = _standardised(data, levels)
+    train, *both = _standardised(data, levels)
+    val, labels = torch.cat(both), torch.cat([data.val_seen.labels, data.val_unseen.labels])
     attributes = data.classes.attributes.double()
     signature = attributes[data.classes.seen]
     for p, q, weights in _solutions(train, data.train.labels, signature):
-        on_seen, on_unseen = (
-            Predictions(features @ weights @ attributes.T, None, split.labels)
-            for features, split in zip(val, (data.val_seen, data.val_unseen), strict=True)
-        )
-        metrics = judge(on_seen, on_unseen, data.classes)
-        yield Baseline(metrics, "+".join(map(str, levels)), p, q)
+        scores = val @ weights @ attributes.T
+        leads = calibration.reduce(scores, labels, data.classes.seen)
+        t1 = conventional(Predictions(scores, None, labels), data.classes.seen)
+        yield Baseline(figures(leads, t1) | {"val/beta": 0.0}, "+".join(map(str, levels)), p, q)
 
 
 def _solutions(

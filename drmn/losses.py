@@ -43,7 +43,7 @@ def regress(
     attributes: Float[Tensor, "class attr"],
     labels: Int[Tensor, " image"],
 ) -> Scalar:
-    """Mean squared error between the scores' direction and the class's (siblings' term)."""
+    """Squared distance of the scores' direction from the class's (docs/paper.md, row L-AR)."""
     gap = F.normalize(scores, dim=-1) - attributes[labels]
     return gap.square().sum(dim=-1).mean()
 

@@ -6,11 +6,12 @@ an epoch is for: a job prints it, a trial tells Ray, a test looks at it. To stop
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from drmn import calibration
@@ -46,9 +47,14 @@ def build(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> D
     )
 
 
-def fit(config: RunConfig, data: Development, *, resume: State | None = None) -> Iterator[Epoch]:
-    """Train and yield each epoch, from the first or from the one after `resume`."""
-    model = build(config, data.classes, data.channels)
+def fit(
+    config: RunConfig, data: Development, *, resume: State | None = None, device: str = "cpu"
+) -> Iterator[Epoch]:
+    """Train and yield each epoch, from the first or from the one after `resume`.
+
+    `data` holds the fold already: `config.fold` is for whoever opens it.
+    """
+    model = build(config, data.classes, data.channels).to(device)
     optimizer = _optimizer(config.optim, model)
     done = 0
     if resume is not None:
@@ -84,10 +90,12 @@ def train_epoch(
 ) -> dict[str, float]:
     """Go through the training images once; return each loss term, averaged over the images."""
     model.train()
+    device = next(model.parameters()).device
+    classes = data.classes.to(device)
     sums: defaultdict[str, float] = defaultdict(float)
     for batch in data.train.batches(config.optim.batch_size, shuffle=True):
-        scores = model(batch.maps)
-        loss, terms = total(config.loss, config.model, scores, data.classes, batch.labels)
+        there = batch.to(device)
+        loss, terms = total(config.loss, config.model, model(there.maps), classes, there.labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -108,44 +116,49 @@ class Predictions:
 
 
 @torch.inference_mode()
-def predict(config: RunConfig, model: DRMN, split: Split, classes: Classes) -> Predictions:
-    """Return the logits of all images of `split`, in its order."""
+def predict(
+    config: RunConfig, model: DRMN, splits: Sequence[Split], classes: Classes
+) -> Predictions:
+    """Return the logits of all images of `splits`, in their order."""
     model.eval()
+    device = next(model.parameters()).device
+    attributes = classes.attributes.to(device)
     parts = []
-    for batch in split.batches(256):
-        scores = model(batch.maps)
-        logits = hyperspherical(scores.attributes, classes.attributes, config.model.scale)
-        parts.append((logits, scores.globally))
-    globally = None if parts[0][1] is None else torch.cat([part[1] for part in parts])
-    return Predictions(torch.cat([part[0] for part in parts]), globally, split.labels)
+    for batch in (batch for split in splits for batch in split.batches(256)):
+        scores = model(batch.to(device).maps)
+        logits = hyperspherical(scores.attributes, attributes, config.model.scale)
+        globally = None if scores.globally is None else scores.globally.cpu()
+        parts.append((logits.cpu(), globally))
+    semantic, globally = zip(*parts, strict=True)
+    return Predictions(
+        torch.cat(semantic),
+        None if globally[0] is None else torch.cat(globally),
+        torch.cat([split.labels for split in splits]),
+    )
 
 
 def validate(config: RunConfig, model: DRMN, data: Development) -> dict[str, float]:
     """Return the validation metrics of `model`, with gamma and beta chosen for it."""
-    seen = predict(config, model, data.val_seen, data.classes)
-    unseen = predict(config, model, data.val_unseen, data.classes)
-    return judge(seen, unseen, data.classes)
+    return judge(
+        predict(config, model, [data.val_seen, data.val_unseen], data.classes), data.classes.seen
+    )
 
 
-def judge(on_seen: Predictions, on_unseen: Predictions, classes: Classes) -> dict[str, float]:
-    """Return T1, and U, S, H at the gamma and beta that the smoothed rule chooses, and AUSUC.
+def judge(made: Predictions, seen: Bool[Tensor, " class"]) -> dict[str, float]:
+    """Return the figures of two branches at the beta and gamma that the smoothed rule chooses."""
+    share, leads = calibration.choose_share(made.semantic, made.globally, made.labels, seen)
+    return figures(leads, conventional(made, seen)) | {"val/beta": share}
+
+
+def figures(leads: calibration.Leads, conventional: float) -> dict[str, float]:
+    """Return U, S and H at the gamma of the smoothed rule, and AUSUC, beside T1.
 
     `val/H_optimal` is H at the exactly best gamma for these images: an optimistic figure.
     """
-    both = [on_seen, on_unseen]
-    globally = None
-    if on_seen.globally is not None and on_unseen.globally is not None:
-        globally = torch.cat([on_seen.globally, on_unseen.globally])
-    share, leads = calibration.choose_share(
-        torch.cat([part.semantic for part in both]),
-        globally,
-        torch.cat([part.labels for part in both]),
-        classes.seen,
-    )
     gamma, _ = calibration.choose(leads)
     curve, chosen = calibration.curve(leads), calibration.at(leads, gamma)
     return {
-        "val/T1": conventional(on_unseen, classes),
+        "val/T1": conventional,
         "val/U": chosen.unseen,
         "val/S": chosen.seen,
         "val/H": chosen.harmonic,
@@ -153,12 +166,12 @@ def judge(on_seen: Predictions, on_unseen: Predictions, classes: Classes) -> dic
         "val/H_optimal": calibration.optimum(curve).harmonic,
         "val/AUSUC": curve.ausuc,
         "val/gamma": gamma,
-        "val/beta": share,
     }
 
 
-def conventional(on_unseen: Predictions, classes: Classes) -> float:
-    """Return T1: per-class accuracy with the unseen classes alone as candidates."""
-    unseen = torch.arange(len(classes.seen))[~classes.seen]
-    guesses = unseen[on_unseen.semantic[:, ~classes.seen].argmax(dim=1)]
-    return per_class_accuracy(guesses, on_unseen.labels)
+def conventional(made: Predictions, seen: Bool[Tensor, " class"]) -> float:
+    """Return T1: per-class accuracy on unseen images, with the unseen classes as candidates."""
+    unseen = torch.arange(len(seen))[~seen]
+    of_unseen = ~seen[made.labels]
+    guesses = unseen[made.semantic[of_unseen][:, ~seen].argmax(dim=1)]
+    return per_class_accuracy(guesses, made.labels[of_unseen])

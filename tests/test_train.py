@@ -171,7 +171,7 @@ def test_validation_changes_neither_the_model_nor_the_chance_of_training(toy):
 
 def test_logits_have_a_column_for_each_development_class_and_no_other(toy):
     model = build(CONFIG, toy.classes, toy.channels)
-    made = predict(CONFIG, model, toy.val_unseen, toy.classes)
+    made = predict(CONFIG, model, [toy.val_unseen], toy.classes)
     # Six train classes and three validation classes.
     assert made.semantic.shape == (30, 6 + 3)
     assert made.globally.shape == (30, 6)
@@ -179,7 +179,7 @@ def test_logits_have_a_column_for_each_development_class_and_no_other(toy):
 
 def test_predictions_are_of_evaluation_and_stand_in_the_order_of_the_images(toy):
     model = build(CONFIG, toy.classes, toy.channels).train()
-    made = predict(CONFIG, model, toy.val_seen, toy.classes)
+    made = predict(CONFIG, model, [toy.val_seen], toy.classes)
     assert torch.equal(made.labels, toy.val_seen.labels)
     one = model.eval()(toy.val_seen.batch(torch.tensor([7])).maps)
     torch.testing.assert_close(made.globally[7], one.globally[0])
@@ -237,13 +237,11 @@ def test_t1_looks_at_the_unseen_classes_alone():
     # However much a seen class scores. Class 2: 1 of 2 right; class 3: 1 of 1.
     scores = torch.tensor([[99.0, 0, 2, 1], [99, 0, 1, 2], [0, 99, -2, -1]])
     made = Predictions(scores, None, torch.tensor([2, 2, 3]))
-    assert conventional(made, CLASSES) == pytest.approx((1 / 2 + 1) / 2)
+    assert conventional(made, CLASSES.seen) == pytest.approx((1 / 2 + 1) / 2)
 
 
 def test_a_perfect_network_is_judged_so():
-    on_seen = Predictions(9 * torch.eye(4)[:2], None, torch.tensor([0, 1]))
-    on_unseen = Predictions(9 * torch.eye(4)[2:], None, torch.tensor([2, 3]))
-    made = judge(on_seen, on_unseen, CLASSES)
+    made = judge(Predictions(9 * torch.eye(4), None, torch.arange(4)), CLASSES.seen)
     perfect = dict.fromkeys(("T1", "U", "S", "H", "H_optimal", "AUSUC"), 1.0)
     assert made == pytest.approx(
         {f"val/{name}": value for name, value in perfect.items()}
@@ -253,9 +251,8 @@ def test_a_perfect_network_is_judged_so():
 
 def test_seen_and_unseen_images_are_judged_on_their_own_side():
     # Both seen images right, one of two unseen: at the gamma between, S = 1 and U = 1/2.
-    on_seen = Predictions(9 * torch.eye(4)[:2], None, torch.tensor([0, 1]))
-    on_unseen = Predictions(9 * torch.eye(4)[[2, 2]], None, torch.tensor([2, 3]))
-    made = judge(on_seen, on_unseen, CLASSES)
+    scores = 9 * torch.eye(4)[[0, 1, 2, 2]]
+    made = judge(Predictions(scores, None, torch.arange(4)), CLASSES.seen)
     assert (made["val/S"], made["val/U"], made["val/T1"]) == pytest.approx((1, 1 / 2, 1 / 2))
     assert made["val/H"] == pytest.approx(2 / 3)
     assert made["val/AUSUC"] == pytest.approx(1 / 2)

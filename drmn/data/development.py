@@ -6,7 +6,7 @@ image in five is held out as val-seen; the images of the validation classes are 
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,10 @@ class Classes:
     attribute_names: tuple[str, ...] = ()
     words: Float[Tensor, "attr word"] | None = None
 
+    def to(self, device: torch.device) -> "Classes":
+        """Return these classes with what a loss needs of them on `device`."""
+        return replace(self, attributes=self.attributes.to(device), seen=self.seen.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -43,6 +47,11 @@ class Batch:
 
     maps: dict[int, Float[Tensor, "image region channel"]]
     labels: Int[Tensor, " image"]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return this batch on `device`."""
+        maps = {stride: level.to(device) for stride, level in self.maps.items()}
+        return Batch(maps, self.labels.to(device))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,19 +38,16 @@ class DualAttention(nn.Module):
         self, regions: Float[Tensor, "image region width"]
     ) -> Float[Tensor, "image attr width"]:
         """Attend to the regions once for each attribute."""
-        query = self.prototypes @ self.compare  # [attr, width]: no image in it, so once a step
-        where = (query @ regions.transpose(1, 2)).softmax(dim=-1)  # [image, attr, region]
-        found = where @ regions  # [image, attr, width]
+        found = self.attention(regions) @ regions  # [image, attr, width]
         if self.gate is None:
             return found
         return found * self.gate(self.prototypes, regions.mean(dim=1))
 
-    @torch.no_grad()
     def attention(
         self, regions: Float[Tensor, "image region width"]
     ) -> Float[Tensor, "image attr region"]:
         """Return where each attribute looks; each row sums to 1."""
-        query = self.prototypes @ self.compare
+        query = self.prototypes @ self.compare  # [attr, width]: no image in it, so once a step
         return (query @ regions.transpose(1, 2)).softmax(dim=-1)
 
 

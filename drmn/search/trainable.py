@@ -37,12 +37,13 @@ class TrialRunner(tune.Trainable):
         self.folder.mkdir(parents=True, exist_ok=True)
         run = with_overrides(RunConfig(), config["settings"])
         data = open_data(config["store"], run)
+        device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
         state = load(self.folder / LAST)
         self.objective = config["objective"]
         self.best = -1.0 if state is None else state["best"]
         # The driver may not have heard of the last epoch before it died, so it is told again.
         self.again = None if state is None else state["metrics"] | {"epoch": state["number"]}
-        self.stream: Iterator[Epoch] = fit(run, data, resume=state)
+        self.stream: Iterator[Epoch] = fit(run, data, resume=state, device=device)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, save it, and return its metrics."""

@@ -75,5 +75,5 @@ def test_no_test_class_is_among_the_candidates(birds, folder):
     assert set(birds.classes.names) == trainval
     assert not set(birds.classes.names) & test
     model = build(CONFIG, birds.classes, birds.channels)
-    made = predict(CONFIG, model, birds.val_unseen, birds.classes)
+    made = predict(CONFIG, model, [birds.val_unseen], birds.classes)
     assert made.semantic.shape[1] == len(trainval)
