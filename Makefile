@@ -25,7 +25,7 @@ check: setup
 	$(BIN)/pytest
 
 bench: setup
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$file || exit 1; done
 
 faults: setup
 	$(BIN)/pytest tests/faults

@@ -1,6 +1,7 @@
 """What every job has in common: its command line, and how it says that something is wrong."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,8 +16,9 @@ J = TypeVar("J")
 def run(main: Callable[[J], None], job: type[J]) -> None:
     """Parse the command line into a `job` and run `main` on it.
 
-    A user's mistake ends in one sentence and exit status 2; Ctrl-C in 130.
+    A user's mistake ends in one sentence and exit status 2; Ctrl-C and SIGTERM in 130.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(tyro.cli(job, config=(tyro.conf.FlagConversionOff,)))
     except UserError as mistake:

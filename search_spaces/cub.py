@@ -1,7 +1,8 @@
 """CUB: 200 bird species, 312 attributes, about 60 photos a class.
 
 Run:    python jobs/tune.py --dataset cub --data-root DIR
-Found:  nothing yet. Add a line per study: date, H on validation, study.
+Found:  2026-11-23, cub2010_dev (150 of the classes, 4,513 photos), fold 1, 24 trials: validation H
+        53.6 ± 3.3, ESZSL 44.4. Add a line a study.
 
 Frozen features of a small backbone (tf_efficientnet_lite0 at 224 px). The SIT in its `joint`
 reading is left out: 9,984 tokens a batch at a width of 256 take 33 times a step without it.

@@ -1,5 +1,6 @@
 """What jobs print: how preparing goes, and what a search came to."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -23,6 +24,8 @@ def prepared(
     catalogue = open_catalogue(dataset, root)
     for note in catalogue.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        return prepare(catalogue, features, storage / "features", _Fifths(console))
     columns = (TextColumn("features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("features", total=len(catalogue.images))
@@ -32,6 +35,19 @@ def prepared(
             storage / "features",
             lambda done, total: bar.update(task, completed=done, total=total),
         )
+
+
+@dataclass
+class _Fifths:
+    """Says how far an extraction is, five times, where there is no terminal for a bar."""
+
+    console: Console
+    said: int = 0
+
+    def __call__(self, done: int, total: int) -> None:
+        if 5 * done // total > self.said:
+            self.said = 5 * done // total
+            self.console.print(f"features: {done} of {total} images", highlight=False)
 
 
 def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: str) -> None:

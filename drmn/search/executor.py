@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from drmn.config import flatten
+from drmn.errors import ConfigError
 from drmn.search.checkpoint import drop_last, trial_folder
 from drmn.search.study import Metrics, Point, Record, Row
 
@@ -16,6 +17,7 @@ os.environ |= {  # read when Ray is imported: only our own lines are to be seen
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the driver; the record is whole at any time
 }
 
 import ray
@@ -195,10 +197,18 @@ def cluster() -> Iterator[None]:
 def places(cpus: float, gpus: float, at_once: int) -> int:
     """Return how many trials the cluster can run at a time."""
     have = ray.cluster_resources()
-    room = have.get("CPU", 0) // cpus
-    if gpus:
-        room = min(room, have.get("GPU", 0) // gpus)
-    return max(1, min(int(room), at_once or int(room)))
+    room = None
+    for name, need in {"CPU": cpus, "GPU": gpus}.items():
+        if not need:
+            continue
+        fit = int(have.get(name, 0) // need)
+        if not fit:
+            flag = f"--{name.lower()}s"
+            raise ConfigError(f"{flag} {need}: the cluster has {have.get(name, 0):g} {name}s.")
+        room = fit if room is None else min(room, fit)
+    if room is None:
+        raise ConfigError("--cpus 0: a trial needs a core or a GPU.")
+    return min(room, at_once or room)
 
 
 def execute(record: Record, work: Work) -> None:

@@ -94,7 +94,7 @@ class Progress:
             value = "" if row.value is None else f"{self.objective} {100 * row.value:.1f}, "
             why = f" ({row.cause})" if row.cause else ""
             self.console.print(
-                f"trial {row.number}: {row.state.lower()} after {row.epochs} epochs, {value}"
+                f"trial {row.number}: {row.state.lower()} at epoch {row.epochs}, {value}"
                 f"{self.done} of {self.target} done{self._left()}{why}",
                 highlight=False,
                 soft_wrap=True,

@@ -49,7 +49,12 @@ class ShipperProcess:
         }
         with spool.with_suffix(".log").open("a") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=os.environ | quiet
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=os.environ | quiet,
+                start_new_session=True,  # Ctrl-C is for the driver; what it told is still shipped
             )
 
     def drain(self, spool: Spool, idle: float = 45.0) -> bool:

@@ -1,0 +1,226 @@
+"""The main job as a person runs it: another process, another folder, its output."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import psutil
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from drmn.config import RunConfig, flatten, with_overrides
+from drmn.data import development
+from drmn.search.checkpoint import trial_folder
+from drmn.tracking import package
+from drmn.train import validate
+
+ROOT = Path(__file__).parents[2]
+SPACE = ROOT / "tests" / "spaces" / "smoke.py"
+
+
+def run(folder, *arguments):
+    command = [sys.executable, ROOT / "jobs" / "tune.py", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def search(folder, storage, *more):
+    """Run a small search; return its output and its outcome."""
+    done = run(
+        folder,
+        *("--storage", storage, "--space", SPACE, "--study", folder.name, "--json", "out.json"),
+        *("--budget.trials", "4", *more),
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout, json.loads((folder / "out.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(demo, tmp_path_factory):
+    """Return the folder, output and outcome of a search on the demo."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, *search(folder, demo, "--dataset", "demo")
+
+
+def test_the_outcome_holds_all_that_was_asked_for(finished):
+    _, _, outcome = finished
+    assert [trial["number"] for trial in outcome["trials"]] == [0, 1, 2, 3]
+    assert {trial["state"] for trial in outcome["trials"]} <= {"COMPLETE", "PRUNED"}
+    complete = [trial for trial in outcome["trials"] if trial["state"] == "COMPLETE"]
+    best = max(complete, key=lambda trial: trial["value"])
+    assert outcome["best"]["trial"] == best["number"]
+    assert outcome["best"]["H"] == best["value"]
+    assert outcome["settings"].keys() == flatten(RunConfig()).keys()
+    for figures in (outcome["best"], outcome["baseline"]):
+        seen, unseen = figures["S"], figures["U"]
+        assert figures["H"] == pytest.approx(2 * seen * unseen / (seen + unseen))
+        assert 0 < figures["AUSUC"] < figures["T1"] <= 1
+    assert outcome["data"].startswith("demo-tf_efficientnet_lite0-160px-")
+
+
+def test_the_output_is_lines_that_end_with_the_way_to_mlflow(finished):
+    _, output, outcome = finished
+    best = outcome["best"]["trial"]
+    assert output.count(" done") == 4
+    assert f"Best settings of study {outcome['study']} (trial {best}):" in output
+    assert f"DRMN, trial {best}" in output
+    assert "ESZSL, same features and split" in output
+    assert output.rstrip().endswith("python -m drmn.tracking serve --experiment demo")
+    assert "\x1b[" not in output  # no colours where it is no terminal
+
+
+def test_mlflow_has_the_study_its_trials_and_each_epoch_once(finished):
+    folder, _, outcome = finished
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    runs = {run.data.tags["drmn.run"]: run for run in client.search_runs([experiment])}
+    name = outcome["study"]
+    assert len(runs) == 1 + 1 + 4  # the study, the baseline, the trials
+    for trial in outcome["trials"]:
+        run = runs[f"{name}/{trial['number']:04d}"]
+        assert run.data.tags["mlflow.parentRunId"] == runs[name].info.run_id
+        assert (run.info.status, run.data.tags["state"]) == ("FINISHED", trial["state"])
+        assert run.data.params.keys() == flatten(RunConfig()).keys()
+        curve = client.get_metric_history(run.info.run_id, "val/H")
+        assert sorted(point.step for point in curve) == list(range(1, trial["epochs"] + 1))
+        assert run.data.metrics["best/H"] == pytest.approx(trial["value"])
+    assert runs[name].data.metrics["best/H"] == pytest.approx(outcome["best"]["H"])
+
+
+def test_the_logged_model_takes_photos_and_is_the_network_that_was_trained(finished, demo):
+    folder, _, outcome = finished
+    uri = f"sqlite:///{folder}/mlflow.db"
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    (logged,) = client.search_logged_models(experiment_ids=[experiment])
+    mlflow.set_tracking_uri(uri)
+    model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+    assert model.metadata.signature.inputs.input_names() == ["image"]
+
+    store = demo / "features" / outcome["data"]
+    data = development.open_store(store)
+    paths = data.train.rows[:40:4].tolist()
+    images = pd.read_parquet(store / "images.parquet")["path"][paths]
+    photos = [(demo / "demo" / "DEMO" / "images" / path).read_bytes() for path in images]
+    answers = model.predict(pd.DataFrame({"image": photos}), params={"attributes": 3})
+
+    packed = package.load(
+        trial_folder(demo / "studies" / outcome["study"], outcome["best"]["trial"]) / "package"
+    )
+    exact = packed.answer(
+        {s: level.rows(torch.tensor(paths)).float() for s, level in data.train.levels.items()}
+    )
+    assert list(answers["class"]) == [data.classes.names[i] for i in exact.scores.argmax(dim=1)]
+    assert all(len(row.split(", ")) == 3 for row in answers["attributes"])
+
+
+def test_the_packed_network_gives_the_figures_that_were_recorded(finished, demo):
+    _, _, outcome = finished
+    folder = trial_folder(demo / "studies" / outcome["study"], outcome["best"]["trial"])
+    data = development.open_store(demo / "features" / outcome["data"])
+    run = with_overrides(RunConfig(), outcome["settings"])
+    network = package.load(folder / "package").network
+    again = validate(run, network, data)
+    for name in ("T1", "U", "S", "H", "AUSUC", "gamma"):
+        assert again[f"val/{name}"] == pytest.approx(outcome["best"][name], abs=1e-5)
+
+
+def test_changed_settings_are_refused_and_nothing_is_touched(finished, demo):
+    folder, _, outcome = finished
+    done = run(
+        folder,
+        *("--dataset", "demo", "--storage", demo, "--space", SPACE, "--study", outcome["study"]),
+        *("--seed", "5", "--model.sit", "none"),
+    )
+    assert done.returncode == 2
+    assert "base.seed was 0, now 5" in done.stderr
+    assert "--study NAME" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--dataset", "cubs"), "Unknown dataset 'cubs'. Did you mean 'cub'?"),
+        (("--dataset", "cub", "--data-root", "nowhere"), "--data-root nowhere: no such folder"),
+        (("--dataset", "demo", "--space", "nothing"), "--space nothing: no file"),
+        (("--dataset", "demo", "--optim.lr", "-1"), "optim.lr must be in (0, 10); got -1.0."),
+        (("--dataset", "demo", "--optim.lrr", "1"), "--optim.lr"),
+        (("--dataset", "demo", "--backbone", "resnet1001"), "timm has no such model"),
+        (("--dataset", "demo", "--levels", "7"), "has no level of stride 7"),
+        (("--dataset", "demo", "--fold", "4"), "fold must be 1, 2 or 3; got 4."),
+    ],
+)
+def test_a_mistake_is_answered_in_a_sentence(demo, tmp_path, arguments, words):
+    done = run(tmp_path, *arguments, "--storage", demo)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("mlflow.db*"))
+
+
+def test_a_cluster_that_is_too_small_is_named(demo, tmp_path):
+    done = run(tmp_path, "--dataset", "demo", "--storage", demo, "--cpus", "1000")
+    assert done.returncode == 2
+    assert "--cpus 1000.0: the cluster has " in done.stderr
+
+
+def test_help_answers_without_importing_anything_heavy():
+    code = (
+        "import sys; sys.argv = ['tune.py', '--help']; import runpy\n"
+        "try: runpy.run_path(sys.path.pop(), run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'scipy') if m in sys.modules])"
+    )
+    script = f"import sys; sys.path.append({str(ROOT / 'jobs' / 'tune.py')!r})\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "--budget.trials" in done.stdout
+
+
+@pytest.mark.parametrize(("dataset", "folder"), [("cub", "cub2010_mini"), ("awa2", "awa2_mini")])
+def test_real_photos_in_the_official_layout_are_searched(shared, demo, tmp_path, dataset, folder):
+    output, outcome = search(
+        tmp_path, demo, "--dataset", dataset, "--data-root", shared(folder), "--image-size", "112"
+    )
+    assert "a subset of the published set" in output.replace("\n", " ")
+    assert outcome["data"].startswith(f"{dataset}-tf_efficientnet_lite0-112px-")
+    assert outcome["best"]["T1"] > 1.3 / len(VALIDATION[dataset])
+    assert len(outcome["trials"]) == 4
+
+
+VALIDATION = {"cub": range(8), "awa2": range(6)}
+
+
+def test_ctrl_c_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path):
+    command = [
+        *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--storage", demo),
+        *("--space", SPACE, "--study", tmp_path.name, "--budget.trials", "200"),
+    ]
+    job = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        start_new_session=True,
+    )
+    assert "trial" in job.stdout.readline()
+    children = psutil.Process(job.pid).children(recursive=True)
+    os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to all of the group
+    began = time.monotonic()
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 130
+    assert "the same command goes on" in errors
+    assert time.monotonic() - began < 60
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
