@@ -1,6 +1,6 @@
 """The main job against the line it must beat, on real photos, and the time of the demo.
 
-Runs jobs/tune.py on cub2010_dev (150 bird classes, 4,513 photos, frozen tf_efficientnet_lite0) and on
+Runs jobs/tune.py on cub2010_dev (150 bird classes, 4,513 photos, frozen lite0 features) and on
 the demo, each in a folder of its own. All figures are of validation classes.
 """
 
