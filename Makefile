@@ -12,7 +12,7 @@ setup: .venv/ready
 	touch $@
 
 demo: setup
-	$(BIN)/python jobs/tune.py --dataset demo
+	$(BIN)/python jobs/tune.py --dataset demo --budget.trials 32
 
 test: setup
 	$(BIN)/pytest

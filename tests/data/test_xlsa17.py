@@ -471,3 +471,19 @@ def test_word_vectors_cut_short_are_refused(cub, length):
     np.save(file, np.zeros((312, 300), np.float32))
     file.write_bytes(file.read_bytes()[:length])
     refused(cub, f"{file}: not a readable .npy file of numbers")
+
+
+@pytest.mark.parametrize("which", [CUB, SUN])
+def test_a_whole_official_set_is_read_without_a_note(shared, tmp_path, which):
+    meta = shared("xlsa17_meta")
+    splits = tmp_path / "xlsa17" / "data" / which.folder
+    shutil.copytree(meta / "data" / which.folder, splits)
+    official = open_official(splits, which)
+    for path in official.images:  # no pixels are there at true size; reading needs none
+        file = tmp_path / which.folder / which.marker / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    catalogue = read(tmp_path, which)
+    assert (len(catalogue.images), len(catalogue.classes)) == (SIZES[which.name][0], which.seen)
+    assert catalogue.notes == ()
+    assert set(catalogue.folds) == {1, 2, 3}
