@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from drmn.config import FeatureConfig
-from drmn.data import demo, features, images, specs, xlsa17
+from drmn.data import demo, features, images, own, specs, xlsa17
 from drmn.data.catalogue import Catalogue
 from drmn.data.features import FeatureKey, Maps
 from drmn.model.backbone import Backbone
@@ -23,6 +23,8 @@ Progress = Callable[[int, int], None]
 def open_catalogue(dataset: str, root: Path) -> Catalogue:
     """Return the development catalogue of a dataset; the demo is drawn into `root` first."""
     spec = specs.spec(dataset)
+    if spec.name == specs.OWN.name:
+        return own.read(root, spec.name)
     if spec.name == specs.DEMO.name:
         demo.render(root)
     return xlsa17.read(root, spec)

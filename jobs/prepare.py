@@ -19,7 +19,7 @@ class PrepareJob:
     """Check a dataset's files and write its feature store."""
 
     dataset: str
-    """One of: awa2, cub, demo, sun."""
+    """One of: awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: Path = Path("data")
     """The folder that holds xlsa17/ and the images; the demo needs none."""
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(

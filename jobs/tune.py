@@ -21,7 +21,7 @@ class TuneJob:
     """Search for the best settings on one dataset. The same command resumes it."""
 
     dataset: str
-    """One of: awa2, cub, demo, sun."""
+    """One of: awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: Path = Path("data")
     """The folder that holds xlsa17/ and the images; the demo needs none."""
     space: str = ""

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from drmn.errors import DataError
+
 FOLDS = (1, 2, 3)
 
 
@@ -109,3 +111,21 @@ def read(folder: Path) -> Catalogue:
         },
         notes=tuple(about["notes"]),
     )
+
+
+def read_words(path: Path, count: int) -> npt.NDArray[np.float32] | None:
+    """Return the word vectors [attr, dim] in a .npy file, or None where there is none.
+
+    Raises:
+        DataError: It does not hold one vector for each of `count` attributes.
+    """
+    if not path.is_file():
+        return None
+    try:
+        words = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as problem:
+        raise DataError(f"{path}: not a readable .npy file of numbers ({problem}).") from None
+    if words.ndim != 2 or len(words) != count:
+        raise DataError(f"{path}: shape {words.shape} where {count} word vectors are needed.")
+    vectors: npt.NDArray[np.float32] = words.astype(np.float32)
+    return vectors

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from drmn.data.catalogue import FOLDS, Catalogue
+from drmn.data.catalogue import FOLDS, Catalogue, read_words
 from drmn.data.official import Indices, Official, check
 from drmn.data.specs import SPECS, DatasetSpec
 from drmn.errors import DataError
@@ -43,7 +43,7 @@ def read(root: Path, spec: DatasetSpec) -> Catalogue:
         classes=names,
         attributes=values / np.linalg.norm(values, axis=1, keepdims=True),
         attribute_names=_attribute_names(root, spec, values.shape[1]),
-        words=_word_vectors(root, spec, values.shape[1]),
+        words=read_words(root / "w2v" / f"{spec.folder}_attribute.npy", values.shape[1]),
         folds=official.folds,
         notes=_differences(official, spec) + mended,
     )
@@ -67,7 +67,8 @@ def find_splits(root: Path, spec: DatasetSpec) -> Path:
     for place in places:
         if (root / place / spec.folder / "att_splits.mat").is_file():
             return root / place / spec.folder
-    others = [s.name for s in SPECS.values() for p in places if (root / p / s.folder).is_dir()]
+    known = [s for s in SPECS.values() if s.folder]
+    others = [s.name for s in known for p in places if (root / p / s.folder).is_dir()]
     hint = f"; it holds {', '.join(others)}: use --dataset {others[0]}" if others else ""
     raise DataError(
         f"--data-root {root}: no xlsa17/data/{spec.folder}/att_splits.mat for {spec.name}{hint}."
@@ -203,17 +204,3 @@ def _names_in(path: Path) -> tuple[str, ...]:
     return tuple(
         line.split(maxsplit=1)[1] for line in path.read_text().splitlines() if line.strip()
     )
-
-
-def _word_vectors(root: Path, spec: DatasetSpec, count: int) -> npt.NDArray[np.float32] | None:
-    path = root / "w2v" / f"{spec.folder}_attribute.npy"
-    if not path.is_file():
-        return None
-    try:
-        words = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        raise DataError(f"{path}: not a readable .npy file of numbers ({problem}).") from None
-    if words.ndim != 2 or len(words) != count:
-        raise DataError(f"{path}: shape {words.shape} where {count} word vectors are needed.")
-    vectors: npt.NDArray[np.float32] = words.astype(np.float32)
-    return vectors

@@ -1,0 +1,171 @@
+"""A user's own dataset: images in class folders and a table of attributes (docs/own-data.md)."""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from drmn.data.catalogue import FOLDS, Catalogue, read_words
+from drmn.data.xlsa17 import file_digests
+from drmn.errors import DataError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
+SPLITS = ("train", "val", "test")
+SHARE = 0.2
+"""Of the classes for testing, of the rest for each fold's validation, and of each seen class's
+images for testing, where splits.csv does not say."""
+
+
+def read(root: Path, dataset: str) -> Catalogue:
+    """Return the development part of the dataset in `root`.
+
+    Raises:
+        DataError: A file is missing or says something that cannot be.
+    """
+    names, attribute_names, values = _attributes(root / "attributes.csv")
+    splits = _splits(root, names)
+    images = _images(root / "images", names)
+    pictured = [name for name in names if images[name]]
+    if splits:
+        kept = [name for name in pictured if splits[name] != "test"]
+        folds = {1: tuple(name for name in kept if splits[name] == "val")}
+    else:
+        kept = _seen(pictured)
+        folds = _drawn_folds(kept)
+    pairs = [(path, c) for c, name in enumerate(kept) for path in _trainval(images[name])]
+    if not pairs:
+        raise DataError(f"{root / 'images'}: no image of a class of attributes.csv.")
+    rows = values[[names.index(name) for name in kept]]
+    folder = root / "images"
+    return Catalogue(
+        dataset=dataset,
+        root=folder,
+        images=tuple(path for path, _ in pairs),
+        digests=file_digests([folder / path for path, _ in pairs]),
+        labels=np.array([c for _, c in pairs]),
+        classes=tuple(kept),
+        attributes=rows / np.linalg.norm(rows, axis=1, keepdims=True),
+        attribute_names=attribute_names,
+        words=read_words(root / "words.npy", len(attribute_names)),
+        folds=folds,
+        notes=_notes(names, images),
+    )
+
+
+def _attributes(
+    path: Path,
+) -> tuple[list[str], tuple[str, ...], npt.NDArray[np.float64]]:
+    """Return class names, attribute names and values [class, attr]."""
+    header, *rows = _table(path)
+    names = [row[0] for row in rows]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{path}: class {twice[0]} has two rows.")
+    values = np.array([[_number(path, row, column) for column in row[1:]] for row in rows])
+    empty = ~values.any(axis=1)
+    if empty.any():
+        name = names[int(np.flatnonzero(empty)[0])]
+        raise DataError(f"{path}: class {name} has no attribute at all.")
+    return names, tuple(header[1:]), values
+
+
+def _number(path: Path, row: Sequence[str], text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < float("inf"):
+        raise DataError(f"{path}: class {row[0]}: {text!r} is no number of 0 or more.")
+    return value
+
+
+def _table(path: Path) -> list[list[str]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; docs/own-data.md describes it.")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not UTF-8 text; save it as CSV in UTF-8.") from None
+    if len(rows) < 2:
+        raise DataError(f"{path}: a header and a row for each class are needed.")
+    wide = [row for row in rows if len(row) != len(rows[0])]
+    if wide:
+        raise DataError(
+            f"{path}: the row of {wide[0][0]} has {len(wide[0])} cells, the header {len(rows[0])}."
+        )
+    return rows
+
+
+def _splits(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the split of each class that splits.csv names; empty without that file."""
+    path = root / "splits.csv"
+    if not path.is_file():
+        return {}
+    splits = {}
+    for row in _table(path)[1:]:
+        name, split = row[0], row[-1]
+        if name not in names:
+            raise DataError(f"{path}: class {name} is not in attributes.csv.")
+        if split not in SPLITS:
+            raise DataError(f"{path}: class {name}: {split!r} is none of {', '.join(SPLITS)}.")
+        splits[name] = split
+    missing = sorted(set(names) - splits.keys())
+    if missing:
+        raise DataError(f"{path}: class {missing[0]} is missing.")
+    if not {"train", "val"} <= set(splits.values()):
+        raise DataError(f"{path}: at least one train and one val class are needed.")
+    return splits
+
+
+def _images(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the paths of each class's images below `folder`, sorted."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; it holds a folder of images for each class.")
+    strange = sorted(d.name for d in folder.iterdir() if d.is_dir() and d.name not in names)
+    if strange:
+        raise DataError(f"{folder / strange[0]}: attributes.csv has no class {strange[0]!r}.")
+    return {
+        name: sorted(
+            str(file.relative_to(folder))
+            for file in (folder / name).rglob("*")
+            if file.suffix.lower() in SUFFIXES
+        )
+        for name in names
+    }
+
+
+def _by_hash(names: Iterable[str], salt: str) -> list[str]:
+    """Return `names` in an order that depends on each name alone."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{salt}:{name}".encode()).hexdigest())
+
+
+def _seen(names: Sequence[str]) -> list[str]:
+    """Return the classes that are not for testing."""
+    count = max(1, round(SHARE * len(names)))
+    test = set(_by_hash(names, "test")[:count])
+    return [name for name in names if name not in test]
+
+
+def _drawn_folds(names: Sequence[str]) -> dict[int, tuple[str, ...]]:
+    count = max(1, round(SHARE * len(names)))
+    if len(names) < 3 * count:
+        raise DataError(f"{len(names)} seen classes with images are too few for three folds.")
+    order = _by_hash(names, "val")
+    return {k: tuple(order[(k - 1) * count : k * count]) for k in FOLDS}
+
+
+def _trainval(paths: Sequence[str]) -> list[str]:
+    """Return the images of a seen class that are not for testing."""
+    test = set(_by_hash(paths, "test")[: round(SHARE * len(paths))])
+    return [path for path in paths if path not in test]
+
+
+def _notes(names: Sequence[str], images: dict[str, list[str]]) -> tuple[str, ...]:
+    empty = [name for name in names if not images[name]]
+    if not empty:
+        return ()
+    return (f"{len(empty)} classes of attributes.csv have no image, such as {empty[0]}.",)
