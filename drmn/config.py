@@ -14,6 +14,7 @@ from drmn.errors import ConfigError
 Sit = Literal["joint", "batch", "attr", "none"]
 Fusion = Literal["add", "concat"]
 Prototypes = Literal["normal", "words"]
+OnBad = Literal["stop", "skip"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 
@@ -155,12 +156,15 @@ class FeatureConfig:
     image_size: int = 0
     """Pixels a side of the backbone's input; 0 for what suits the dataset."""
     levels: str = "8+16+32"
+    on_bad: OnBad = "stop"
+    """What to do about an image that cannot be read: stop, or skip it and say so."""
 
     def __post_init__(self) -> None:
         """Check each value."""
         strides(self.levels)
         ok = self.image_size == 0 or 32 <= self.image_size <= 1024
         require("image_size", self.image_size, ok, "0 or in 32..1024")
+        require_one_of("on_bad", self.on_bad, OnBad)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

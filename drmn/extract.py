@@ -1,5 +1,6 @@
 """From a dataset's files to a feature store: images through the backbone, once."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -51,6 +52,24 @@ def prepare(
     if (place / "manifest.json").is_file():
         return place
     return features.write(root, key, catalogue, _maps(catalogue, backbone, progress))
+
+
+def without_bad(catalogue: Catalogue, root: Path) -> Catalogue:
+    """Return the catalogue without the images that cannot be read, and a note if there are any.
+
+    Each image is decoded once; which are bad is kept in `root` for this very catalogue.
+    """
+    known = root / f"unreadable-{catalogue.digest}.json"
+    if not known.is_file():
+        root.mkdir(parents=True, exist_ok=True)
+        building = known.with_suffix(f".{os.getpid()}")
+        building.write_text(json.dumps(images.unreadable(catalogue.root, catalogue.images)))
+        building.replace(known)
+    bad = json.loads(known.read_text())
+    if not bad:
+        return catalogue
+    note = f"{len(bad)} images cannot be read and are skipped, such as {bad[0]}."
+    return replace(catalogue.without(set(bad)), notes=(*catalogue.notes, note))
 
 
 def _keep_weights(root: Path, backbone: Backbone) -> None:

@@ -151,3 +151,20 @@ def test_the_demo_is_drawn_where_it_is_missing_and_then_read(tmp_path):
     named = [catalogue.classes[label] for label in catalogue.labels]
     assert named == [path.split("/")[0] for path in catalogue.images]
     assert extract.open_catalogue("demo", tmp_path / "drawn").digest == catalogue.digest
+
+
+def test_images_that_cannot_be_read_are_left_out_and_noted_when_asked(pictures, tmp_path):
+    folder = tmp_path / "pictures"
+    shutil.copytree(pictures.root, folder)
+    (folder / pictures.images[1]).write_bytes(b"no image")
+    damaged = replace(
+        pictures, root=folder, digests=xlsa17.file_digests([folder / p for p in pictures.images])
+    )
+    rest = without_bad(damaged, tmp_path / "features")
+    assert set(damaged.images) - set(rest.images) == {pictures.images[1]}
+    assert (
+        rest.notes[-1] == f"1 images cannot be read and are skipped, such as {pictures.images[1]}."
+    )
+    assert rest.digest != damaged.digest
+    assert without_bad(damaged, tmp_path / "features").digest == rest.digest
+    assert without_bad(pictures, tmp_path / "features") is pictures

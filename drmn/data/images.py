@@ -46,7 +46,24 @@ def load(path: Path) -> Tensor:
         return decode_image(str(path), mode=ImageReadMode.RGB)
     except RuntimeError as problem:
         reason = str(problem).splitlines()[0].rpartition("] ")[2]  # less torchvision's own paths
-        raise DataError(f"{path}: not a readable image ({reason}); fetch it again.") from None
+        raise DataError(
+            f"{path}: not a readable image ({reason}); fetch it again, or use --on-bad skip."
+        ) from None
+
+
+def unreadable(folder: Path, paths: Sequence[str]) -> list[str]:
+    """Return those of `paths` below `folder` that cannot be decoded."""
+    with ThreadPoolExecutor() as pool:
+        readable = list(pool.map(lambda path: _readable(folder / path), paths))
+    return [path for path, ok in zip(paths, readable, strict=True) if not ok]
+
+
+def _readable(path: Path) -> bool:
+    try:
+        load(path)
+    except DataError:
+        return False
+    return True
 
 
 def stream(

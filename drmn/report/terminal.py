@@ -9,7 +9,7 @@ from rich.table import Table
 
 from drmn.config import FeatureConfig
 from drmn.data import specs
-from drmn.extract import open_catalogue, prepare
+from drmn.extract import open_catalogue, prepare, without_bad
 from drmn.search.outcome import Outcome
 
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
@@ -22,6 +22,8 @@ def prepared(
     spec = specs.spec(dataset)
     root = storage / "demo" if spec.name == specs.DEMO.name else data_root
     catalogue = open_catalogue(dataset, root)
+    if features.on_bad == "skip":
+        catalogue = without_bad(catalogue, storage / "features")
     for note in catalogue.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     if not console.is_terminal:

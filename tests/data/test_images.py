@@ -96,7 +96,9 @@ def test_a_jpeg_cut_short_is_refused_by_name(tmp_path, share):
 def test_a_page_of_html_is_no_image(tmp_path):
     path = tmp_path / "bird.jpg"
     path.write_text("<html>429 Too Many Requests</html>")
-    with pytest.raises(DataError, match=f"^{re.escape(str(path))}: .*; fetch it again.$"):
+    with pytest.raises(
+        DataError, match=f"^{re.escape(str(path))}: .*; fetch it again, or use --on-bad skip.$"
+    ):
         load(path)
 
 
