@@ -1,6 +1,7 @@
 """From files to features: extracted once, with weights that are kept and give the same again."""
 
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -160,11 +161,11 @@ def test_images_that_cannot_be_read_are_left_out_and_noted_when_asked(pictures, 
     damaged = replace(
         pictures, root=folder, digests=xlsa17.file_digests([folder / p for p in pictures.images])
     )
-    rest = without_bad(damaged, tmp_path / "features")
+    rest = extract.without_bad(damaged, tmp_path / "features")
     assert set(damaged.images) - set(rest.images) == {pictures.images[1]}
     assert (
         rest.notes[-1] == f"1 images cannot be read and are skipped, such as {pictures.images[1]}."
     )
     assert rest.digest != damaged.digest
-    assert without_bad(damaged, tmp_path / "features").digest == rest.digest
-    assert without_bad(pictures, tmp_path / "features") is pictures
+    assert extract.without_bad(damaged, tmp_path / "features").digest == rest.digest
+    assert extract.without_bad(pictures, tmp_path / "features") is pictures
