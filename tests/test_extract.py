@@ -11,8 +11,8 @@ from PIL import Image
 
 from drmn import extract
 from drmn.config import FeatureConfig
-from drmn.data import demo, features, xlsa17
-from drmn.data.catalogue import Catalogue
+from drmn.data import demo, features
+from drmn.data.catalogue import Catalogue, file_digests
 from drmn.data.images import stream
 from drmn.errors import ConfigError, DataError
 
@@ -33,7 +33,7 @@ def pictures(tmp_path_factory):
         dataset="demo",
         root=folder,
         images=tuple(paths),
-        digests=xlsa17.file_digests([folder / path for path in paths]),
+        digests=file_digests([folder / path for path in paths]),
         labels=np.arange(IMAGES) % 2,
         classes=("a", "b"),
         attributes=np.eye(2),
@@ -159,7 +159,7 @@ def test_images_that_cannot_be_read_are_left_out_and_noted_when_asked(pictures, 
     shutil.copytree(pictures.root, folder)
     (folder / pictures.images[1]).write_bytes(b"no image")
     damaged = replace(
-        pictures, root=folder, digests=xlsa17.file_digests([folder / p for p in pictures.images])
+        pictures, root=folder, digests=file_digests([folder / p for p in pictures.images])
     )
     rest = extract.without_bad(damaged, tmp_path / "features")
     assert set(damaged.images) - set(rest.images) == {pictures.images[1]}

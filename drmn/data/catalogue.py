@@ -6,6 +6,8 @@ and attribute vectors that only the test set has, are not in it.
 
 import hashlib
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,6 +113,12 @@ def read(folder: Path) -> Catalogue:
         },
         notes=tuple(about["notes"]),
     )
+
+
+def file_digests(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return 16 hex digits of SHA-256 of each file's content."""
+    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
+        return tuple(pool.map(lambda p: hashlib.sha256(p.read_bytes()).hexdigest()[:16], paths))
 
 
 def read_words(path: Path, count: int) -> npt.NDArray[np.float32] | None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from drmn.data.catalogue import FOLDS, Catalogue, read_words
-from drmn.data.xlsa17 import file_digests
+from drmn.data.catalogue import FOLDS, Catalogue, file_digests, read_words
 from drmn.errors import DataError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}

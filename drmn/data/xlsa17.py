@@ -4,9 +4,6 @@
 the test part (a mixed-up file, an overlap) is a mistake in the development part too.
 """
 
-import hashlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io
 
-from drmn.data.catalogue import FOLDS, Catalogue, read_words
+from drmn.data.catalogue import FOLDS, Catalogue, file_digests, read_words
 from drmn.data.official import Indices, Official, check
 from drmn.data.specs import SPECS, DatasetSpec
 from drmn.errors import DataError
@@ -47,12 +44,6 @@ def read(root: Path, spec: DatasetSpec) -> Catalogue:
         folds=official.folds,
         notes=_differences(official, spec) + mended,
     )
-
-
-def file_digests(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return 16 hex digits of SHA-256 of each file's content."""
-    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
-        return tuple(pool.map(lambda p: hashlib.sha256(p.read_bytes()).hexdigest()[:16], paths))
 
 
 def find_splits(root: Path, spec: DatasetSpec) -> Path:

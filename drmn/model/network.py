@@ -11,74 +11,8 @@ from torch import Tensor, nn
 from drmn.config import ModelConfig, strides
 from drmn.errors import ConfigError
 from drmn.model.attention import DualAttention
+from drmn.model.fusion import Fusion, Maps
 from drmn.model.interaction import Interaction
-
-Maps = Mapping[int, Float[Tensor, "image region channel"]]
-
-
-class Fusion(nn.Module):
-    r"""Multi-level feature fusion (docs/paper.md, row DAB-a).
-
-    $$v = P(L_{last}) + \sum_l \operatorname{BN}(\operatorname{Conv}_{1\times1}(L_l))
-      \quad\text{or}\quad v = P([L_1; \dots; L_{last}])$$
-
-    In `add` the last normalisation starts at weight zero, so training starts at "no fusion". $P$ is
-    the identity where `width` is what it is given.
-
-    Args:
-        channels: Channels of each level by stride; the largest stride is the last level.
-        width: Channels of a fused region; 0 for as many as $P$ is given.
-        concat: Put the levels side by side instead of adding them.
-        normalize: Standardise each level's channels first and give every region the same length;
-            frozen features are not made for dot products, and a few bright channels drown the rest.
-    """
-
-    def __init__(
-        self, channels: Mapping[int, int], width: int, *, concat: bool, normalize: bool
-    ) -> None:
-        super().__init__()
-        self.strides = tuple(sorted(channels))
-        self.concat = concat
-        *lower, last = self.strides
-        given = sum(channels.values()) if concat else channels[last]
-        self.width = width or given
-        self.project = nn.Identity() if self.width == given else nn.Linear(given, self.width)
-        added = [] if concat else lower
-        self.convs = nn.ModuleList([nn.Linear(channels[s], self.width, bias=False) for s in added])
-        self.norms = nn.ModuleList([nn.BatchNorm1d(self.width) for _ in added])
-        for norm in self.norms.parameters():
-            nn.init.zeros_(norm)
-        self.standard = nn.ModuleList(
-            [
-                nn.BatchNorm1d(channels[s], affine=False) if normalize else nn.Identity()
-                for s in self.strides
-            ]
-        )
-        self.normalize = normalize
-
-    def forward(self, maps: Maps) -> Float[Tensor, "image region width"]:
-        """Return the fused regions."""
-        *lower, last = (
-            _over_regions(norm, maps[s])
-            for s, norm in zip(self.strides, self.standard, strict=True)
-        )
-        if self.concat:
-            last = torch.cat([*lower, last], dim=-1)
-        fused: Tensor = self.project(self._leveled(last))
-        for level, conv, norm in zip(lower, self.convs, self.norms, strict=False):
-            fused = fused + _over_regions(norm, conv(level))
-        return fused
-
-    def _leveled(self, regions: Tensor) -> Tensor:
-        return (
-            F.normalize(regions, dim=-1) * regions.shape[-1] ** 0.5 if self.normalize else regions
-        )
-
-
-def _over_regions(norm: nn.Module, regions: Tensor) -> Tensor:
-    """Apply a normalisation with its statistics over images and regions."""
-    out: Tensor = norm(regions.flatten(0, 1)).view_as(regions)
-    return out
 
 
 class Pooled(nn.Module):

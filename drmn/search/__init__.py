@@ -1,1 +1,10 @@
 """The search: a record of trials, a policy that chooses them, Ray that runs them."""
+
+import os
+
+os.environ |= {  # read when Ray is imported: only our own lines are to be seen
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the driver; the record is whole at any time
+}

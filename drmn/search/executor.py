@@ -1,26 +1,10 @@
 """Ray Tune as the executor of a record: it asks what to run and is told when to stop."""
 
-import logging
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from drmn.config import flatten
-from drmn.errors import ConfigError
-from drmn.search.checkpoint import drop_last, trial_folder
-from drmn.search.study import Metrics, Point, Record, Row
-
-os.environ |= {  # read when Ray is imported: only our own lines are to be seen
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the driver; the record is whole at any time
-}
-
-import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.execution.tune_controller import TuneController
@@ -28,16 +12,14 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from drmn.config import flatten
+from drmn.search.checkpoint import drop_last, trial_folder
+from drmn.search.cluster import places
+from drmn.search.study import Metrics, Point, Record, Row
 from drmn.search.trainable import TrialRunner
 
 LIVES = 3
 """How often a trial may lose its process before that counts as its own failure."""
-
-# 1.25 times the speed of a training step: freed batches stay with the process (performance.md).
-MALLOC = (
-    "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736"
-    ":glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
-)
 
 
 class Watcher(Protocol):
@@ -174,41 +156,6 @@ def cause_of(error: BaseException | None) -> str:
     inner = getattr(error, "cause", None) or error
     first = str(inner).strip().splitlines()[-1:] or [""]
     return f"{type(inner).__name__}: {first[0]}"
-
-
-@contextmanager
-def cluster() -> Iterator[None]:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block."""
-    for name in ("ray", "ray.tune", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's error is in the record
-    local: dict[str, Any] = {"address": "local", "include_dashboard": False}
-    ray.init(
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"GLIBC_TUNABLES": MALLOC}},
-        **({} if os.environ.get("RAY_ADDRESS") else local),
-    )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def places(cpus: float, gpus: float, at_once: int) -> int:
-    """Return how many trials the cluster can run at a time."""
-    have = ray.cluster_resources()
-    room = None
-    for name, need in {"CPU": cpus, "GPU": gpus}.items():
-        if not need:
-            continue
-        fit = int(have.get(name, 0) // need)
-        if not fit:
-            flag = f"--{name.lower()}s"
-            raise ConfigError(f"{flag} {need}: the cluster has {have.get(name, 0):g} {name}s.")
-        room = fit if room is None else min(room, fit)
-    if room is None:
-        raise ConfigError("--cpus 0: a trial needs a core or a GPU.")
-    return min(room, at_once or room)
 
 
 def execute(record: Record, work: Work) -> None:

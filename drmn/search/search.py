@@ -105,7 +105,8 @@ def _execute(plan: Plan, record: Record, reporter: Reporter, console: Console, l
     rows = record.rows()
     if len(rows) >= plan.budget.trials and not record.interrupted:
         return
-    from drmn.search.executor import Work, cluster, execute  # noqa: PLC0415 - Ray takes seconds
+    from drmn.search.cluster import cluster  # noqa: PLC0415 - Ray takes seconds to import
+    from drmn.search.executor import Work, execute  # noqa: PLC0415
 
     ends = time.monotonic() + plan.budget.minutes * 60 if plan.budget.minutes else float("inf")
     progress = Progress(
