@@ -124,7 +124,7 @@ def predict(
     device = next(model.parameters()).device
     attributes = classes.attributes.to(device)
     parts = []
-    for batch in (batch for split in splits for batch in split.batches(256)):
+    for batch in (batch for split in splits for batch in split.batches(config.optim.batch_size)):
         scores = model(batch.to(device).maps)
         logits = hyperspherical(scores.attributes, attributes, config.model.scale)
         globally = None if scores.globally is None else scores.globally.cpu()
