@@ -21,6 +21,7 @@ from torch import Tensor
 
 from drmn.data import catalogue as catalogues
 from drmn.data.catalogue import Catalogue
+from drmn.data.integrity import digests
 from drmn.errors import DataError
 
 ROWS = 256
@@ -72,7 +73,8 @@ def write(root: Path, key: FeatureKey, catalogue: Catalogue, maps: Iterator[Maps
         images = len(catalogue.images)
         shapes = _write_levels(building, maps, images)
         catalogues.write(building, catalogue)
-        manifest = {"key": asdict(key), "images": images, "shapes": shapes}
+        about = {"key": asdict(key), "images": images, "shapes": shapes}
+        manifest = about | {"files": digests(building)}
         (building / "manifest.json").write_text(json.dumps(manifest, indent=1))
         return _publish(building, root / key.folder)
 
