@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from drmn.config import FeatureConfig
 from drmn.data import demo, features, images, own, specs, xlsa17
 from drmn.data.catalogue import Catalogue
 from drmn.data.features import FeatureKey, Maps
+from drmn.data.integrity import damaged
 from drmn.model.backbone import Backbone
 
 BATCH = 32
@@ -49,8 +51,10 @@ def prepare(
     )
     _keep_weights(root, backbone)
     place = root / key.folder
-    if (place / "manifest.json").is_file():
-        return place
+    if place.is_dir():
+        if not damaged(place):
+            return place
+        shutil.rmtree(place)  # its name says what it must hold, so it is made again
     return features.write(root, key, catalogue, _maps(catalogue, backbone, progress))
 
 

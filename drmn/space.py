@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from drmn.config import RunConfig, did_you_mean, flatten, with_overrides
-from drmn.errors import ConfigError
+from drmn.errors import ConfigError, UserError
 
 Value = bool | int | float | str
 Constants = Mapping[str, Value]
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 
 
+@runtime_checkable
 class Trial(Protocol):
     """What a space may ask for; an Optuna trial is one."""
 
@@ -85,17 +86,23 @@ class _Nearest:
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         del log
+        self._check(name, low, high)
         return self._note(name, _nearest(self._number(name), low, high, step))
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         del log
+        self._check(name, low, high)
         return self._note(name, int(_nearest(self._number(name), low, high, step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         value = self._setting(name)
         return self._note(name, value if value in choices else choices[0])
+
+    def _check(self, name: str, low: float, high: float) -> None:
+        if low > high:
+            raise ConfigError(f"The space asks for {name} from {low} to {high}: nothing is there.")
 
     def _setting(self, name: str) -> Any:
         if name not in self.known:
@@ -123,12 +130,31 @@ def _nearest(value: float, low: float, high: float, step: float | None) -> float
     return min(low + min(round((inside - low) / step), last) * step, high)
 
 
+def ask(space: Space, trial: Trial) -> Constants:
+    """Return the constants of `space` after it has asked `trial` for its values.
+
+    Raises:
+        ConfigError: The space raised something, or returned no constants.
+    """
+    try:
+        constants = space(trial)
+    except UserError:
+        raise
+    except Exception as problem:  # noqa: BLE001 - a space is the user's code
+        kind = type(problem).__name__
+        raise ConfigError(f"The space raised {kind}: {problem}.") from None
+    if not isinstance(constants, Mapping):
+        raise ConfigError(f"space(trial) must return constants ({{}} for none); got {constants!r}.")
+    return constants
+
+
 def baseline(space: Space, base: RunConfig) -> dict[str, Value]:
     """Return the point of `space` nearest to `base`: a choice it lacks becomes the first listed.
 
     Raises:
-        ConfigError: The space asks for what is no setting, or for a number where a word belongs.
+        ConfigError: The space asks for what is no setting, for a number where a word belongs, or
+            this point is no valid run.
     """
     trial = _Nearest(flatten(base))
-    space(trial)
+    settings(base, ask(space, trial), trial.params)
     return trial.params

@@ -2,7 +2,6 @@
 
 python jobs/prepare.py --dataset demo
 python jobs/prepare.py --dataset cub --data-root ~/data --backbone resnet101 --image-size 448
-python jobs/prepare.py --dataset demo --verify True        # read a store again, byte by byte
 """
 
 from dataclasses import dataclass, field
@@ -28,20 +27,15 @@ class PrepareJob:
     )
     storage: Path = Path("results")
     """Where everything is kept that jobs make."""
-    verify: bool = False
-    """Read the whole store again and compare it with its digests."""
 
 
 def main(job: PrepareJob) -> None:
     """Prepare, then print where the store is."""
     from rich.console import Console
 
-    from drmn.data.integrity import verify
     from drmn.report.terminal import prepared
 
     store = prepared(Console(), job.dataset, job.data_root, job.features, job.storage)
-    if job.verify:
-        verify(store)
     print(store)
 
 

@@ -5,6 +5,7 @@ python jobs/tune.py --dataset cub --data-root ~/data        # the official files
 python jobs/tune.py --dataset cub --data-root ~/data --budget.trials 60   # go on with the study
 """
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ import tyro
 
 from drmn.cli import run
 from drmn.config import FeatureConfig, RunConfig
+from drmn.errors import ConfigError
 from drmn.search.settings import Budget, PolicyConfig
 
 
@@ -49,7 +51,12 @@ class TuneJob:
 
 def main(job: TuneJob) -> None:
     """Prepare the features, search, and show what came of it."""
-    import json
+    from drmn.space import baseline, load
+
+    space = job.space or job.dataset
+    baseline(load(space), job.base)  # a mistake in it is told before anything is drawn or read
+    if job.json is not None and not job.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {job.json}: no such folder to write into.")
 
     from rich.console import Console
 
@@ -57,8 +64,6 @@ def main(job: TuneJob) -> None:
     from drmn.search.search import Plan, search
 
     console = Console()
-    store = prepared(console, job.dataset, job.data_root, job.features, job.storage)
-    space = job.space or job.dataset
     name = job.study or Path(space).stem
     plan = Plan(
         name=name,
@@ -67,13 +72,13 @@ def main(job: TuneJob) -> None:
         base=job.base,
         policy=job.policy,
         budget=job.budget,
-        store=store,
         folder=job.storage / "studies" / name,
         tracking_uri=job.tracking_uri,
         cpus=job.cpus,
         gpus=job.gpus,
     )
-    outcome = search(plan, console)
+    store = prepared(console, job.dataset, job.data_root, job.features, job.storage)
+    outcome = search(plan, store, console)
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))
     summary(console, outcome, job.tracking_uri, job.dataset)

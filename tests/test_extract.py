@@ -169,3 +169,12 @@ def test_images_that_cannot_be_read_are_left_out_and_noted_when_asked(pictures, 
     assert rest.digest != damaged.digest
     assert extract.without_bad(damaged, tmp_path / "features").digest == rest.digest
     assert extract.without_bad(pictures, tmp_path / "features") is pictures
+
+
+def test_an_altered_store_is_made_again(pictures, tmp_path):
+    place = extract.prepare(pictures, CONFIG, tmp_path)
+    file = place / "level-32.arrow"
+    good = file.read_bytes()
+    file.write_bytes(good[:-100] + bytes(100))
+    assert extract.prepare(pictures, CONFIG, tmp_path) == place
+    assert file.read_bytes() == good

@@ -191,7 +191,7 @@ def test_a_mistake_inside_a_space_is_not_taken_for_an_unknown_setting():
     def space(trial):
         return {"optim.epochs": {"adam": 3}[trial.suggest_categorical("optim.name", ["adamw"])]}
 
-    with pytest.raises(KeyError, match="adamw"):
+    with pytest.raises(ConfigError, match="The space raised KeyError: 'adamw'"):
         spaces.baseline(space, RunConfig())
 
 
@@ -211,3 +211,20 @@ def test_a_space_that_cannot_be_read_is_named_with_the_reason(tmp_path):
     file.write_text("def space(trial:\n")
     with pytest.raises(ConfigError, match=r"broken\.py: SyntaxError: "):
         spaces.load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (lambda trial: None, "space(trial) must return constants ({} for none); got None."),
+        (
+            lambda trial: {"optim.lr": trial.suggest_float("optim.lr", 0.1, 0.01)},
+            "The space asks for optim.lr from 0.1 to 0.01: nothing is there.",
+        ),
+        (lambda trial: {"optim.epoch": 3}, "Unknown setting 'optim.epoch'."),
+        (lambda trial: {"optim.epochs": "3"}, "optim.epochs must be int; got '3' (str)."),
+    ],
+)
+def test_a_space_that_cannot_be_run_is_refused_before_anything_is(space, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        spaces.baseline(space, RunConfig())

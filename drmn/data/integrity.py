@@ -4,8 +4,6 @@ import hashlib
 import json
 from pathlib import Path
 
-from drmn.errors import DataError
-
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a store, by name; the manifest has none."""
@@ -18,17 +16,14 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(folder: Path) -> None:
-    """Read every byte of the store in `folder` and compare it with what was written.
+def damaged(folder: Path) -> list[str]:
+    """Return the files of the store in `folder` that are not as they were written, or missing.
 
-    Raises:
-        DataError: A file is altered or missing; names the first.
+    Reads every byte: a store may be altered behind its name by a bad disk or a careless copy.
     """
-    written = json.loads((folder / "manifest.json").read_text())["files"]
+    try:
+        written = json.loads((folder / "manifest.json").read_text())["files"]
+    except (OSError, ValueError, KeyError):
+        return ["manifest.json"]
     now = digests(folder)
-    bad = [name for name, digest in written.items() if now.get(name) != digest]
-    if bad:
-        raise DataError(
-            f"{folder / bad[0]}: not as it was written; delete the folder and run jobs/prepare.py "
-            "again."
-        )
+    return [name for name, digest in written.items() if now.get(name) != digest]

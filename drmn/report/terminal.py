@@ -1,5 +1,6 @@
 """What jobs print: how preparing goes, and what a search came to."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,10 @@ from rich.table import Table
 
 from drmn.config import FeatureConfig
 from drmn.data import specs
+from drmn.errors import StudyError
 from drmn.extract import open_catalogue, prepare, without_bad
 from drmn.search.outcome import Outcome
+from drmn.search.study import Row
 
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
@@ -56,25 +59,32 @@ def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: s
     """Print the best settings, the line they beat, and how to see the rest."""
     best = outcome.best
     if best is None:
-        console.print("No trial was completed; the causes are in MLflow and in --json.")
-    else:
-        console.print(f"\nBest settings of study {outcome.study} (trial {best.number}):")
-        for name, value in sorted(best.params.items()):
-            console.print(f"  --{name} {value}", highlight=False)
-        console.print(_figures(outcome))
+        causes = [f"trial {row.number}: {row.cause}" for row in outcome.rows if row.cause]
+        raise StudyError(f"No trial of {outcome.study} was completed. {'; '.join(causes[:3])}.")
+    console.print(f"\nBest settings of study {outcome.study} (trial {best.number}):")
+    for name, value in sorted(best.params.items()):
+        console.print(f"  --{name} {value}", highlight=False)
+    console.print(_figures(outcome, best))
     uri = "" if tracking_uri == "sqlite:///mlflow.db" else f" --uri {tracking_uri}"
-    command = f"python -m drmn.tracking serve --experiment {experiment}{uri}"
+    command = f"{_python()} -m drmn.tracking serve --experiment {experiment}{uri}"
     console.print(f"\nSee it in MLflow: {command}", highlight=False, soft_wrap=True)
 
 
-def _figures(outcome: Outcome) -> Table:
+def _python() -> str:
+    """Return this interpreter, as short as it can be named from here."""
+    python = Path(sys.executable)
+    return str(python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python)
+
+
+def _figures(outcome: Outcome, best: Row) -> Table:
     table = Table(box=None, title="On validation classes, percent", title_justify="left")
     table.add_column("")
     for name in COLUMNS:
         table.add_column(name, justify="right")
-    rows = [("ESZSL, same features and split", outcome.baseline)]
-    if outcome.best is not None:
-        rows.insert(0, (f"DRMN, trial {outcome.best.number}", outcome.best.metrics))
+    rows = [
+        (f"DRMN, trial {best.number}", best.metrics),
+        ("ESZSL, same features and split", outcome.baseline),
+    ]
     for name, metrics in rows:
         figures = [f"{100 * metrics[f'val/{column}']:.1f}" for column in COLUMNS]
         figures[3] += f" ± {100 * metrics['val/H_se']:.1f}"

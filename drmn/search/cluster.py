@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,7 @@ def cluster() -> Iterator[None]:
         runtime_env={"env_vars": {"GLIBC_TUNABLES": MALLOC}},
         **({} if os.environ.get("RAY_ADDRESS") else local),
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has put its own there
     try:
         yield
     finally:

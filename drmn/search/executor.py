@@ -18,9 +18,6 @@ from drmn.search.cluster import places
 from drmn.search.study import Metrics, Point, Record, Row
 from drmn.search.trainable import TrialRunner
 
-LIVES = 3
-"""How often a trial may lose its process before that counts as its own failure."""
-
 
 class Watcher(Protocol):
     """Somebody who wants to know how the search goes; it must not take long to hear it."""
@@ -63,7 +60,7 @@ class RecordSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
-        more = self.record.interrupted or self.work.may_start(len(self.record.rows()))
+        more = self.record.interrupted or self.work.may_start(self.record.count)
         if not more:
             return None if self.live else str(Searcher.FINISHED)
         point = self.record.next()
@@ -130,11 +127,10 @@ class RecordScheduler(FIFOScheduler):
         number, error = self.searcher.live[trial.trial_id], _error_of(trial)
         if self.record.row(number).state != "RUNNING":
             return  # its result is in the record; that its process died after it is no matter
-        lost = isinstance(error, RayActorError)
-        if lost and self.record.interrupt(number) < LIVES:
+        if not isinstance(error, RayActorError):
+            self.record.fail(number, cause_of(error))
+        elif self.record.interrupt(number):
             return
-        cause = f"lost its process {LIVES} times" if lost else cause_of(error)
-        self.record.fail(number, cause)
         self._ended(number)
 
     def _ended(self, number: int) -> None:

@@ -11,39 +11,47 @@ from drmn.tracking.spool import Spool
 
 
 class Reporter:
-    """Watches a search of the study `name` and puts all of it into `spool`."""
+    """Watches a search of the study `name` and puts all of it into `spool`.
+
+    MLflow's runs are found by the record's own key: two studies may have one name.
+    """
 
     def __init__(self, spool: Spool, name: str, record: Record) -> None:
         self.spool, self.name, self.record = spool, name, record
+        self.key: str = record.study.user_attrs["key"]
 
     def study(self, experiment: str, params: Mapping[str, Any], about: str) -> None:
         """Tell that the study begins; `about` is shown on its page."""
         tags = {"kind": "study", "mlflow.note.content": about}
-        self.spool.put(*events.study(self.name, experiment, params, tags))
+        self.spool.put(*events.study(self.key, self.name, experiment, params, tags))
+        self.spool.put(*events.goes_on(self.key))
 
     def baseline(self, metrics: Metrics, params: Mapping[str, Any]) -> None:
         """Tell the line that DRMN must beat, as a run beside the trials."""
         name, tags = "ESZSL (baseline)", {"kind": "baseline", "state": "COMPLETE"}
-        run, event = events.child(self.name, "eszsl", name, params, tags)
+        run, event = events.child(self.key, "eszsl", name, params, tags)
         self.spool.put(run, event)
         self.spool.put(*events.metrics(run, best_of(metrics), 0))
         self.spool.put(*events.end(run, {}))
 
     def replay(self) -> None:
         """Tell all that the record holds; what was told before is not told twice."""
-        for row in self.record.rows():
-            self.started(self.record.point(row.number))
-            for epoch, metrics in sorted(epochs(self.record.trial(row.number)).items()):
-                self.epoch(row.number, epoch, metrics)
-            if row.state != "RUNNING":
-                self._end(row)
+        with self.spool.together():
+            for trial in self.record.trials():
+                row = self.record.row_of(trial)
+                self._start(row.number, row.settings)
+                for epoch, metrics in sorted(epochs(trial).items()):
+                    self.epoch(row.number, epoch, metrics)
+                if row.state != "RUNNING":
+                    self._end(row)
 
     def started(self, point: Point) -> None:
         """Tell that a trial starts."""
-        name = f"{self.name}/{point.number:03d}"
-        tags = {"kind": "trial", "state": "RUNNING"}
-        label = _label(point.number)
-        self.spool.put(*events.child(self.name, label, name, flatten(point.config), tags))
+        self._start(point.number, flatten(point.config))
+
+    def _start(self, number: int, settings: Mapping[str, Any]) -> None:
+        name, tags = f"{self.name}/{number:03d}", {"kind": "trial", "state": "RUNNING"}
+        self.spool.put(*events.child(self.key, _label(number), name, settings, tags))
 
     def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
         """Tell an epoch's metrics."""
@@ -57,7 +65,7 @@ class Reporter:
         states = Counter(row.state.lower() for row in rows)
         standing = {f"trials/{state}": float(count) for state, count in states.items()}
         figures = {} if best is None else best_of(best.metrics)
-        self.spool.put(*events.metrics(self.name, standing | figures, len(rows)))
+        self.spool.put(*events.metrics(self.key, standing | figures, len(rows)))
 
     def _end(self, row: Row) -> None:
         """Tell a trial's end; a pruned one is FINISHED, for KILLED looks like a failure."""
@@ -70,13 +78,18 @@ class Reporter:
             tags["cause"] = row.cause
         self.spool.put(*events.end(run, tags, failed=row.state == "FAIL"))
 
-    def best(self, row: Row, folder: str, done: int) -> None:
+    def best(self, row: Row, folder: str) -> None:
         """Tell the study's best trial, and its model packed in `folder`."""
         self.spool.put(*events.model(self._run(row.number), folder))
-        self.spool.put(*events.end(self.name, {"best_trial": str(row.number)}, serial=done))
+
+    def over(self) -> None:
+        """Tell that the search ends, for now: a later one may go on with the study."""
+        best = self.record.best()
+        tags = {} if best is None else {"best_trial": str(best.number)}
+        self.spool.put(*events.end(self.key, tags, again=True))
 
     def _run(self, number: int) -> str:
-        return f"{self.name}/{_label(number)}"
+        return f"{self.key}/{_label(number)}"
 
 
 def best_of(metrics: Metrics) -> dict[str, float]:

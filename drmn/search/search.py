@@ -1,8 +1,9 @@
 """A search, all put together: record, policy, Ray, MLflow's spool, progress."""
 
 import hashlib
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from drmn import baselines
-from drmn.config import RunConfig, flatten
+from drmn.config import RunConfig, flatten, require
 from drmn.data import development
 from drmn.search import packing
 from drmn.search.outcome import Outcome
@@ -21,7 +22,10 @@ from drmn.search.storage import held, open_study
 from drmn.search.study import Record
 from drmn.space import load, source
 from drmn.tracking.ship import ShipperProcess, absolute
-from drmn.tracking.spool import Spool
+from drmn.tracking.spool import open_spool
+
+STORES = ("sqlite:///", "postgresql", "mysql", "http://", "https://")
+"""What MLflow keeps runs in; it takes no `file:` store any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,48 +39,58 @@ class Plan:
     base: RunConfig
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     budget: Budget = field(default_factory=Budget)
-    store: Path
-    """The feature store."""
     folder: Path
     """Of the study."""
     tracking_uri: str
     cpus: float = 1
     gpus: float = 0
 
-    def identity(self) -> Mapping[str, Any]:
-        """Return all that must stay as it is while the study goes on."""
+    def __post_init__(self) -> None:
+        """Check what nothing else does."""
+        plain = re.fullmatch(r"[\w.+-]+", self.name) is not None and self.name.strip(".") != ""
+        require("study", self.name, plain, "letters, digits and ._+- alone")
+        known = self.tracking_uri.startswith(STORES)
+        require("tracking-uri", self.tracking_uri, known, f"one that starts with {_or(STORES)}")
+        require("cpus", self.cpus, self.cpus > 0, "positive")
+        require("gpus", self.gpus, self.gpus >= 0, "0 or more")
+
+    def identity(self, store: Path) -> Mapping[str, Any]:
+        """Return all that must stay as it is while the study on `store` goes on."""
         text = source(self.space).read_bytes()
         return {
-            "data": self.store.name,
-            "space": self.space,
+            "data": store.name,
+            "space": Path(self.space).stem,
             "space_digest": hashlib.sha256(text).hexdigest()[:16],
             **flatten(self.policy, "policy."),
             **flatten(self.base, "base."),
         }
 
 
-def search(plan: Plan, console: Console) -> Outcome:
-    """Run the study of `plan` until its budget is spent, from where its record stands.
+def search(plan: Plan, store: Path, console: Console) -> Outcome:
+    """Run the study of `plan` on the feature store until its budget is spent.
+
+    Begins where the study's record stands.
 
     Raises:
         UserError: The study is held by another process or was made with other settings.
     """
     with held(plan.folder, plan.name):
-        study = open_study(plan.folder, plan.name, plan.identity())
+        study = open_study(plan.folder, plan.name, plan.identity(store))
         record = Record(study, load(plan.space), plan.base, plan.policy)
-        data = development.open_store(plan.store, fold=plan.base.fold)
+        data = development.open_store(store, fold=plan.base.fold)
         line = baselines.eszsl(data)
-        spool = Spool(plan.folder / "spool.db")
+        spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         reporter = Reporter(spool, plan.name, record)
-        reporter.study(plan.dataset, plan.identity(), _about(plan, line))
+        reporter.study(plan.dataset, plan.identity(store), _about(plan, line))
         reporter.baseline(line.metrics, {"levels": line.levels})
         reporter.replay()
-        _execute(plan, record, reporter, console, line.metrics["val/H"])
+        _execute(plan, store, record, reporter, console, line.metrics["val/H"])
         best = record.best()
         if best is not None:
-            packed = packing.pack(plan.folder, best, data, plan.store)
-            reporter.best(best, str(packed.absolute()), len(record.rows()))
+            packed = packing.pack(plan.folder, best, data, store)
+            reporter.best(best, str(packed.absolute()))
+        reporter.over()
         if not shipper.drain(spool):
             console.print(
                 f"MLflow at {plan.tracking_uri} lacks {spool.count} entries, kept in {spool.path}: "
@@ -92,6 +106,10 @@ def search(plan: Plan, console: Console) -> Outcome:
         )
 
 
+def _or(words: Sequence[str]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
 def _about(plan: Plan, line: baselines.Baseline) -> str:
     return (
         f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
@@ -101,7 +119,9 @@ def _about(plan: Plan, line: baselines.Baseline) -> str:
     )
 
 
-def _execute(plan: Plan, record: Record, reporter: Reporter, console: Console, line: float) -> None:
+def _execute(
+    plan: Plan, store: Path, record: Record, reporter: Reporter, console: Console, line: float
+) -> None:
     rows = record.rows()
     if len(rows) >= plan.budget.trials and not record.interrupted:
         return
@@ -113,7 +133,7 @@ def _execute(plan: Plan, record: Record, reporter: Reporter, console: Console, l
         console, plan.name, plan.budget.trials, plan.policy.objective, line, earlier=rows
     )
     work = Work(
-        store=plan.store.absolute(),
+        store=store.absolute(),
         folder=plan.folder.absolute(),
         may_start=lambda count: count < plan.budget.trials and time.monotonic() < ends,
         cpus=plan.cpus,

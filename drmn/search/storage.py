@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,20 +24,40 @@ def open_study(folder: Path, name: str, identity: Identity) -> optuna.Study:
     Raises:
         StudyError: It was made with another identity; says what differs.
     """
+    path = folder / "record.db"
+    try:
+        storage = _database(path)
+        study = _create(storage, name)
+        made = study.user_attrs.get("identity", {})
+        now = json.loads(json.dumps(identity))
+        if made != now and any(trial.intermediate_values for trial in study.trials):
+            raise StudyError(_difference(name, made, now))
+        if made != now:  # nothing was found out under the old identity
+            optuna.delete_study(study_name=name, storage=storage)
+            study = _create(storage, name)
+            study.set_user_attr("identity", now)
+            study.set_user_attr("key", f"{name}-{uuid.uuid4().hex[:8]}")
+    except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as problem:
+        reason = str(problem).splitlines()[0]
+        raise StudyError(
+            f"{path}: not a readable record ({reason}); put a copy of it back, or use --study NAME "
+            "to start another."
+        ) from None
+    return study
+
+
+def _database(path: Path) -> optuna.storages.RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url = f"sqlite:///{(folder / 'record.db').absolute()}"
-    storage = optuna.storages.RDBStorage(url)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
     sqlalchemy.event.listen(storage.engine, "connect", _durable)
     storage.engine.dispose()  # connections made so far lack the settings
-    study = optuna.create_study(
+    return storage
+
+
+def _create(storage: optuna.storages.RDBStorage, name: str) -> optuna.Study:
+    return optuna.create_study(
         storage=storage, study_name=name, direction="maximize", load_if_exists=True
     )
-    made = study.user_attrs.get("identity")
-    if made is None:
-        study.set_user_attr("identity", dict(identity))
-    elif made != (now := json.loads(json.dumps(identity))):
-        raise StudyError(_difference(name, made, now))
-    return study
 
 
 def _durable(connection: Any, _: object) -> None:

@@ -13,11 +13,16 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from drmn.config import RunConfig, flatten
+from drmn.errors import ConfigError
 from drmn.search.policy import Halving, build_sampler
 from drmn.search.settings import PolicyConfig
-from drmn.space import Space, baseline, settings
+from drmn.space import Space, ask, baseline, settings
 
 Metrics = Mapping[str, float]
+LIVES = 3
+"""How often a trial may lose its process before that counts as its own failure."""
+PASSED = "passed"
+"""User attribute: the last rung that a trial has passed."""
 EPOCH = "epoch/"
 """User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
 
@@ -76,22 +81,33 @@ class Record:
             study.enqueue_trial(baseline(space, base))
 
     def next(self) -> Point:
-        """Return a trial that lost its process, or else a new one."""
-        if self.interrupted:
-            return self.point(self.interrupted.pop(0))
-        number = len(self._trials())
+        """Return a trial that lost its process, or else a new one.
+
+        Raises:
+            ConfigError: The space cannot be asked, or its point is no valid run.
+        """
+        lost = bool(self.interrupted)
+        number = self.interrupted.pop(0) if lost else self.count
+        # A driver may have died between asking for a trial and settling it: it asks the same again.
         self.study.sampler = build_sampler(self.policy, self.base.seed, number)
-        trial = self.study.ask()
-        constants = self.space(trial)
+        trial = self._live(number) if lost else self.study.ask()
+        if "settings" not in trial.user_attrs:
+            self._settle(trial)
+        return self.point(number)
+
+    def _settle(self, trial: Trial) -> None:
+        try:
+            run = settings(self.base, ask(self.space, trial), trial.params)
+        except ConfigError:
+            self.study.tell(trial, state=TrialState.FAIL)
+            raise
         # The same point once more says more with another seed than with the same.
-        repeats = sum(t.params == trial.params for t in self._trials()) - 1
-        flat = flatten(settings(self.base, constants, trial.params))
-        trial.set_user_attr("settings", flat | {"seed": self.base.seed + repeats})
-        return self.point(trial.number)
+        repeats = sum(t.params == trial.params for t in self._trials()[: trial.number])
+        trial.set_user_attr("settings", flatten(run) | {"seed": self.base.seed + repeats})
 
     def point(self, number: int) -> Point:
         """Return a recorded trial as it is to be run."""
-        trial = self._trials()[number]
+        trial = self.trial(number)
         return Point(number, settings(self.base, trial.user_attrs["settings"], {}), trial.params)
 
     def report(self, number: int, epoch: int, metrics: Metrics) -> bool:
@@ -99,22 +115,30 @@ class Record:
 
         Telling an epoch again changes nothing: a trial that lost its process repeats its last.
         """
-        trial = self._live(number)
-        value = metrics.get(self.policy.objective, math.nan)
-        bad = [name for name, number in metrics.items() if not math.isfinite(number)]
+        bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             return self.fail(number, f"{bad[0]} is {metrics[bad[0]]} in epoch {epoch}")
-        if epoch not in self._trials()[number].intermediate_values:
+        trial = self._live(number)
+        if epoch not in self.trial(number).intermediate_values:
             trial.set_user_attr(f"{EPOCH}{epoch}", dict(metrics))
-            trial.report(value, epoch)
-        best = _bests(self._trials()[number])
-        stopped = self.policy.pruner == "halving" and self.halving.stops(number, epoch, best[epoch])
-        if epoch == self.point(number).config.optim.epochs:
+            trial.report(metrics[self.policy.objective], epoch)
+        best = _bests(self.trial(number))
+        stopped = self._stops(trial, epoch, best[epoch])
+        if epoch == trial.user_attrs["settings"]["optim.epochs"]:
             self.study.tell(number, max(best.values()))
             return True
         if stopped:
             trial.set_user_attr("cause", f"not in the top 1/{self.halving.factor} at epoch {epoch}")
             self.study.tell(number, state=TrialState.PRUNED)
+        return stopped
+
+    def _stops(self, trial: Trial, epoch: int, best: float) -> bool:
+        """Return whether a trial stops at a rung; one that passed it once has passed it."""
+        if self.policy.pruner == "none" or trial.user_attrs.get(PASSED, 0) >= epoch:
+            return False
+        stopped = self.halving.stops(trial.number, epoch, best)
+        if self.halving.is_rung(epoch) and not stopped:
+            trial.set_user_attr(PASSED, epoch)
         return stopped
 
     def fail(self, number: int, cause: str) -> bool:
@@ -123,21 +147,37 @@ class Record:
         self.study.tell(number, state=TrialState.FAIL)
         return True
 
-    def interrupt(self, number: int) -> int:
-        """Note that a trial lost its process, to be handed out again; return how often it did."""
+    def interrupt(self, number: int) -> bool:
+        """Note that a trial lost its process; return whether it is handed out again."""
         trial = self._live(number)
         times = int(trial.user_attrs.get("interrupted", 0)) + 1
         trial.set_user_attr("interrupted", times)
+        if times >= LIVES:
+            self.fail(number, f"lost its process {LIVES} times")
+            return False
         self.interrupted.append(number)
-        return times
+        return True
+
+    @property
+    def count(self) -> int:
+        """The number of trials that were begun, whatever became of them."""
+        return sum(trial.state != TrialState.WAITING for trial in self._trials())
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials that have settings, as Optuna has them."""
+        return [trial for trial in self._trials() if "settings" in trial.user_attrs]
 
     def rows(self) -> list[Row]:
         """Return all trials, in the order they were asked for."""
-        return [_row(trial) for trial in self._trials() if "settings" in trial.user_attrs]
+        return [self.row_of(trial) for trial in self.trials()]
+
+    def row_of(self, trial: FrozenTrial) -> Row:
+        """Return a trial as a row."""
+        return _row(trial)
 
     def row(self, number: int) -> Row:
         """Return one trial."""
-        return _row(self._trials()[number])
+        return _row(self.trial(number))
 
     def best(self) -> Row | None:
         """Return the complete trial of the highest value; of equals the first."""
@@ -152,7 +192,7 @@ class Record:
         return self.study.get_trials(deepcopy=False)
 
     def _live(self, number: int) -> Trial:
-        return Trial(self.study, self._trials()[number]._trial_id)  # noqa: SLF001 - no public way
+        return Trial(self.study, self.trial(number)._trial_id)  # noqa: SLF001 - no public way
 
 
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:

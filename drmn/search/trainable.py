@@ -25,12 +25,20 @@ class TrialRunner(tune.Trainable):
         """Start, or go on from the last epoch that the trial's folder holds."""
         resources = self.trial_resources.required_resources
         torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-        self._begin(config)
+        self._try_to_begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trial into this process: it costs no start-up."""
-        self._begin(new_config)
+        self._try_to_begin(new_config)
         return True
+
+    def _try_to_begin(self, config: Mapping[str, Any]) -> None:
+        """Keep an error for `step`: raised here, it would look like the loss of the process."""
+        self.problem: Exception | None = None
+        try:
+            self._begin(config)
+        except Exception as problem:  # noqa: BLE001 - whatever it is, it is this trial's
+            self.problem = problem
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         self.folder = Path(config["folder"])
@@ -47,6 +55,8 @@ class TrialRunner(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, save it, and return its metrics."""
+        if self.problem is not None:
+            raise self.problem
         if self.again is not None:
             again, self.again = self.again, None
             return again

@@ -8,6 +8,7 @@ python -m drmn.tracking serve --uri URI          open the UI
 import argparse
 import os
 import select
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -37,7 +38,10 @@ def main() -> None:
 def _ship(path: Path, uri: str, *, again: bool) -> None:
     if not path.is_file():
         sys.exit(f"error: no spool {path}; a study's is results/studies/<study>/spool.db")
-    spool = Spool(path)
+    try:
+        spool = Spool(path)
+    except sqlite3.DatabaseError as problem:
+        sys.exit(f"error: {path}: not a spool ({problem}).")
     if again:
         spool.again()
     ship(spool, uri, closed=(lambda: True) if again else _input_closed)
@@ -72,8 +76,14 @@ def _address(uri: str, port: int, experiment: str) -> str:
 
     from drmn.tracking import view  # noqa: PLC0415
 
-    every = MlflowClient(uri).search_experiments()
-    found = [e for e in every if e.name == experiment] or every[:1]
+    try:
+        every = MlflowClient(uri).search_experiments()
+    except Exception as problem:  # noqa: BLE001 - the store may be anything
+        sys.exit(f"error: --uri {uri}: not a store of MLflow ({type(problem).__name__}).")
+    found = [e for e in every if e.name == experiment] if experiment else every[:1]
+    if not found:
+        have = ", ".join(e.name for e in every)
+        sys.exit(f"error: --experiment {experiment}: there is none of that name; have {have}.")
     return view.link(found[0].experiment_id, port)
 
 

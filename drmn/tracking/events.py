@@ -14,10 +14,18 @@ from drmn.tracking.spool import Event
 Keyed = tuple[str, Event]
 
 
-def study(name: str, experiment: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> Keyed:
+def study(
+    run: str, name: str, experiment: str, params: Mapping[str, Any], tags: Mapping[str, str]
+) -> Keyed:
     """A study begins: MLflow's parent run."""
-    event = {"kind": "run", "run": name, "name": name, "experiment": experiment, "tags": tags}
-    return name, event | {"params": params, "time": _now()}
+    event = {"kind": "run", "run": run, "name": name, "experiment": experiment, "tags": tags}
+    return run, event | {"params": params, "time": _now()}
+
+
+def goes_on(run: str) -> Keyed:
+    """A run that was over, or is new, is running."""
+    now = _now()
+    return f"{run}#on{now}", {"kind": "status", "run": run, "status": "RUNNING", "time": now}
 
 
 def child(
@@ -36,11 +44,11 @@ def metrics(run: str, values: Mapping[str, float], step: int) -> Keyed:
     return f"{run}@{step}", event
 
 
-def end(run: str, tags: Mapping[str, str], *, failed: bool = False, serial: int = 0) -> Keyed:
-    """A run is over; `serial` tells one end of a resumed study from another."""
-    status = "FAILED" if failed else "FINISHED"
-    event = {"kind": "end", "run": run, "tags": tags, "status": status, "time": _now()}
-    return f"{run}#end{serial}", event
+def end(run: str, tags: Mapping[str, str], *, failed: bool = False, again: bool = False) -> Keyed:
+    """A run is over, once and for all or, a study that may be resumed, `again`."""
+    status, now = "FAILED" if failed else "FINISHED", _now()
+    event = {"kind": "end", "run": run, "tags": tags, "status": status, "time": now}
+    return f"{run}#end{now if again else ''}", event
 
 
 def model(run: str, folder: str) -> Keyed:

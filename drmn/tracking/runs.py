@@ -18,6 +18,8 @@ from drmn.tracking.spool import Event
 
 KEY = "drmn.run"
 """The tag by which a run is found: `study` or `study/0007`."""
+FOR_GOOD = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
+"""Answers that will be the same next time, as for a run that was deleted in the UI."""
 MOST = 900
 """Metrics in one call; MLflow takes at most 1,000."""
 
@@ -40,6 +42,7 @@ class Shipper:
             "metrics": self._metrics,
             "model": self._model,
             "end": self._end,
+            "status": self._status,
         }
 
     def apply(self, events: Sequence[Event]) -> None:
@@ -48,10 +51,11 @@ class Shipper:
             together = list(group)
             try:
                 self._tell[kind](together)
-            except MlflowException as problem:
-                if problem.error_code != "INVALID_PARAMETER_VALUE":
+            except (MlflowException, LookupError, FileNotFoundError) as problem:
+                code = getattr(problem, "error_code", "")
+                if isinstance(problem, MlflowException) and code not in FOR_GOOD:
                     raise
-                # Refused for good: it must not hold up what comes after it.
+                # It must not hold up what comes after it.
                 print(f"refused: {problem}"[:500], flush=True)  # noqa: T201
 
     def _run(self, events: list[Event]) -> None:
@@ -102,6 +106,10 @@ class Shipper:
         tags = [RunTag(key, value) for key, value in event["tags"].items()]
         self.client.log_batch(run, tags=tags)
         self.client.set_terminated(run, event["status"], event["time"])
+
+    def _status(self, events: list[Event]) -> None:
+        event = events[-1]
+        self.client.update_run(self.need(event["run"]), event["status"])
 
     def _model(self, events: list[Event]) -> None:
         event = events[-1]

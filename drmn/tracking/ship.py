@@ -11,6 +11,8 @@ from drmn.tracking.spool import Spool
 
 PATIENCE = 2.0
 """Seconds between two tries while MLflow does not answer."""
+ORPHAN = 600.0
+"""Seconds that a shipper without a driver tries on while MLflow does not answer."""
 IDLE = 0.5
 """Seconds between two looks into an empty spool."""
 SQLITE = "sqlite:///"
@@ -60,8 +62,11 @@ class ShipperProcess:
     def drain(self, spool: Spool, idle: float = 45.0) -> bool:
         """Say that no more comes and wait for the rest; return whether all was shipped.
 
-        Gives up after `idle` seconds in which nothing was: MLflow is down, and the spool keeps all.
+        Gives up after `idle` seconds in which nothing was (a fourth of that if nothing ever was):
+        MLflow is down, and the spool keeps all.
         """
+        if not spool.any_shipped:
+            idle /= 4
         if self.process.stdin is not None:
             self.process.stdin.close()
         left, since = spool.count, time.monotonic()
@@ -86,8 +91,11 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
     from drmn.tracking.runs import Shipper  # noqa: PLC0415 - MLflow takes seconds to import
 
     shipper = Shipper(uri, artifact_folder(uri))
+    heard = time.monotonic()
     while True:
         last = closed()
+        if last and time.monotonic() - heard > ORPHAN:
+            return  # the driver is gone and MLflow away: whoever comes next ships the rest
         waiting = spool.waiting()
         if last and not waiting:
             return
@@ -97,5 +105,6 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
             print(f"{type(problem).__name__}: {problem}"[:500], flush=True)  # noqa: T201
             time.sleep(PATIENCE)
             continue
+        heard = time.monotonic()
         spool.shipped([number for number, _ in waiting])
         time.sleep(0 if waiting else IDLE)

@@ -6,12 +6,21 @@ has a key: put again, it changes nothing, so whoever is unsure tells it once mor
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 Event = Mapping[str, Any]
+
+
+def open_spool(path: Path) -> "Spool":
+    """Open a spool; one that is damaged is put aside, since a record can fill another."""
+    try:
+        return Spool(path)
+    except sqlite3.DatabaseError:
+        path.replace(path.with_suffix(".damaged"))
+        return Spool(path)
 
 
 class Spool:
@@ -33,6 +42,15 @@ class Spool:
         self._db.execute(
             "INSERT OR IGNORE INTO events (key, body) VALUES (?, ?)", (key, json.dumps(event))
         )
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Put all events of a `with` block on disk at once, in one commit."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
 
     def waiting(self, limit: int = 500) -> list[tuple[int, Event]]:
         """Return the oldest events that are not shipped, with their ids."""
@@ -56,6 +74,14 @@ class Spool:
     def count(self) -> int:
         """The number of events that wait."""
         return int(self._db.execute("SELECT count(*) FROM events WHERE shipped = 0").fetchone()[0])
+
+    @property
+    def any_shipped(self) -> bool:
+        """Whether MLflow has ever taken anything."""
+        return (
+            self._db.execute("SELECT 1 FROM events WHERE shipped = 1 LIMIT 1").fetchone()
+            is not None
+        )
 
     def close(self) -> None:
         """Close the file."""

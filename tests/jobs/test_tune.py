@@ -80,7 +80,8 @@ def test_mlflow_has_the_study_its_trials_and_each_epoch_once(finished):
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("demo").experiment_id
     runs = {run.data.tags["drmn.run"]: run for run in client.search_runs([experiment])}
-    name = outcome["study"]
+    (name,) = (key for key in runs if "/" not in key)
+    assert name.startswith(f"{outcome['study']}-")
     assert len(runs) == 1 + 1 + 4  # the study, the baseline, the trials
     for trial in outcome["trials"]:
         run = runs[f"{name}/{trial['number']:04d}"]
@@ -155,6 +156,10 @@ def test_changed_settings_are_refused_and_nothing_is_touched(finished, demo):
         (("--dataset", "demo", "--backbone", "resnet1001"), "timm has no such model"),
         (("--dataset", "demo", "--levels", "7"), "has no level of stride 7"),
         (("--dataset", "demo", "--fold", "4"), "fold must be 1, 2 or 3; got 4."),
+        (("--dataset", "demo", "--cpus", "-1"), "cpus must be positive; got -1.0."),
+        (("--dataset", "demo", "--study", "../x"), "study must be letters, digits and ._+- alone"),
+        (("--dataset", "demo", "--json", "no/x.json"), "--json no/x.json: no such folder"),
+        (("--dataset", "demo", "--tracking-uri", "file:x"), "tracking-uri must be one that starts"),
     ],
 )
 def test_a_mistake_is_answered_in_a_sentence(demo, tmp_path, arguments, words):
@@ -200,7 +205,8 @@ def test_real_photos_in_the_official_layout_are_searched(shared, demo, tmp_path,
 VALIDATION = {"cub": range(8), "awa2": range(6)}
 
 
-def test_ctrl_c_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path, stop):
     command = [
         *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--storage", demo),
         *("--space", SPACE, "--study", tmp_path.name, "--budget.trials", "200"),
@@ -216,7 +222,10 @@ def test_ctrl_c_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path):
     )
     assert "trial" in job.stdout.readline()
     children = psutil.Process(job.pid).children(recursive=True)
-    os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to all of the group
+    if stop == signal.SIGINT:
+        os.killpg(job.pid, stop)  # as a terminal does: to all of the group
+    else:
+        job.send_signal(stop)
     began = time.monotonic()
     _, errors = job.communicate(timeout=120)
     assert job.returncode == 130

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from drmn.config import RunConfig
-from drmn.errors import StudyError
+from drmn.errors import ConfigError, StudyError
 from drmn.search.settings import PolicyConfig
 from drmn.search.storage import held, open_study
 from drmn.search.study import Record
@@ -135,16 +135,68 @@ def test_a_point_tried_before_is_repeated_with_another_seed(tmp_path):
     assert seeds == [0, 1, 2]
 
 
-def test_a_trial_that_lost_its_process_is_handed_out_again(tmp_path):
+def test_a_trial_that_lost_its_process_is_handed_out_again_twice_and_then_failed(tmp_path):
     record = open_record(tmp_path)
     point = record.next()
-    assert record.interrupt(point.number) == 1
-    assert record.next().number == point.number
-    assert record.interrupt(point.number) == 2
+    for _ in range(2):
+        assert record.interrupt(point.number)
+        assert record.next().number == point.number
+    assert not record.interrupt(point.number)
+    assert record.row(point.number).cause == "lost its process 3 times"
+    assert record.next().number == 1  # and never again
+
+
+def test_a_rung_that_was_passed_is_passed_when_its_epoch_is_told_again(tmp_path):
+    record = open_record(tmp_path)
+    first, second, third = (record.next().number for _ in range(3))
+    assert not record.report(first, 1, metrics(0.5))
+    assert not record.report(second, 1, metrics(0.6))
+    assert not record.report(third, 1, metrics(0.7))
+    assert not record.report(first, 1, metrics(0.5))  # by now it would be the last of three
+
+
+def test_a_driver_that_dies_between_asking_and_settling_asks_the_same_again(tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "died").mkdir()
+    whole = open_record(tmp_path / "whole")
+    points = [whole.next().params for _ in range(3)]
+    died = open_record(tmp_path / "died")
+    died.next()
+    died.study.ask()
+    again = open_record(tmp_path / "died")
+    assert [again.next().params for _ in range(3)] == points
+
+
+def test_a_space_that_raises_is_named_and_the_study_goes_on_when_it_is_mended(tmp_path):
+    def broken(trial):
+        if trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True) != RunConfig().optim.lr:
+            raise ZeroDivisionError("oh")
+        return {"optim.epochs": 3}
+
+    record = open_record(tmp_path, broken)
+    finish(record, [0.5] * 3)
+    with pytest.raises(ConfigError, match="The space raised ZeroDivisionError: oh"):
+        record.next()
+    again = open_record(tmp_path)
+    assert finish(again, [0.6] * 3).value == 0.6
+    assert [row.number for row in again.rows()] == [0, 2]
+
+
+def test_before_anything_was_found_out_settings_may_change(tmp_path):
+    open_record(tmp_path).next()
+    study = open_study(tmp_path, "toy", IDENTITY | {"base.optim.lr": 0.1})
+    assert study.user_attrs["identity"]["base.optim.lr"] == 0.1
+    assert study.trials == []
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "record.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StudyError, match=r"record\.db: not a readable record"):
+        open_study(tmp_path, "toy", IDENTITY)
 
 
 def test_changed_settings_are_refused_with_the_difference(tmp_path):
-    open_study(tmp_path, "toy", IDENTITY)
+    finish(open_record(tmp_path), [0.5] * 3)
     with pytest.raises(StudyError) as refused:
         open_study(tmp_path, "toy", IDENTITY | {"base.optim.lr": 0.1})
     assert "base.optim.lr was 0.001, now 0.1" in str(refused.value)

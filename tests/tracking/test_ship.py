@@ -29,7 +29,7 @@ def uri(empty, tmp_path):
 
 
 def fill(spool):
-    spool.put(*events.study("s", "toy", {"policy.sampler": "tpe"}, {"kind": "study"}))
+    spool.put(*events.study("s", "s", "toy", {"policy.sampler": "tpe"}, {"kind": "study"}))
     for trial in range(TRIALS):
         run, event = events.child(
             "s", f"{trial:04d}", f"s/{trial}", {"optim.lr": 0.1}, {"state": "RUNNING"}
@@ -114,7 +114,7 @@ def test_a_killed_shipper_process_is_followed_by_another(tmp_path, uri):
 
 def test_what_mlflow_refuses_for_good_does_not_hold_up_the_rest(tmp_path, uri):
     spool = Spool(tmp_path / "spool.db")
-    spool.put(*events.study("s", "toy", {}, {}))
+    spool.put(*events.study("s", "s", "toy", {}, {}))
     spool.put(*events.metrics("s", {"no'such;name": 1.0}, 1))
     spool.put(*events.end("s", {"state": "COMPLETE"}))
     ship_all(spool, uri)
