@@ -22,7 +22,7 @@ from drmn.search.storage import held, open_study
 from drmn.search.study import Record
 from drmn.space import load, source
 from drmn.tracking.ship import ShipperProcess, absolute
-from drmn.tracking.spool import open_spool
+from drmn.tracking.spool import Spool, open_spool
 
 STORES = ("sqlite:///", "postgresql", "mysql", "http://", "https://")
 """What MLflow keeps runs in; it takes no `file:` store any more."""
@@ -85,24 +85,40 @@ def search(plan: Plan, store: Path, console: Console) -> Outcome:
         reporter.study(plan.dataset, plan.identity(store), _about(plan, line))
         reporter.baseline(line.metrics, {"levels": line.levels})
         reporter.replay()
-        _execute(plan, store, record, reporter, console, line.metrics["val/H"])
+        progress = Progress(
+            console,
+            plan.name,
+            plan.budget.trials,
+            plan.policy.objective,
+            line.metrics["val/H"],
+            earlier=record.rows(),
+        )
+        try:
+            with progress:
+                _execute(plan, store, record, [progress, reporter])
+        finally:
+            reporter.over()
         best = record.best()
         if best is not None:
             packed = packing.pack(plan.folder, best, data, store)
             reporter.best(best, str(packed.absolute()))
-        reporter.over()
-        if not shipper.drain(spool):
-            console.print(
-                f"MLflow at {plan.tracking_uri} lacks {spool.count} entries, kept in {spool.path}: "
-                f"python -m drmn.tracking sync {spool.path} --uri {plan.tracking_uri}",
-                soft_wrap=True,
-            )
+        _drain(plan, shipper, spool, console)
         return Outcome(
             study=plan.name,
             data=data.digest,
             best=best,
             baseline=line.metrics,
             rows=record.rows(),
+        )
+
+
+def _drain(plan: Plan, shipper: ShipperProcess, spool: Spool, console: Console) -> None:
+    """Wait until MLflow has all, or say what it lacks."""
+    if not shipper.drain(spool):
+        console.print(
+            f"MLflow at {plan.tracking_uri} lacks {spool.count} entries, kept in {spool.path}: "
+            f"python -m drmn.tracking sync {spool.path} --uri {plan.tracking_uri}",
+            soft_wrap=True,
         )
 
 
@@ -119,19 +135,13 @@ def _about(plan: Plan, line: baselines.Baseline) -> str:
     )
 
 
-def _execute(
-    plan: Plan, store: Path, record: Record, reporter: Reporter, console: Console, line: float
-) -> None:
-    rows = record.rows()
-    if len(rows) >= plan.budget.trials and not record.interrupted:
+def _execute(plan: Plan, store: Path, record: Record, watchers: list[Any]) -> None:
+    if record.count >= plan.budget.trials and not record.interrupted:
         return
     from drmn.search.cluster import cluster  # noqa: PLC0415 - Ray takes seconds to import
     from drmn.search.executor import Work, execute  # noqa: PLC0415
 
     ends = time.monotonic() + plan.budget.minutes * 60 if plan.budget.minutes else float("inf")
-    progress = Progress(
-        console, plan.name, plan.budget.trials, plan.policy.objective, line, earlier=rows
-    )
     work = Work(
         store=store.absolute(),
         folder=plan.folder.absolute(),
@@ -139,7 +149,7 @@ def _execute(
         cpus=plan.cpus,
         gpus=plan.gpus,
         at_once=plan.budget.at_once,
-        watchers=[progress, reporter],
+        watchers=watchers,
     )
-    with cluster(), progress:
+    with cluster():
         execute(record, work)
