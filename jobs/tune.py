@@ -51,9 +51,10 @@ class TuneJob:
 
 def main(job: TuneJob) -> None:
     """Prepare the features, search, and show what came of it."""
+    from drmn.data import specs
     from drmn.space import baseline, load
 
-    space = job.space or job.dataset
+    space = job.space or specs.spec(job.dataset).name
     baseline(load(space), job.base)  # a mistake in it is told before anything is drawn or read
     if job.json is not None and not job.json.absolute().parent.is_dir():
         raise ConfigError(f"--json {job.json}: no such folder to write into.")

@@ -85,7 +85,13 @@ def unkilled(demo, tmp_path_factory):
     return outcome(finish(command(folder, demo), folder))
 
 
-def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled):
+def cut(path):
+    """Leave half of a file, as a bad disk may."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("disk", ["whole", "damaged"])
+def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, disk):
     record = demo / "studies" / tmp_path.name / "record.db"
     job = subprocess.Popen(command(tmp_path, demo), cwd=tmp_path, stdout=subprocess.DEVNULL)
     # In the middle: two trials are over and the third has an epoch.
@@ -93,6 +99,11 @@ def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled):
     kill_tree(job)
     before = [t for t in trials(record) if t.state.is_finished()]
     assert len(before) >= 2
+    if disk == "damaged":  # the checkpoint to go on from, and the features
+        (state,) = record.parent.glob("trials/*/last.pt")
+        cut(state)
+        (level,) = (demo / "features").glob("demo-*160px-*/level-16.arrow")
+        cut(level)
     assert outcome(finish(command(tmp_path, demo), tmp_path)) == unkilled
     for trial in before:  # not run again: its times are as they were
         now = trials(record)[trial.number]
@@ -127,3 +138,17 @@ def test_the_same_command_after_the_end_runs_nothing_and_says_the_same(demo, tmp
     assert finish(command(folder, demo), folder) == first
     again = [t.datetime_complete for t in trials(demo / "studies" / folder.name / "record.db")]
     assert again == times
+
+
+def test_a_setting_that_the_features_cannot_serve_is_the_trials_own_failure(demo, tmp_path):
+    space = tmp_path / "levels.py"
+    space.write_text(
+        "def space(trial):\n"
+        "    trial.suggest_categorical('model.levels', ['4+32'])\n"
+        "    return {'model.sit': 'none', 'optim.epochs': 1}\n"
+    )
+    arguments = [*command(tmp_path, demo), "--space", space, "--budget.trials", "1"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "trial 0: ConfigError: model.levels 4+32: the feature store" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -71,7 +71,8 @@ def test_the_output_is_lines_that_end_with_the_way_to_mlflow(finished):
     assert f"Best settings of study {outcome['study']} (trial {best}):" in output
     assert f"DRMN, trial {best}" in output
     assert "ESZSL, same features and split" in output
-    assert output.rstrip().endswith("python -m drmn.tracking serve --experiment demo")
+    command = output.rstrip().splitlines()[-1].removeprefix("See it in MLflow: ")
+    assert command == f"{sys.executable} -m drmn.tracking serve --experiment demo"
     assert "\x1b[" not in output  # no colours where it is no terminal
 
 
