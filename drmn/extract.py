@@ -49,7 +49,7 @@ def prepare(
         preprocess=str(backbone.preprocess),
         levels=backbone.strides,
     )
-    _keep_weights(root, backbone)
+    _keep_weights(weights_file(root, key.weights), backbone)
     place = root / key.folder
     if place.is_dir():
         if not damaged(place):
@@ -76,11 +76,10 @@ def without_bad(catalogue: Catalogue, root: Path) -> Catalogue:
     return replace(catalogue.without(set(bad)), notes=(*catalogue.notes, note))
 
 
-def _keep_weights(root: Path, backbone: Backbone) -> None:
+def _keep_weights(path: Path, backbone: Backbone) -> None:
     """Put the weights beside the stores made with them: a model is packed with the very same."""
-    path = weights_file(root, backbone.digest)
     if not path.is_file():
-        root.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         building = path.with_suffix(f".{os.getpid()}")
         state = {k: v.contiguous() for k, v in backbone.body.state_dict().items()}
         save_file(state, building)

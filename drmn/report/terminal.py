@@ -13,7 +13,7 @@ from drmn.data import specs
 from drmn.errors import StudyError
 from drmn.extract import open_catalogue, prepare, without_bad
 from drmn.search.outcome import Outcome
-from drmn.search.study import Row
+from drmn.search.rows import Row
 
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 

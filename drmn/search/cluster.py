@@ -40,15 +40,11 @@ def cluster() -> Iterator[None]:
 def places(cpus: float, gpus: float, at_once: int) -> int:
     """Return how many trials the cluster can run at a time."""
     have = ray.cluster_resources()
-    room = None
-    for name, need in {"CPU": cpus, "GPU": gpus}.items():
-        if not need:
-            continue
-        fit = int(have.get(name, 0) // need)
+    needs = {name: need for name, need in {"CPU": cpus, "GPU": gpus}.items() if need}
+    room = {name: int(have.get(name, 0) // need) for name, need in needs.items()}
+    for name, fit in room.items():
         if not fit:
-            flag = f"--{name.lower()}s"
-            raise ConfigError(f"{flag} {need}: the cluster has {have.get(name, 0):g} {name}s.")
-        room = fit if room is None else min(room, fit)
-    if room is None:
-        raise ConfigError("--cpus 0: a trial needs a core or a GPU.")
-    return min(room, at_once or room)
+            flag = f"--{name.lower()}s {needs[name]}"
+            raise ConfigError(f"{flag}: the cluster has {have.get(name, 0):g} {name}s.")
+    most = min(room.values())
+    return min(most, at_once or most)

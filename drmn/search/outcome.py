@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from drmn.search.study import Metrics, Row
+from drmn.search.rows import Metrics, Row
 
 SHOWN = ("T1", "U", "S", "H", "AUSUC", "gamma")
 

@@ -7,7 +7,7 @@ from drmn.data.development import Development
 from drmn.errors import DataError
 from drmn.extract import backbone_of
 from drmn.search.checkpoint import BEST, load, trial_folder
-from drmn.search.study import Row
+from drmn.search.rows import Row
 from drmn.tracking.package import Package, save
 from drmn.train import build
 

@@ -10,7 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from drmn.search.study import Metrics, Point, Row
+from drmn.search.rows import Metrics, Row
+from drmn.search.study import Point
 
 
 @dataclass

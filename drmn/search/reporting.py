@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from drmn.config import flatten
-from drmn.search.study import Metrics, Point, Record, Row, epochs
+from drmn.search.rows import Metrics, Row, epochs, row_of
+from drmn.search.study import Point, Record
 from drmn.tracking import events
 from drmn.tracking.spool import Spool
 
@@ -38,7 +39,7 @@ class Reporter:
         """Tell all that the record holds; what was told before is not told twice."""
         with self.spool.together():
             for trial in self.record.trials():
-                row = self.record.row_of(trial)
+                row = row_of(trial)
                 self._start(row.number, row.settings)
                 for epoch, metrics in sorted(epochs(trial).items()):
                     self.epoch(row.number, epoch, metrics)

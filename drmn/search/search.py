@@ -75,26 +75,19 @@ def search(plan: Plan, store: Path, console: Console) -> Outcome:
         UserError: The study is held by another process or was made with other settings.
     """
     with held(plan.folder, plan.name):
-        study = open_study(plan.folder, plan.name, plan.identity(store))
+        identity = plan.identity(store)
+        study = open_study(plan.folder, plan.name, identity)
         record = Record(study, load(plan.space), plan.base, plan.policy)
         data = development.open_store(store, fold=plan.base.fold)
         line = baselines.eszsl(data)
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         reporter = Reporter(spool, plan.name, record)
-        reporter.study(plan.dataset, plan.identity(store), _about(plan, line))
+        reporter.study(plan.dataset, identity, _about(plan, line))
         reporter.baseline(line.metrics, {"levels": line.levels})
         reporter.replay()
-        progress = Progress(
-            console,
-            plan.name,
-            plan.budget.trials,
-            plan.policy.objective,
-            line.metrics["val/H"],
-            earlier=record.rows(),
-        )
         try:
-            with progress:
+            with _progress(plan, record, line, console) as progress:
                 _execute(plan, store, record, [progress, reporter])
         finally:
             reporter.over()
@@ -110,6 +103,17 @@ def search(plan: Plan, store: Path, console: Console) -> Outcome:
             baseline=line.metrics,
             rows=record.rows(),
         )
+
+
+def _progress(plan: Plan, record: Record, line: baselines.Baseline, console: Console) -> Progress:
+    return Progress(
+        console,
+        plan.name,
+        plan.budget.trials,
+        plan.policy.objective,
+        line.metrics["val/H"],
+        earlier=record.rows(),
+    )
 
 
 def _drain(plan: Plan, shipper: ShipperProcess, spool: Spool, console: Console) -> None:

@@ -15,16 +15,14 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.search.policy import Halving, build_sampler
+from drmn.search.rows import EPOCH, Metrics, Row, bests, row_of
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask, baseline, settings
 
-Metrics = Mapping[str, float]
 LIVES = 3
 """How often a trial may lose its process before that counts as its own failure."""
 PASSED = "passed"
 """User attribute: the last rung that a trial has passed."""
-EPOCH = "epoch/"
-"""User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +33,6 @@ class Point:
     config: RunConfig
     params: Mapping[str, Any]
     """What the space was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A trial as the record has it."""
-
-    number: int
-    state: str
-    """RUNNING, COMPLETE, PRUNED or FAIL."""
-    cause: str
-    """Why it was pruned or failed; empty otherwise."""
-    epochs: int
-    value: float | None
-    """The objective at the best epoch, whatever the state; None without an epoch."""
-    best_epoch: int
-    metrics: Metrics
-    """Of the best epoch."""
-    settings: Mapping[str, Any]
-    params: Mapping[str, Any]
 
 
 class Record:
@@ -75,7 +54,7 @@ class Record:
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
         for trial in trials:
-            for epoch, best in _bests(trial).items():
+            for epoch, best in bests(trial).items():
                 self.halving.stops(trial.number, epoch, best)
         if not trials:
             study.enqueue_trial(baseline(space, base))
@@ -122,7 +101,7 @@ class Record:
         if epoch not in self.trial(number).intermediate_values:
             trial.set_user_attr(f"{EPOCH}{epoch}", dict(metrics))
             trial.report(metrics[self.policy.objective], epoch)
-        best = _bests(self.trial(number))
+        best = bests(self.trial(number))
         stopped = self._stops(trial, epoch, best[epoch])
         if epoch == trial.user_attrs["settings"]["optim.epochs"]:
             self.study.tell(number, max(best.values()))
@@ -169,15 +148,11 @@ class Record:
 
     def rows(self) -> list[Row]:
         """Return all trials, in the order they were asked for."""
-        return [self.row_of(trial) for trial in self.trials()]
-
-    def row_of(self, trial: FrozenTrial) -> Row:
-        """Return a trial as a row."""
-        return _row(trial)
+        return [row_of(trial) for trial in self.trials()]
 
     def row(self, number: int) -> Row:
         """Return one trial."""
-        return _row(self.trial(number))
+        return row_of(self.trial(number))
 
     def best(self) -> Row | None:
         """Return the complete trial of the highest value; of equals the first."""
@@ -193,34 +168,3 @@ class Record:
 
     def _live(self, number: int) -> Trial:
         return Trial(self.study, self.trial(number)._trial_id)  # noqa: SLF001 - no public way
-
-
-def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
-    """Return the metrics of each epoch of a recorded trial."""
-    named = {k: v for k, v in trial.user_attrs.items() if k.startswith(EPOCH)}
-    return {int(key.removeprefix(EPOCH)): value for key, value in named.items()}
-
-
-def _bests(trial: FrozenTrial) -> dict[int, float]:
-    """Return the best value so far at each epoch."""
-    best, so_far = -math.inf, {}
-    for epoch, value in sorted(trial.intermediate_values.items()):
-        best = max(best, value)
-        so_far[epoch] = best
-    return so_far
-
-
-def _row(trial: FrozenTrial) -> Row:
-    values = trial.intermediate_values
-    best = max(values, key=lambda epoch: (values[epoch], -epoch), default=0)
-    return Row(
-        number=trial.number,
-        state=trial.state.name,
-        cause=trial.user_attrs.get("cause", ""),
-        epochs=max(values, default=0),
-        value=values.get(best),
-        best_epoch=best,
-        metrics=epochs(trial).get(best, {}),
-        settings=trial.user_attrs["settings"],
-        params=trial.params,
-    )

@@ -32,7 +32,7 @@ def artifact_folder(uri: str) -> str:
     """Return where artifacts go if the store is a SQLite file: beside it. Else the empty string."""
     if not uri.startswith(SQLITE):
         return ""
-    return str(Path(uri.removeprefix(SQLITE)).absolute().parent / "mlartifacts")
+    return str(Path(absolute(uri).removeprefix(SQLITE)).parent / "mlartifacts")
 
 
 class ShipperProcess:

@@ -1,0 +1,63 @@
+"""A trial as the record has it, read from Optuna's trial."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+Metrics = Mapping[str, float]
+EPOCH = "epoch/"
+"""User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trial as the record has it."""
+
+    number: int
+    state: str
+    """RUNNING, COMPLETE, PRUNED or FAIL."""
+    cause: str
+    """Why it was pruned or failed; empty otherwise."""
+    epochs: int
+    value: float | None
+    """The objective at the best epoch, whatever the state; None without an epoch."""
+    best_epoch: int
+    metrics: Metrics
+    """Of the best epoch."""
+    settings: Mapping[str, Any]
+    params: Mapping[str, Any]
+
+
+def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
+    """Return the metrics of each epoch of a recorded trial."""
+    named = {k: v for k, v in trial.user_attrs.items() if k.startswith(EPOCH)}
+    return {int(key.removeprefix(EPOCH)): value for key, value in named.items()}
+
+
+def bests(trial: FrozenTrial) -> dict[int, float]:
+    """Return the best value so far at each epoch."""
+    best, so_far = -math.inf, {}
+    for epoch, value in sorted(trial.intermediate_values.items()):
+        best = max(best, value)
+        so_far[epoch] = best
+    return so_far
+
+
+def row_of(trial: FrozenTrial) -> Row:
+    """Return a recorded trial that has settings as a row."""
+    values = trial.intermediate_values
+    best = max(values, key=lambda epoch: (values[epoch], -epoch), default=0)
+    return Row(
+        number=trial.number,
+        state=trial.state.name,
+        cause=trial.user_attrs.get("cause", ""),
+        epochs=max(values, default=0),
+        value=values.get(best),
+        best_epoch=best,
+        metrics=epochs(trial).get(best, {}),
+        settings=trial.user_attrs["settings"],
+        params=trial.params,
+    )
