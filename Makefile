@@ -26,6 +26,7 @@ check: setup
 	$(BIN)/pytest
 
 bench: setup
+	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[bench]'
 	for file in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$file || exit 1; done
 
 faults: setup

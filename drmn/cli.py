@@ -1,5 +1,6 @@
 """What every job has in common: its command line, and how it says that something is wrong."""
 
+import errno
 import os
 import signal
 import sys
@@ -20,13 +21,28 @@ def run(main: Callable[[J], None], job: type[J]) -> None:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(tyro.cli(job, config=(tyro.conf.FlagConversionOff,)))
+        main(tyro.cli(job))
     except UserError as mistake:
         sys.exit(_say(f"error: {mistake}", 2))
     except KeyboardInterrupt:
         sys.exit(_say("interrupted; the same command goes on from here", 130))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as problem:
+        if problem.errno not in _REMEDIES:
+            raise
+        remedy = _REMEDIES[problem.errno]
+        sys.exit(_say(f"error: {problem.filename}: {problem.strerror}; {remedy}.", 2))
+
+
+_ELSEWHERE, _ROOM = "give --storage a folder that may be written to", "make room and start again"
+_REMEDIES = {
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), _ELSEWHERE
+    ),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
+}
+"""What to do about a disk that does not do as asked; any other error of the system is a bug."""
 
 
 def _say(text: str, status: int) -> int:

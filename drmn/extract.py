@@ -1,88 +1,87 @@
-"""From a dataset's files to a feature store: images through the backbone, once."""
+"""From a catalogue's images to maps, shard by shard; and back from a store to its backbone."""
 
-import json
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from drmn.config import FeatureConfig
-from drmn.data import demo, features, images, own, specs, xlsa17
+from drmn.data import features, images
 from drmn.data.catalogue import Catalogue
-from drmn.data.features import FeatureKey, Maps
-from drmn.data.integrity import damaged
+from drmn.data.features import COMPONENTS, FeatureKey, Maps
+from drmn.data.images import Photo
+from drmn.data.inspection import Progress
+from drmn.data.plan import Span
+from drmn.errors import ConfigError
 from drmn.model.backbone import Backbone
-
-BATCH = 32
-
-Progress = Callable[[int, int], None]
-"""Told how many images are done, of how many."""
+from drmn.model.speed import Run
 
 
-def open_catalogue(dataset: str, root: Path) -> Catalogue:
-    """Return the development catalogue of a dataset; the demo is drawn into `root` first."""
-    spec = specs.spec(dataset)
-    if spec.name == specs.OWN.name:
-        return own.read(root, spec.name)
-    if spec.name == specs.DEMO.name:
-        demo.render(root)
-    return xlsa17.read(root, spec)
-
-
-def prepare(
-    catalogue: Catalogue, config: FeatureConfig, root: Path, progress: Progress = lambda *_: None
-) -> Path:
-    """Return the folder of the store for `catalogue`, extracting its features if there is none."""
-    size = config.image_size or specs.spec(catalogue.dataset).image_size
-    config = replace(config, image_size=size)
-    backbone = Backbone(config)
-    key = FeatureKey(
+def key_of(catalogue: Catalogue, config: FeatureConfig, backbone: Backbone) -> FeatureKey:
+    """Return what names the store of whole features (bfloat16, nothing fitted)."""
+    return FeatureKey(
         dataset=catalogue.dataset,
         catalogue=catalogue.digest,
         backbone=config.backbone,
         weights=backbone.digest,
-        image_size=config.image_size,
+        image_size=backbone.preprocess.size,
         preprocess=str(backbone.preprocess),
         levels=backbone.strides,
+        maps=config.maps,
+        views=config.views,
     )
-    _keep_weights(weights_file(root, key.weights), backbone)
-    place = root / key.folder
-    if place.is_dir():
-        if not damaged(place):
-            return place
-        shutil.rmtree(place)  # its name says what it must hold, so it is made again
-    return features.write(root, key, catalogue, _maps(catalogue, backbone, progress))
 
 
-def without_bad(catalogue: Catalogue, root: Path) -> Catalogue:
-    """Return the catalogue without the images that cannot be read, and a note if there are any.
-
-    Each image is decoded once; which are bad is kept in `root` for this very catalogue.
-    """
-    known = root / f"unreadable-{catalogue.digest}.json"
-    if not known.is_file():
-        root.mkdir(parents=True, exist_ok=True)
-        building = known.with_suffix(f".{os.getpid()}")
-        building.write_text(json.dumps(images.unreadable(catalogue.root, catalogue.images)))
-        building.replace(known)
-    bad = json.loads(known.read_text())
-    if not bad:
-        return catalogue
-    note = f"{len(bad)} images cannot be read and are skipped, such as {bad[0]}."
-    return replace(catalogue.without(set(bad)), notes=(*catalogue.notes, note))
+def rows_of(photos: Sequence[Photo], span: Span) -> list[Photo]:
+    """Return the views that the rows of a shard hold."""
+    rows = (divmod(row, len(photos)) for row in range(span.start, span.stop))
+    return [replace(photos[i], view=view) for view, i in rows]
 
 
-def _keep_weights(path: Path, backbone: Backbone) -> None:
+def extract(
+    photos: Sequence[Photo],
+    spans: Sequence[Span],
+    preprocess: images.Preprocess,
+    run: Run,
+    *,
+    batch: int,
+    progress: Progress = lambda *_: None,
+) -> Iterator[tuple[int, Maps]]:
+    """Yield each shard's number and maps, made in batches of at most `batch` images."""
+    jobs = [
+        (span, rows[start : start + batch])
+        for span in spans
+        for rows in [rows_of(photos, span)]
+        for start in range(0, len(rows), batch)
+    ]
+    total, done = sum(len(part) for _, part in jobs), 0
+    held: list[Maps] = []
+    stream = images.stream([part for _, part in jobs], preprocess)
+    for (span, _), pixels in zip(jobs, stream, strict=True):
+        held.append(run(pixels))
+        done += len(pixels)
+        progress(done, total)
+        if sum(len(next(iter(maps.values()))) for maps in held) == span.stop - span.start:
+            yield span.shard, {s: torch.cat([maps[s] for maps in held]) for s in held[0]}
+            held = []
+
+
+def device() -> torch.device:
+    """Return where to extract."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def keep_weights(root: Path, digest: str, backbone: Backbone) -> None:
     """Put the weights beside the stores made with them: a model is packed with the very same."""
+    path = weights_file(root, digest)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         building = path.with_suffix(f".{os.getpid()}")
-        state = {k: v.contiguous() for k, v in backbone.body.state_dict().items()}
-        save_file(state, building)
+        save_file({k: v.contiguous() for k, v in backbone.body.state_dict().items()}, building)
         building.replace(path)
 
 
@@ -92,23 +91,25 @@ def weights_file(root: Path, digest: str) -> Path:
 
 
 def backbone_of(store: Path) -> tuple[Backbone, FeatureConfig]:
-    """Return the backbone that a store was made with."""
-    key = features.read(store).key
+    """Return the backbone that a store was made with, its principal components included.
+
+    Raises:
+        ConfigError: There is none: the features came from a file.
+    """
+    key = features.key_of(features.manifest_of(store))
+    if key.backbone == features.IMPORTED:
+        raise ConfigError(f"{store}: its features came from a file; there is no backbone.")
     config = FeatureConfig(
         backbone=key.backbone,
         weights=str(weights_file(store.parent, key.weights)),
         image_size=key.image_size,
         levels="+".join(map(str, key.levels)),
+        maps=key.maps,
+        encoding=key.encoding,
+        pca_share=key.components or FeatureConfig().pca_share,
     )
-    return Backbone(config), config
-
-
-def _maps(catalogue: Catalogue, backbone: Backbone, progress: Progress) -> Iterator[Maps]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    backbone.to(device)
-    paths = [catalogue.root / path for path in catalogue.images]
-    done = 0
-    for pixels in images.stream(paths, backbone.preprocess, batch=BATCH):
-        yield {stride: level.cpu() for stride, level in backbone(pixels.to(device)).items()}
-        done += len(pixels)
-        progress(done, len(paths))
+    backbone = Backbone(config)
+    if key.encoding == "pca":
+        parts: dict[str, Any] = load_file(store / COMPONENTS)
+        backbone.reduction.load_state_dict(parts)
+    return backbone, config

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from drmn import calibration
 from drmn.config import OptimConfig, RunConfig
-from drmn.data.development import Classes, Development, Split
+from drmn.data.development import Classes, Development, Part, Split
+from drmn.errors import DataError
 from drmn.evaluate import per_class_accuracy
 from drmn.losses import total
 from drmn.model.network import DRMN, hyperspherical
@@ -113,6 +114,8 @@ class Predictions:
     globally: Tensor | None
     """g: [image, seen], or None without a global branch."""
     labels: Tensor
+    parts: frozenset[Part]
+    """What the images are for."""
 
 
 @torch.inference_mode()
@@ -134,6 +137,7 @@ def predict(
         torch.cat(semantic),
         None if globally[0] is None else torch.cat(globally),
         torch.cat([split.labels for split in splits]),
+        frozenset(split.part for split in splits),
     )
 
 
@@ -145,7 +149,16 @@ def validate(config: RunConfig, model: DRMN, data: Development) -> dict[str, flo
 
 
 def judge(made: Predictions, seen: Bool[Tensor, " class"]) -> dict[str, float]:
-    """Return the figures of two branches at the beta and gamma that the smoothed rule chooses."""
+    """Return the figures of two branches at the beta and gamma that the smoothed rule chooses.
+
+    Raises:
+        DataError: The images are not for validation: nothing may be chosen on others.
+    """
+    if made.parts != {"val"}:
+        raise DataError(
+            "gamma and beta are chosen on val images alone; these are "
+            f"{' and '.join(sorted(made.parts))} images."
+        )
     share, leads = calibration.choose_share(made.semantic, made.globally, made.labels, seen)
     return figures(leads, conventional(made, seen)) | {"val/beta": share}
 

@@ -1,7 +1,10 @@
-"""Check a dataset's files and write its feature store.
+"""Check a dataset's files and images and write its feature store; look after the stores there are.
 
 python jobs/prepare.py --dataset demo
 python jobs/prepare.py --dataset cub --data-root ~/data --backbone resnet101 --image-size 448
+python jobs/prepare.py --list
+python jobs/prepare.py --verify
+python jobs/prepare.py --prune --max-bytes 20GB
 """
 
 from dataclasses import dataclass, field
@@ -11,32 +14,87 @@ from typing import Annotated
 import tyro
 
 from drmn.cli import run
-from drmn.config import FeatureConfig
+from drmn.config import FeatureConfig, require
+from drmn.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareJob:
-    """Check a dataset's files and write its feature store."""
+    """Check a dataset's files and images and write its feature store; look after the stores."""
 
-    dataset: str
-    """One of: awa2, cub, demo, sun; or own (docs/own-data.md)."""
+    dataset: str = ""
+    """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: Path = Path("data")
     """The folder that holds xlsa17/ and the images; the demo needs none."""
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
     )
+    fold: int = 1
+    """On whose training images int8 scales and principal components are fitted."""
+    workers: int = 0
+    """Ray workers to extract with; 0 for this process, or all of the cluster RAY_ADDRESS names."""
+    gpus: float = 0
+    """GPUs of a worker."""
+    export_hdf5: Path | None = None
+    """Write the fold's development data into this file too, laid out for DAZLE, TransZero, MSDN."""
+    list: bool = False
+    """Show the stores there are, whole or half-made."""
+    verify: bool = False
+    """Compare every byte of every store with its digests."""
+    prune: bool = False
+    """Remove the stores used longest ago until they take --max-bytes."""
+    max_bytes: str = ""
+    """Such as 20GB."""
     storage: Path = Path("results")
     """Where everything is kept that jobs make."""
 
 
+def check(job: PrepareJob) -> None:
+    """Raise `ConfigError` if the settings do not go together."""
+    require("fold", job.fold, job.fold in (1, 2, 3), "1, 2 or 3")
+    require("workers", job.workers, job.workers >= 0, "0 or more")
+    require("gpus", job.gpus, job.gpus >= 0, "0 or more")
+    if not (job.dataset or job.list or job.verify or job.prune):
+        raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
+    if job.export_hdf5 is not None and not job.dataset:
+        raise ConfigError("--export-hdf5 needs --dataset: which store is to be exported.")
+    if job.prune != bool(job.max_bytes):
+        raise ConfigError("--prune and --max-bytes go together: --prune --max-bytes 20GB.")
+
+
 def main(job: PrepareJob) -> None:
-    """Prepare, then print where the store is."""
+    """Prepare, then print where the store is; or look after the stores."""
+    check(job)
+
     from rich.console import Console
 
-    from drmn.report.terminal import prepared
+    from drmn.data.export import check_target
+    from drmn.report import stores
+    from drmn.report.terminal import Order, prepared
 
-    store = prepared(Console(), job.dataset, job.data_root, job.features, job.storage)
-    print(store)
+    if job.export_hdf5 is not None:
+        check_target(job.export_hdf5)
+    console, root = Console(), job.storage / "features"
+    if job.dataset:
+        order = Order(
+            dataset=job.dataset,
+            data_root=job.data_root,
+            features=job.features,
+            storage=job.storage,
+            fold=job.fold,
+            workers=job.workers,
+            gpus=job.gpus,
+        )
+        place = prepared(console, order)
+        print(place)
+        if job.export_hdf5 is not None:
+            stores.export(console, place, job.fold, job.export_hdf5)
+    if job.list:
+        stores.show(console, root)
+    if job.verify:
+        stores.verify(console, root)
+    if job.prune:
+        stores.prune(console, root, job.max_bytes)
 
 
 if __name__ == "__main__":

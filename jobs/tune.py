@@ -3,6 +3,7 @@
 python jobs/tune.py --dataset demo                          # minutes on a laptop, no data needed
 python jobs/tune.py --dataset cub --data-root ~/data        # the official files
 python jobs/tune.py --dataset cub --data-root ~/data --budget.trials 60   # go on with the study
+python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-root ~/data
 """
 
 import json
@@ -23,16 +24,19 @@ class TuneJob:
     """Search for the best settings on one dataset. The same command resumes it."""
 
     dataset: str
-    """One of: awa2, cub, demo, sun; or own (docs/own-data.md)."""
+    """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: Path = Path("data")
     """The folder that holds xlsa17/ and the images; the demo needs none."""
     space: str = ""
-    """A name in search_spaces/ or a file; by default the dataset's own."""
+    """A name in search_spaces/ or a file; by default the dataset's own, or "imported" with
+    --hdf5."""
     study: str = ""
     """Its name; by default the space's. A study that exists is gone on with."""
     budget: Budget = field(default_factory=Budget)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
-    base: Annotated[RunConfig, tyro.conf.arg(name="")] = field(default_factory=RunConfig)
+    base: Annotated[RunConfig, tyro.conf.FlagConversionOff, tyro.conf.arg(name="")] = field(
+        default_factory=RunConfig
+    )
     """Where the search starts: the first trial, and all that the space leaves alone."""
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
@@ -54,14 +58,15 @@ def main(job: TuneJob) -> None:
     from drmn.data import specs
     from drmn.space import baseline, load
 
-    space = job.space or specs.spec(job.dataset).name
+    own = specs.spec(job.dataset).name
+    space = job.space or ("imported" if job.features.hdf5 else own)
     baseline(load(space), job.base)  # a mistake in it is told before anything is drawn or read
     if job.json is not None and not job.json.absolute().parent.is_dir():
         raise ConfigError(f"--json {job.json}: no such folder to write into.")
 
     from rich.console import Console
 
-    from drmn.report.terminal import prepared, summary
+    from drmn.report.terminal import Order, prepared, summary
     from drmn.search.search import Plan, search
 
     console = Console()
@@ -78,7 +83,15 @@ def main(job: TuneJob) -> None:
         cpus=job.cpus,
         gpus=job.gpus,
     )
-    store = prepared(console, job.dataset, job.data_root, job.features, job.storage)
+    order = Order(
+        dataset=job.dataset,
+        data_root=job.data_root,
+        features=job.features,
+        storage=job.storage,
+        fold=job.base.fold,
+        gpus=job.gpus,
+    )
+    store = prepared(console, order)
     outcome = search(plan, store, console)
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))

@@ -5,15 +5,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 
-from drmn.data import development, features
+from drmn.data import development, listing
+from drmn.data.build import build
 from drmn.data.catalogue import Catalogue
 from drmn.data.features import FeatureKey
+from drmn.data.inspection import inspect
+from drmn.data.listing import Listing
+from drmn.data.plan import Plan
 
 # A busy machine is no bug, and CI must not fail by chance.
 settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)
@@ -54,6 +59,12 @@ def shared():
     return folder
 
 
+def catalogue_of(found: Listing) -> Catalogue:
+    """Return the development catalogue of what a reader found, its images checked."""
+    with TemporaryDirectory() as folder:
+        return listing.development(found, inspect(found.photos(), Path(folder, "images.db")))
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Sums round alike with one thread, so numbers can be compared exactly."""
@@ -63,7 +74,18 @@ def one_thread():
 CLASSES, PER_CLASS, ATTRIBUTES, REGIONS = 9, 10, 6, 4
 
 
-def toy_catalogue(root: Path) -> Catalogue:
+def write_store(root: Path, key: FeatureKey, catalogue: Catalogue, maps, **more) -> Path:
+    """Build a store of these maps by stride [row, region, channel]; return its folder."""
+
+    def fill(spans):
+        for span in spans:
+            yield span.shard, {s: level[span.start : span.stop] for s, level in maps.items()}
+
+    shapes = {stride: tuple(level.shape[1:]) for stride, level in maps.items()}
+    return build(root, Plan(key=key, catalogue=catalogue, shapes=shapes, **more), fill)
+
+
+def toy_catalogue() -> Catalogue:
     """Return nine classes of ten images; an attribute is there or not, no two classes alike."""
     chance = np.random.default_rng(0)
     bits = chance.permutation(np.arange(1, 2**ATTRIBUTES))[:CLASSES]
@@ -72,7 +94,6 @@ def toy_catalogue(root: Path) -> Catalogue:
     labels = np.repeat(np.arange(CLASSES), PER_CLASS)
     return Catalogue(
         dataset="toy",
-        root=root,
         images=tuple(f"{names[c]}/{i}.jpg" for i, c in enumerate(labels)),
         digests=("",) * len(labels),
         labels=labels,
@@ -100,7 +121,7 @@ def toy_maps(catalogue: Catalogue):
 def toy_store(tmp_path_factory):
     """Return the folder of a feature store with strides 16 (8 channels) and 32 (12 channels)."""
     root = tmp_path_factory.mktemp("stores")
-    catalogue = toy_catalogue(root)
+    catalogue = toy_catalogue()
     key = FeatureKey(
         dataset="toy",
         catalogue=catalogue.digest,
@@ -110,7 +131,7 @@ def toy_store(tmp_path_factory):
         preprocess="none",
         levels=(16, 32),
     )
-    return features.write(root, key, catalogue, iter([dict(toy_maps(catalogue))]))
+    return write_store(root, key, catalogue, dict(toy_maps(catalogue)))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drmn.baselines import POWERS, _solutions, _standardised, eszsl
+from drmn.baselines import POWERS, _solutions, _standardised, eszsl, means_of
 from drmn.config import ModelConfig, RunConfig
 from drmn.data import development
 from drmn.train import fit
@@ -53,7 +53,7 @@ def test_every_pair_of_regularisers_is_tried_once():
 
 
 def test_all_features_are_standardised_by_those_of_train(toy):
-    train, val_seen, val_unseen = _standardised(toy, (32,))
+    train, val_seen, val_unseen = _standardised(toy, means_of(toy), (32,))
     pooled = toy.train.batch(torch.arange(48)).maps[32].mean(dim=1).double()
     assert train.mean(dim=0).abs().max() < 1e-6
     torch.testing.assert_close(train.std(dim=0), torch.ones(12).double())

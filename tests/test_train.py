@@ -1,21 +1,25 @@
 """Training as a stream of epochs."""
 
 import io
+from dataclasses import replace
 from itertools import islice
 from math import cos, pi, sqrt
 
 import pytest
 import torch
+from conftest import write_store
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig, flatten, with_overrides
 from drmn.data import development, features
 from drmn.data.development import Classes
+from drmn.errors import DataError
 from drmn.train import Predictions, build, conventional, fit, judge, predict, rate, train_epoch
 from drmn.train import validate as validated
 
 CONFIG = RunConfig(
     model=ModelConfig(sit="attr", scale=3.0), optim=OptimConfig(epochs=4, batch_size=16, lr=3e-3)
 )
+VAL = frozenset({"val"})
 METRICS = {
     *("loss/total", "loss/attribute_branch", "loss/self_calibration", "loss/global_branch"),
     *("val/T1", "val/U", "val/S", "val/H", "val/H_se", "val/H_optimal", "val/AUSUC"),
@@ -146,9 +150,7 @@ def test_training_never_sees_a_validation_image(toy, toy_store, tmp_path):
     maps = {s: level.rows(torch.arange(level.shape[0])) for s, level in store.levels.items()}
     for level in maps.values():
         level[hidden] = float("nan")
-    blind = development.open_store(
-        features.write(tmp_path, store.key, store.catalogue, iter([maps]))
-    )
+    blind = development.open_store(write_store(tmp_path, store.key, store.catalogue, maps))
     assert blind.val_seen.batch(torch.tensor([0])).maps[32].isnan().all()
     assert train_losses(blind) == train_losses(toy)
 
@@ -236,12 +238,31 @@ CLASSES = Classes(
 def test_t1_looks_at_the_unseen_classes_alone():
     # However much a seen class scores. Class 2: 1 of 2 right; class 3: 1 of 1.
     scores = torch.tensor([[99.0, 0, 2, 1], [99, 0, 1, 2], [0, 99, -2, -1]])
-    made = Predictions(scores, None, torch.tensor([2, 2, 3]))
+    made = Predictions(scores, None, torch.tensor([2, 2, 3]), VAL)
     assert conventional(made, CLASSES.seen) == pytest.approx((1 / 2 + 1) / 2)
 
 
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [({"test"}, "these are test images"), ({"val", "test"}, "these are test and val images")],
+)
+def test_gamma_is_not_chosen_on_test_images(parts, words):
+    made = Predictions(torch.eye(4), None, torch.arange(4), frozenset(parts))
+    with pytest.raises(DataError, match=f"gamma and beta are chosen on val images alone; {words}"):
+        judge(made, CLASSES.seen)
+
+
+def test_predictions_know_what_their_images_are_for(toy):
+    model = build(CONFIG, toy.classes, toy.channels)
+    splits = [toy.val_seen, replace(toy.val_unseen, part="test")]
+    made = predict(CONFIG, model, splits, toy.classes)
+    assert made.parts == {"val", "test"}
+    with pytest.raises(DataError, match="gamma and beta are chosen on val images alone"):
+        judge(made, toy.classes.seen)
+
+
 def test_a_perfect_network_is_judged_so():
-    made = judge(Predictions(9 * torch.eye(4), None, torch.arange(4)), CLASSES.seen)
+    made = judge(Predictions(9 * torch.eye(4), None, torch.arange(4), VAL), CLASSES.seen)
     perfect = dict.fromkeys(("T1", "U", "S", "H", "H_optimal", "AUSUC"), 1.0)
     assert made == pytest.approx(
         {f"val/{name}": value for name, value in perfect.items()}
@@ -252,7 +273,7 @@ def test_a_perfect_network_is_judged_so():
 def test_seen_and_unseen_images_are_judged_on_their_own_side():
     # Both seen images right, one of two unseen: at the gamma between, S = 1 and U = 1/2.
     scores = 9 * torch.eye(4)[[0, 1, 2, 2]]
-    made = judge(Predictions(scores, None, torch.arange(4)), CLASSES.seen)
+    made = judge(Predictions(scores, None, torch.arange(4), VAL), CLASSES.seen)
     assert (made["val/S"], made["val/U"], made["val/T1"]) == pytest.approx((1, 1 / 2, 1 / 2))
     assert made["val/H"] == pytest.approx(2 / 3)
     assert made["val/AUSUC"] == pytest.approx(1 / 2)

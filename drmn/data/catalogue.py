@@ -1,24 +1,61 @@
 """The catalogue: what development may know of a dataset, read from official files or a store.
 
 It holds the images of trainval and the classes they belong to. The test images, and the classes
-and attribute vectors that only the test set has, are not in it.
+and attribute vectors that only the test set has, are not in it: only the hashes of their names are,
+so that one that strays into development is found.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from drmn.data.images import Photo, photos
 from drmn.errors import DataError
 
 FOLDS = (1, 2, 3)
+SIDES = ("left", "top", "right", "bottom")
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fence:
+    """The hashed names of what is sealed: enough to recognise it, and nothing to learn from."""
+
+    images: frozenset[str] = frozenset()
+    classes: frozenset[str] = frozenset()
+    """Those that only the test set has."""
+
+    def check(self, dataset: str, images: Iterable[str], classes: Iterable[str]) -> None:
+        """Raise `DataError` if an image or a class is a sealed one."""
+        for kind, names, sealed in (
+            ("image", images, self.images),
+            ("class", classes, self.classes),
+        ):
+            strays = [name for name in names if hashed(name) in sealed]
+            if strays:
+                raise DataError(
+                    f"{dataset}: the development data hold {strays[0]}, a test {kind} that is "
+                    "sealed; run jobs/prepare.py on the dataset again."
+                )
+
+
+def hashed(name: str) -> str:
+    """Return how a fence knows a name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def fence_of(images: Iterable[str], classes: Iterable[str]) -> Fence:
+    """Return the fence round these images and classes."""
+    return Fence(images=frozenset(map(hashed, images)), classes=frozenset(map(hashed, classes)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -26,12 +63,17 @@ class Catalogue:
     """Development images with their classes, attributes and class folds."""
 
     dataset: str
-    root: Path
-    """Image paths are relative to it; it is no part of the content."""
     images: tuple[str, ...]
+    """The path of each below the folder that holds them; two of one photo differ by their box."""
+    files: tuple[Path, ...] = ()
+    """Where each lies now; no part of the content, and unknown to a store."""
     digests: tuple[str, ...]
     """Of each image file's content."""
-    labels: npt.NDArray[np.int64]
+    sizes: Integers | None = None
+    """[image, 2]: height and width in pixels."""
+    boxes: Integers | None = None
+    """[image, 4]: left, top, right and bottom of what is shown, where files show more."""
+    labels: Integers
     """[image]: an index into `classes`."""
     classes: tuple[str, ...]
     attributes: npt.NDArray[np.float64]
@@ -41,41 +83,36 @@ class Catalogue:
     """[attr, dim]: a word vector for each attribute."""
     folds: dict[int, tuple[str, ...]]
     """The validation classes of each fold; the other classes are its training classes."""
+    fence: Fence = field(default_factory=Fence)
     notes: tuple[str, ...] = ()
     """What a reader should be told: differences from the published files, values mended."""
+    skipped: tuple[str, ...] = ()
+    """Images of trainval that cannot be read and were left out."""
 
     @property
     def digest(self) -> str:
         """Return 16 hex digits that change with anything that could change a result."""
         seen = hashlib.sha256()
         folds = {str(k): sorted(v) for k, v in self.folds.items()}
-        plain = [self.dataset, self.images, self.digests, self.classes, self.attribute_names, folds]
-        seen.update(json.dumps(plain, sort_keys=True).encode())
+        fence = [sorted(self.fence.images), sorted(self.fence.classes)]
+        names = [self.images, self.digests, self.classes, self.attribute_names]
+        seen.update(json.dumps([self.dataset, *names, folds, fence], sort_keys=True).encode())
         seen.update(self.labels.tobytes() + self.attributes.tobytes())
-        if self.words is not None:
-            seen.update(self.words.tobytes())
+        for part in (self.words, self.boxes):
+            seen.update(b"none" if part is None else part.tobytes())
         return seen.hexdigest()[:16]
 
-    def without(self, dropped: set[str]) -> "Catalogue":
-        """Return this catalogue less some images."""
-        keep = [i for i, path in enumerate(self.images) if path not in dropped]
-        return replace(
-            self,
-            images=tuple(self.images[i] for i in keep),
-            digests=tuple(self.digests[i] for i in keep),
-            labels=self.labels[keep],
-        )
+    def photos(self) -> list[Photo]:
+        """Return where each image is and what of it is shown."""
+        return photos(self.files, self.boxes, self.images)
 
 
 def write(folder: Path, catalogue: Catalogue) -> None:
-    """Write `catalogue` into `folder` as three Parquet tables."""
-    images = {
-        "path": list(catalogue.images),
-        "digest": list(catalogue.digests),
-        "label": catalogue.labels,
-    }
-    about = {"dataset": catalogue.dataset, "notes": catalogue.notes}
-    table = pa.table(images).replace_schema_metadata({"about": json.dumps(about)})
+    """Write `catalogue` into `folder` as four Parquet tables."""
+    about = {key: getattr(catalogue, key) for key in ("dataset", "notes", "skipped")}
+    about["digest"] = catalogue.digest
+    table = pa.table(_image_columns(catalogue))
+    table = table.replace_schema_metadata({"about": json.dumps(about)})
     pq.write_table(table, folder / "images.parquet")
     held = {
         f"val{k}": [c in names for c in catalogue.classes]
@@ -83,10 +120,29 @@ def write(folder: Path, catalogue: Catalogue) -> None:
     }
     classes = {"name": list(catalogue.classes), "attributes": list(catalogue.attributes), **held}
     pq.write_table(pa.table(classes), folder / "classes.parquet")
-    named: dict[str, object] = {"name": list(catalogue.attribute_names)}
+    named: dict[str, Any] = {"name": list(catalogue.attribute_names)}
     if catalogue.words is not None:
         named["word"] = list(catalogue.words)
     pq.write_table(pa.table(named), folder / "attributes.parquet")
+    sealed = {"images": catalogue.fence.images, "classes": catalogue.fence.classes}
+    rows = [(kind, name) for kind, names in sealed.items() for name in sorted(names)]
+    fence = {"kind": [kind for kind, _ in rows], "hash": [name for _, name in rows]}
+    strings = pa.schema([("kind", pa.string()), ("hash", pa.string())])
+    pq.write_table(pa.table(fence, schema=strings), folder / "fence.parquet")
+
+
+def _image_columns(catalogue: Catalogue) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "path": list(catalogue.images),
+        "digest": list(catalogue.digests),
+        "class": [catalogue.classes[label] for label in catalogue.labels],
+        "split": ["trainval"] * len(catalogue.images),
+    }
+    if catalogue.sizes is not None:
+        columns |= {"height": catalogue.sizes[:, 0], "width": catalogue.sizes[:, 1]}
+    if catalogue.boxes is not None:
+        columns |= {side: catalogue.boxes[:, i] for i, side in enumerate(SIDES)}
+    return columns
 
 
 def read(folder: Path) -> Catalogue:
@@ -94,14 +150,18 @@ def read(folder: Path) -> Catalogue:
     images = pq.read_table(folder / "images.parquet")
     classes = pq.read_table(folder / "classes.parquet").to_pydict()
     named = pq.read_table(folder / "attributes.parquet").to_pydict()
+    sealed = pq.read_table(folder / "fence.parquet").to_pylist()
     about = json.loads(images.schema.metadata[b"about"])
     names = classes["name"]
+    place = {name: i for i, name in enumerate(names)}
+    fence = {k: frozenset(r["hash"] for r in sealed if r["kind"] == k) for k in _FENCED}
     return Catalogue(
         dataset=about["dataset"],
-        root=folder,
         images=tuple(images["path"].to_pylist()),
         digests=tuple(images["digest"].to_pylist()),
-        labels=images["label"].to_numpy(),
+        sizes=_columns(images, ("height", "width")),
+        boxes=_columns(images, SIDES),
+        labels=np.array([place[name] for name in images["class"].to_pylist()], dtype=np.int64),
         classes=tuple(names),
         attributes=np.array(classes["attributes"]),
         attribute_names=tuple(named["name"]),
@@ -111,29 +171,16 @@ def read(folder: Path) -> Catalogue:
             for k in FOLDS
             if f"val{k}" in classes
         },
+        fence=Fence(**fence),
         notes=tuple(about["notes"]),
+        skipped=tuple(about["skipped"]),
     )
 
 
-def file_digests(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return 16 hex digits of SHA-256 of each file's content."""
-    with ThreadPoolExecutor() as pool:  # hashing lets other threads run
-        return tuple(pool.map(lambda p: hashlib.sha256(p.read_bytes()).hexdigest()[:16], paths))
+_FENCED = ("images", "classes")
 
 
-def read_words(path: Path, count: int) -> npt.NDArray[np.float32] | None:
-    """Return the word vectors [attr, dim] in a .npy file, or None where there is none.
-
-    Raises:
-        DataError: It does not hold one vector for each of `count` attributes.
-    """
-    if not path.is_file():
+def _columns(table: pa.Table, names: Iterable[str]) -> Integers | None:
+    if not set(names) <= set(table.column_names):
         return None
-    try:
-        words = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        raise DataError(f"{path}: not a readable .npy file of numbers ({problem}).") from None
-    if words.ndim != 2 or len(words) != count:
-        raise DataError(f"{path}: shape {words.shape} where {count} word vectors are needed.")
-    vectors: npt.NDArray[np.float32] = words.astype(np.float32)
-    return vectors
+    return np.stack([table[name].to_numpy() for name in names], axis=1)

@@ -1,37 +1,42 @@
 """The feature store: backbone maps of a catalogue, named after all that decides their content.
 
-A store is a folder with the catalogue, one Arrow IPC file a level (bfloat16 bits in a fixed-shape
-tensor column) and a manifest. It is built beside its place and moved there whole.
+A store is a folder with the catalogue, one Arrow file a level and a manifest with the digest of
+each shard. It is built beside its place (`drmn.data.build`) and moved there whole.
 """
 
+import fcntl
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
-import numpy as np
-import pyarrow as pa
-import torch
-from jaxtyping import BFloat16, Int
 from torch import Tensor
 
+from drmn.config import Encoding, Resolution
 from drmn.data import catalogue as catalogues
+from drmn.data import forms
 from drmn.data.catalogue import Catalogue
-from drmn.data.integrity import digests
+from drmn.data.level import Level
 from drmn.errors import DataError
 
-ROWS = 256
-"""Images in a record batch: large enough to cost nothing, small enough to write in constant
-memory."""
+MANIFEST, USED = "manifest.json", "used"
+SCALES, COMPONENTS = "scales.safetensors", "components.safetensors"
+IMPORTED = "hdf5"
+"""The backbone of features that came from a file."""
+
+LAYOUT = 2
+"""Of the stores that this version makes and reads."""
+
+Maps = Mapping[int, Tensor]
+"""Maps [image, region, channel] by stride."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureKey:
-    """What decides the content of a store."""
+    """What decides the content of a store, up to the rounding of the machine that made it."""
 
     dataset: str
     catalogue: str
@@ -43,7 +48,15 @@ class FeatureKey:
     preprocess: str
     """How pixels are resized and normalised, in words."""
     levels: tuple[int, ...]
-    layout: int = 1
+    maps: Resolution = "pooled"
+    views: int = 0
+    """Augmented views of each image, beside the plain one."""
+    encoding: Encoding = "bf16"
+    components: float = 0
+    """Share of the channels that a PCA keeps; 0 without one."""
+    fold: int = 0
+    """Whose training images scales and components were fitted on; 0 where nothing is fitted."""
+    layout: int = LAYOUT
     """Rises when the files of a store change their meaning."""
 
     @property
@@ -51,116 +64,13 @@ class FeatureKey:
         """A readable name that changes whenever the content would."""
         content = json.dumps(asdict(self), sort_keys=True).encode()
         digest = hashlib.sha256(content).hexdigest()[:12]
-        return f"{self.dataset}-{self.backbone}-{self.image_size}px-{digest}"
+        form = "" if self.encoding == "bf16" else f"-{self.encoding}"
+        return f"{self.dataset}-{self.backbone}-{self.image_size}px{form}-{digest}"
 
 
-Maps = Mapping[int, Tensor]
-
-
-def write(root: Path, key: FeatureKey, catalogue: Catalogue, maps: Iterator[Maps]) -> Path:
-    """Write a store and return its folder; if another process finished first, theirs is kept.
-
-    Args:
-        root: Where stores live.
-        key: What names this one.
-        catalogue: The images that `maps` follows, in order.
-        maps: Batches of float maps [image, region, channel] by stride.
-    """
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{key.folder}-", dir=root) as scratch:
-        building = Path(scratch) / key.folder  # unlike scratch, readable by whom the umask lets
-        building.mkdir()
-        images = len(catalogue.images)
-        shapes = _write_levels(building, maps, images)
-        catalogues.write(building, catalogue)
-        about = {"key": asdict(key), "images": images, "shapes": shapes}
-        manifest = about | {"files": digests(building)}
-        (building / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        return _publish(building, root / key.folder)
-
-
-def _write_levels(folder: Path, maps: Iterator[Maps], images: int) -> dict[int, list[int]]:
-    shapes: dict[int, list[int]] = {}
-    written = 0
-    with ExitStack() as files:
-        writers: dict[int, pa.ipc.RecordBatchFileWriter] = {}
-        for rows in _regrouped(maps):
-            for stride, level in rows.items():
-                batch = _encode(level)
-                if stride not in writers:
-                    shapes[stride] = list(level.shape[1:])
-                    file = pa.OSFile(str(folder / f"level-{stride}.arrow"), "wb")
-                    writers[stride] = files.enter_context(
-                        pa.ipc.new_file(files.enter_context(file), batch.schema)
-                    )
-                writers[stride].write_batch(batch)
-            written += len(next(iter(rows.values())))
-    if written != images:
-        raise ValueError(f"{written} maps for {images} images")
-    return shapes
-
-
-def _regrouped(maps: Iterator[Maps]) -> Iterator[Maps]:
-    """Join small batches into record batches of `ROWS` images: a reader finds row i by division."""
-    held: list[Maps] = []
-    for part in maps:
-        held.append(part)
-        while sum(len(next(iter(p.values()))) for p in held) >= ROWS:
-            whole = {s: torch.cat([p[s] for p in held]) for s in held[0]}
-            yield {s: level[:ROWS] for s, level in whole.items()}
-            held = [{s: level[ROWS:] for s, level in whole.items()}]
-    rest = {s: torch.cat([p[s] for p in held]) for s in held[0]}
-    if len(next(iter(rest.values()))):
-        yield rest
-
-
-def _encode(level: Tensor) -> pa.RecordBatch:
-    bits = level.to(torch.bfloat16).contiguous().view(torch.int16).numpy().view(np.uint16)
-    column = pa.FixedShapeTensorArray.from_numpy_ndarray(bits)
-    return pa.record_batch([column], names=["regions"])
-
-
-def _publish(building: Path, place: Path) -> Path:
-    try:
-        os.replace(building, place)  # noqa: PTH105 - renames a folder in one step, or not at all
-    except OSError:
-        if not (place / "manifest.json").is_file():
-            raise
-    return place
-
-
-class Level:
-    """One level of a store, memory-mapped: rows are read from the page cache when asked for."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            file = pa.ipc.open_file(pa.memory_map(str(path)))
-            parts = [file.get_batch(i).column(0) for i in range(file.num_record_batches)]
-        except (OSError, pa.ArrowInvalid) as problem:
-            raise DataError(
-                f"{path}: not a whole feature file ({problem}); delete its folder and run "
-                "jobs/prepare.py again."
-            ) from None
-        self._parts = [_decode(part) for part in parts]
-        self.shape = (sum(map(len, self._parts)), *self._parts[0].shape[1:])
-
-    def rows(self, indices: Int[Tensor, " image"]) -> BFloat16[Tensor, "image region channel"]:
-        """Return a copy of the rows at `indices`."""
-        out = torch.empty((len(indices), *self.shape[1:]), dtype=torch.bfloat16)
-        for place, row in zip(out, indices.tolist(), strict=True):
-            place.copy_(self._parts[row // ROWS][row % ROWS])
-        return out
-
-
-def _decode(column: pa.Array) -> Tensor:
-    shape = (len(column), *column.type.shape)
-    bits = column.storage.values.to_numpy(zero_copy_only=True).reshape(shape).view(np.int16)
-    bits.flags.writeable = False
-    import warnings  # noqa: PLC0415
-
-    with warnings.catch_warnings():  # torch has no read-only tensors; nothing here writes
-        warnings.simplefilter("ignore")
-        return torch.from_numpy(bits).view(torch.bfloat16)
+def level_file(folder: Path, stride: int) -> Path:
+    """Return the file of a level."""
+    return folder / f"level-{stride}.arrow"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +81,45 @@ class Store:
     key: FeatureKey
     catalogue: Catalogue
     levels: dict[int, Level]
-    """By stride."""
+    """By stride. Row `view * images + i` is a view of image i; view 0 is the plain one."""
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """Return the manifest of the store in `folder`.
+
+    Raises:
+        DataError: There is no whole store there.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise DataError(f"No feature store at {folder}; make it with jobs/prepare.py.")
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_text())
+    except ValueError:
+        raise DataError(f"{file}: not readable; run jobs/prepare.py again.") from None
+    return manifest
+
+
+def key_of(manifest: Mapping[str, Any]) -> FeatureKey:
+    """Return the key that a manifest holds."""
+    return FeatureKey(**{**manifest["key"], "levels": tuple(manifest["key"]["levels"])})
+
+
+def _lease(folder: Path) -> TextIO | None:
+    """Return what says, while it is open, that the store is in use; and when it last was."""
+    path = folder / USED
+    try:
+        file = path.open("a+")
+        os.utime(path)
+    except OSError:  # read-only: what others made there may still say that we read it
+        if not path.exists():
+            return None
+        file = path.open()
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:  # it is being removed
+        return None
+    return file
 
 
 def read(folder: Path) -> Store:
@@ -180,17 +128,21 @@ def read(folder: Path) -> Store:
     Raises:
         DataError: There is none, or it is damaged.
     """
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        raise DataError(f"No feature store at {folder}; make it with jobs/prepare.py.")
-    about = json.loads(manifest.read_text())
-    key = FeatureKey(**{**about["key"], "levels": tuple(about["key"]["levels"])})
-    levels = {stride: Level(folder / f"level-{stride}.arrow") for stride in key.levels}
-    for stride, level in levels.items():
-        want = (about["images"], *about["shapes"][str(stride)])
+    manifest = manifest_of(folder)
+    key = key_of(manifest)
+    if key.encoding == "int8" and not (folder / SCALES).is_file():
+        raise DataError(f"{folder / SCALES}: missing; run jobs/prepare.py again.")
+    form = forms.load(folder / SCALES, key.levels)
+    lease = _lease(folder)
+    levels = {}
+    for stride in key.levels:
+        digests = manifest["shards"][str(stride)]
+        level = Level(level_file(folder, stride), digests, form[stride], lease)
+        want = (manifest["rows"], *manifest["shapes"][str(stride)])
         if level.shape != want:
             raise DataError(
-                f"{folder}: level {stride} is {level.shape}, its manifest says {want}; delete the "
-                "folder and run jobs/prepare.py again."
+                f"{folder}: level {stride} is {level.shape}, its manifest says {want}; run "
+                "jobs/prepare.py again."
             )
+        levels[stride] = level
     return Store(folder, key, catalogues.read(folder), levels)

@@ -1,10 +1,13 @@
 """From image files to batches of pixels."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +15,32 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import InterpolationMode, v2
 
 from drmn.errors import DataError
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An image file, and what of it is shown."""
+
+    file: Path
+    box: Box | None = None
+    name: str = ""
+    """What it is called in the catalogue."""
+    view: int = 0
+    """0 for the evaluation transform; others are augmented, by chance that depends on the name and
+    the view alone."""
+
+
+def photos(
+    files: Sequence[Path], boxes: npt.NDArray[np.int64] | None, names: Sequence[str]
+) -> list[Photo]:
+    """Return where each image is and what of it is shown, given the boxes [image, 4] or none."""
+    shown: list[Box | None] = [None] * len(files)
+    if boxes is not None:
+        shown = [(int(a), int(b), int(c), int(d)) for a, b, c, d in boxes]
+    return [Photo(*parts) for parts in zip(files, shown, names, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,59 +54,83 @@ class Preprocess:
 
     def transform(self) -> v2.Transform:
         """Return the evaluation transform: shorter side to `size`, centre crop, normalise."""
-        how = InterpolationMode(self.interpolation)
         return v2.Compose(
             [
-                v2.Resize(self.size, interpolation=how, antialias=True),
+                v2.Resize(self.size, interpolation=self._how, antialias=True),
                 v2.CenterCrop(self.size),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(list(self.mean), list(self.std)),
+                self._normalise(),
             ]
         )
 
+    def augmented(self, pixels: Tensor, photo: Photo) -> Float[Tensor, "3 height width"]:
+        """Return a training view: shorter side to 8/7 of `size`, a crop by chance, half flipped.
 
-def load(path: Path) -> Tensor:
-    """Return the uint8 pixels [3, height, width] of an image file.
+        Neither the order of images nor threads nor which machine does it change a view.
+        """
+        large = v2.functional.resize(
+            pixels, [round(self.size * 8 / 7)], interpolation=self._how, antialias=True
+        )
+        seed = hashlib.sha256(f"{photo.view}:{photo.name}".encode()).digest()
+        x, y, flip = (int.from_bytes(seed[i : i + 8], "big") / 2**64 for i in (0, 8, 16))
+        top, left = (
+            round((s - self.size) * p) for s, p in zip(large.shape[1:], (y, x), strict=True)
+        )
+        crop = v2.functional.crop(large, top, left, self.size, self.size)
+        out: Tensor = self._normalise()(crop.flip(-1) if flip < 0.5 else crop)
+        return out
+
+    @property
+    def _how(self) -> InterpolationMode:
+        return InterpolationMode(self.interpolation)
+
+    def _normalise(self) -> v2.Transform:
+        to_float = v2.ToDtype(torch.float32, scale=True)
+        return v2.Compose([to_float, v2.Normalize(list(self.mean), list(self.std))])
+
+
+def load(path: Path, box: Box | None = None) -> Tensor:
+    """Return the uint8 pixels [3, height, width] of an image file, or of a box in it.
 
     Raises:
-        DataError: The file is not an image that can be decoded.
+        DataError: The file is not an image that can be decoded, or the box is outside it.
     """
     try:
-        return decode_image(str(path), mode=ImageReadMode.RGB)
+        pixels = decode_image(str(path), mode=ImageReadMode.RGB)
     except RuntimeError as problem:
         reason = str(problem).splitlines()[0].rpartition("] ")[2]  # less torchvision's own paths
         raise DataError(
             f"{path}: not a readable image ({reason}); fetch it again, or use --on-bad skip."
         ) from None
-
-
-def unreadable(folder: Path, paths: Sequence[str]) -> list[str]:
-    """Return those of `paths` below `folder` that cannot be decoded."""
-    with ThreadPoolExecutor() as pool:
-        readable = list(pool.map(lambda path: _readable(folder / path), paths))
-    return [path for path, ok in zip(paths, readable, strict=True) if not ok]
-
-
-def _readable(path: Path) -> bool:
-    try:
-        load(path)
-    except DataError:
-        return False
-    return True
+    if pixels.ndim != 3:
+        raise DataError(f"{path}: not a readable image (it moves); use --on-bad skip.")
+    if box is None:
+        return pixels
+    left, top, right, bottom = box
+    shown = pixels[:, max(top, 0) : bottom, max(left, 0) : right]
+    if not shown.numel():
+        raise DataError(
+            f"{path}: the box {box} shows nothing of its {pixels.shape[2]} x {pixels.shape[1]} "
+            "pixels; is attribute_data of another copy?"
+        )
+    return shown
 
 
 def stream(
-    paths: Sequence[Path], preprocess: Preprocess, *, batch: int, threads: int = 2
+    batches: Sequence[Sequence[Photo]], preprocess: Preprocess, *, threads: int = 2
 ) -> Iterator[Float[Tensor, "image 3 height width"]]:
-    """Yield the images in order, decoding the next batch while the caller works on this one."""
-    transform = preprocess.transform()
+    """Yield the pixels of each batch, decoding the next one while the caller works on this one."""
+    plain = preprocess.transform()
+
+    def pixels(photo: Photo) -> Tensor:
+        raw = load(photo.file, photo.box)
+        return preprocess.augmented(raw, photo) if photo.view else plain(raw)
+
     with ThreadPoolExecutor(threads) as pool:
         waiting = None
-        for start in range(0, len(paths), batch):
-            part = paths[start : start + batch]
-            coming = [pool.submit(lambda p: transform(load(p)), path) for path in part]
+        for batch in batches:
+            coming = [pool.submit(pixels, photo) for photo in batch]
             if waiting is not None:
-                yield torch.stack([pixels.result() for pixels in waiting])
+                yield torch.stack([done.result() for done in waiting])
             waiting = coming
         if waiting is not None:
-            yield torch.stack([pixels.result() for pixels in waiting])
+            yield torch.stack([done.result() for done in waiting])

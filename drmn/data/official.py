@@ -1,6 +1,7 @@
 """The content of a set of official split files, and the checks that find a mixed-up one."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,7 +34,7 @@ class Official:
 def check(official: Official, spec: DatasetSpec, splits: Path) -> None:
     """Raise `DataError` where the files in `splits` contradict `spec` or each other."""
     _check_shapes(official, spec, splits)
-    _check_classes_match_folders(official, spec, splits)
+    _check_images(official, spec, splits)
     _check_splits(official, splits)
     _check_folds(official, splits)
     _check_digests(official, spec, splits)
@@ -42,7 +43,7 @@ def check(official: Official, spec: DatasetSpec, splits: Path) -> None:
 def folder_class(path: str, spec: DatasetSpec) -> str:
     """Return the class that the folders of an image say it has."""
     folders = PurePosixPath(path).parts[:-1]
-    return "_".join(folders[1:]) if spec.nested else "/".join(folders)
+    return "_".join(folders[1:]) if spec.naming == "nested" else "/".join(folders)
 
 
 def digest(indices: Indices) -> str:
@@ -58,6 +59,29 @@ def clean_split(official: Official, fold: int) -> tuple[Indices, Indices]:
     names = np.array(official.classes)[official.labels[official.trainval]]
     held = np.isin(names, official.folds[fold])
     return official.trainval[~held], official.trainval[held]
+
+
+def mend(
+    values: npt.NDArray[np.float64], spec: DatasetSpec
+) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
+    """Return attribute values with 0 for those marked missing, and a note if there are any."""
+    below_zero = int((values < 0).sum())
+    if not below_zero:
+        return values, ()
+    note = f"{spec.name}: {below_zero} attribute values marked missing (-1) are taken as 0."
+    return values.clip(min=0), (note,)
+
+
+def differences(official: Official, spec: DatasetSpec) -> tuple[str, ...]:
+    """Return a note if `official` is a subset of the published set."""
+    images, classes = len(official.images), len(official.classes)
+    if (images, classes) == (spec.images, spec.classes):
+        return ()
+    note = (
+        f"{spec.name}: a subset of the published set, {classes} of {spec.classes} classes and "
+        f"{images:,} of {spec.images:,} images: do not compare its figures with published ones."
+    )
+    return (note,)
 
 
 def _check_shapes(official: Official, spec: DatasetSpec, splits: Path) -> None:
@@ -105,7 +129,14 @@ def _check_splits(official: Official, splits: Path) -> None:
         raise DataError(f"{splits}: class {name} is in trainval and in test_unseen.")
 
 
-def _check_classes_match_folders(official: Official, spec: DatasetSpec, splits: Path) -> None:
+def _check_images(official: Official, spec: DatasetSpec, splits: Path) -> None:
+    if spec.naming == "boxes":  # one photo shows several objects, and no folder says which
+        return
+    twice = [path for path, times in Counter(official.images).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{splits / 'res101.mat'}: image_files names {twice[0]} twice; fetch it again."
+        )
     for path, label in zip(official.images, official.labels, strict=True):
         name = official.classes[label]
         if folder_class(path, spec) != name:

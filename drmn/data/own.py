@@ -2,13 +2,16 @@
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from drmn.data.catalogue import FOLDS, Catalogue, file_digests, read_words
+from drmn.data import words
+from drmn.data.catalogue import FOLDS
+from drmn.data.listing import Listing
 from drmn.errors import DataError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
@@ -18,8 +21,8 @@ SHARE = 0.2
 images for testing, where splits.csv does not say."""
 
 
-def read(root: Path, dataset: str) -> Catalogue:
-    """Return the development part of the dataset in `root`.
+def read(root: Path, dataset: str) -> Listing:
+    """Return what the files in `root` say of the dataset.
 
     Raises:
         DataError: A file is missing or says something that cannot be.
@@ -28,30 +31,42 @@ def read(root: Path, dataset: str) -> Catalogue:
     splits = _splits(root, names)
     images = _images(root / "images", names)
     pictured = [name for name in names if images[name]]
+    if not pictured:
+        known = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{root / 'images'}: no image ({known}) of a class of attributes.csv.")
     if splits:
-        kept = [name for name in pictured if splits[name] != "test"]
-        folds = {1: tuple(name for name in kept if splits[name] == "val")}
+        seen = [name for name in pictured if splits[name] != "test"]
+        folds = {1: tuple(name for name in seen if splits[name] == "val")}
     else:
-        kept = _seen(pictured)
-        folds = _drawn_folds(kept)
-    pairs = [(path, c) for c, name in enumerate(kept) for path in _trainval(images[name])]
-    if not pairs:
-        raise DataError(f"{root / 'images'}: no image of a class of attributes.csv.")
-    rows = values[[names.index(name) for name in kept]]
-    folder = root / "images"
-    return Catalogue(
+        seen = _seen(pictured)
+        folds = drawn_folds(seen)
+    rows = [
+        (path, c, _part(path, name in seen, tested))
+        for c, name in enumerate(names)
+        for tested in [_tested(images[name])]
+        for path in images[name]
+    ]
+    vectors = words.read(root / "words", len(attribute_names))
+    paths, labels, parts = zip(*rows, strict=True)
+    return Listing(
         dataset=dataset,
-        root=folder,
-        images=tuple(path for path, _ in pairs),
-        digests=file_digests([folder / path for path, _ in pairs]),
-        labels=np.array([c for _, c in pairs]),
-        classes=tuple(kept),
-        attributes=rows / np.linalg.norm(rows, axis=1, keepdims=True),
+        images=paths,
+        files=tuple(root / "images" / path for path in paths),
+        labels=np.array(labels),
+        splits=parts,
+        classes=tuple(names),
+        attributes=values,
         attribute_names=attribute_names,
-        words=read_words(root / "words.npy", len(attribute_names)),
+        words=vectors,
         folds=folds,
-        notes=_notes(names, images),
+        notes=_notes(names, images) + words.note(vectors, attribute_names),
     )
+
+
+def _part(path: str, seen: bool, tested: set[str]) -> str:  # noqa: FBT001
+    if not seen:
+        return "test_unseen"
+    return "test_seen" if path in tested else "trainval"
 
 
 def _attributes(
@@ -60,6 +75,9 @@ def _attributes(
     """Return class names, attribute names and values [class, attr]."""
     header, *rows = _table(path)
     names = [row[0] for row in rows]
+    strange = [n for n in names if n.strip() in ("", ".", "..") or "/" in n]
+    if strange:
+        raise DataError(f"{path}: class {strange[0]!r} is no name of a folder; rename it.")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise DataError(f"{path}: class {twice[0]} has two rows.")
@@ -91,6 +109,8 @@ def _table(path: Path) -> list[list[str]]:
         raise DataError(f"{path}: not UTF-8 text; save it as CSV in UTF-8.") from None
     if len(rows) < 2:
         raise DataError(f"{path}: a header and a row for each class are needed.")
+    if len(rows[0]) == 1:
+        raise DataError(f"{path}: one column alone; separate the columns by commas.")
     wide = [row for row in rows if len(row) != len(rows[0])]
     if wide:
         raise DataError(
@@ -127,14 +147,25 @@ def _images(folder: Path, names: Sequence[str]) -> dict[str, list[str]]:
     strange = sorted(d.name for d in folder.iterdir() if d.is_dir() and d.name not in names)
     if strange:
         raise DataError(f"{folder / strange[0]}: attributes.csv has no class {strange[0]!r}.")
-    return {
+    found = {
         name: sorted(
             str(file.relative_to(folder))
             for file in (folder / name).rglob("*")
-            if file.suffix.lower() in SUFFIXES
+            if file.suffix.lower() in SUFFIXES and not file.is_dir()
         )
         for name in names
     }
+    for path in (path for paths in found.values() for path in paths):
+        _check_name(folder, path)
+    return found
+
+
+def _check_name(folder: Path, path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(folder / path).decode(errors="backslashreplace")
+        raise DataError(f"{name}: the file's name is not UTF-8; rename it.") from None
 
 
 def _by_hash(names: Iterable[str], salt: str) -> list[str]:
@@ -149,18 +180,21 @@ def _seen(names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in test]
 
 
-def _drawn_folds(names: Sequence[str]) -> dict[int, tuple[str, ...]]:
+def drawn_folds(names: Sequence[str]) -> dict[int, tuple[str, ...]]:
+    """Return the validation classes of three folds of the seen classes `names`, by their hash."""
     count = max(1, round(SHARE * len(names)))
     if len(names) < 3 * count:
-        raise DataError(f"{len(names)} seen classes with images are too few for three folds.")
+        raise DataError(
+            f"{len(names)} seen classes with images are too few for three folds; add classes, or "
+            "say in splits.csv which are for what."
+        )
     order = _by_hash(names, "val")
     return {k: tuple(order[(k - 1) * count : k * count]) for k in FOLDS}
 
 
-def _trainval(paths: Sequence[str]) -> list[str]:
-    """Return the images of a seen class that are not for testing."""
-    test = set(_by_hash(paths, "test")[: round(SHARE * len(paths))])
-    return [path for path in paths if path not in test]
+def _tested(paths: Sequence[str]) -> set[str]:
+    """Return the images of a seen class that are for testing."""
+    return set(_by_hash(paths, "test")[: round(SHARE * len(paths))])
 
 
 def _notes(names: Sequence[str], images: dict[str, list[str]]) -> tuple[str, ...]:

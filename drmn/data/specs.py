@@ -1,10 +1,13 @@
 """The datasets: a row each, with the published counts that a reader checks on opening."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from drmn.config import did_you_mean
 from drmn.data import demo
 from drmn.errors import ConfigError
+
+Naming = Literal["folder", "nested", "boxes"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,8 +17,8 @@ class DatasetSpec:
     name: str
     folder: str
     """The sub-folder of xlsa17/data."""
-    marker: str
-    """The folder that holds the images: paths are resolved by what follows it."""
+    markers: tuple[str, ...]
+    """The folders that hold the images: paths are resolved by what follows one of them."""
     images: int
     attributes: int
     seen: int
@@ -26,8 +29,10 @@ class DatasetSpec:
     """Pixels a side that suit the images and a frozen backbone."""
     attribute_files: tuple[str, ...] = ()
     """Where the attributes' names may stand, below the data root."""
-    nested: bool = False
-    """Image folders nest by letter and sub-class (a/airport/airport), as SUN's do."""
+    naming: Naming = "folder"
+    """How an image's path says its class: by its folder; nested by letter and sub-class
+    (a/airport/airport), as SUN's do; or not at all, as aPY's, whose photos show several objects
+    and come with a table of boxes."""
     digests: dict[str, str] = field(default_factory=dict)
     """First 16 hex digits of SHA-256 over each split's sorted 1-based indices (little-endian
     int64), for a set of the published size."""
@@ -42,7 +47,7 @@ class DatasetSpec:
 CUB = DatasetSpec(
     name="cub",
     folder="CUB",
-    marker="images",
+    markers=("images",),
     images=11_788,
     attributes=312,
     seen=150,
@@ -59,13 +64,13 @@ CUB = DatasetSpec(
 SUN = DatasetSpec(
     name="sun",
     folder="SUN",
-    marker="images",
+    markers=("images",),
     images=14_340,
     attributes=102,
     seen=645,
     unseen=72,
     attribute_files=("SUNAttributeDB/attributes.mat", "attribute_names/SUN_attributes.mat"),
-    nested=True,
+    naming="nested",
     digests={
         "trainval": "1ac03d28b4a4a7a3",
         "test_seen": "fd181e6505f29990",
@@ -77,7 +82,7 @@ SUN = DatasetSpec(
 AWA2 = DatasetSpec(
     name="awa2",
     folder="AWA2",
-    marker="JPEGImages",
+    markers=("JPEGImages",),
     images=37_322,
     attributes=85,
     seen=40,
@@ -91,12 +96,24 @@ AWA2 = DatasetSpec(
         "val": "db4ad0faba8b5cbc",
     },
 )
+# Counts of the same publication; no copy of its split files was at hand to take digests from.
+APY = DatasetSpec(
+    name="apy",
+    folder="APY",
+    markers=("JPEGImages", "ayahoo_test_images"),
+    images=15_339,
+    attributes=64,
+    seen=20,
+    unseen=12,
+    attribute_files=("attribute_data/attribute_names.txt",),
+    naming="boxes",
+)
 
 # Rendered, not read: what `drmn.data.demo` draws.
 DEMO = DatasetSpec(
     name="demo",
     folder=demo.NAME,
-    marker="images",
+    markers=("images",),
     images=demo.IMAGES,
     attributes=demo.ATTRIBUTES,
     seen=demo.CLASSES - demo.UNSEEN,
@@ -106,9 +123,11 @@ DEMO = DatasetSpec(
 )
 
 # A user's own folder, described by its files: there are no published counts to check.
-OWN = DatasetSpec(name="own", folder="", marker="images", images=0, attributes=0, seen=0, unseen=0)
+OWN = DatasetSpec(
+    name="own", folder="", markers=("images",), images=0, attributes=0, seen=0, unseen=0
+)
 
-SPECS = {spec.name: spec for spec in (AWA2, CUB, DEMO, OWN, SUN)}
+SPECS = {spec.name: spec for spec in (APY, AWA2, CUB, DEMO, OWN, SUN)}
 
 
 def spec(name: str) -> DatasetSpec:

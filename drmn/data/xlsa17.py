@@ -1,49 +1,69 @@
-"""The official files of CUB, SUN and AwA2: images and the proposed splits of Xian et al.
+"""The official files of CUB, SUN, AwA2 and aPY: images and the proposed splits of Xian et al.
 
-`read` returns development data alone. It opens all of the split to check it, because a mistake in
-the test part (a mixed-up file, an overlap) is a mistake in the development part too.
+`read` returns all of them, the test split too, for `drmn.prepare` to divide and seal.
 """
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import scipy.io
 
-from drmn.data.catalogue import FOLDS, Catalogue, file_digests, read_words
-from drmn.data.official import Indices, Official, check
+from drmn.data import apascal, mat, words
+from drmn.data.catalogue import FOLDS
+from drmn.data.listing import Listing
+from drmn.data.official import Official, check, differences, mend
 from drmn.data.specs import SPECS, DatasetSpec
 from drmn.errors import DataError
 
 
-def read(root: Path, spec: DatasetSpec) -> Catalogue:
-    """Return the development part of the dataset below `root`.
+def read(root: Path, spec: DatasetSpec) -> Listing:
+    """Return what the files below `root` say of the dataset.
 
     Raises:
         DataError: A file is missing or unreadable, or the files contradict each other.
     """
-    splits = find_splits(root, spec)
-    official = open_official(splits, spec)
-    folder = _find_images(root, spec, official.images[0])
-    _check_images_exist(folder, official.images, spec)
-    kept = np.unique(official.labels[official.trainval])
-    names = tuple(official.classes[c] for c in kept)
-    values, mended = _mended(official.attributes[kept], spec)
-    paths = tuple(official.images[i] for i in official.trainval)
-    return Catalogue(
+    official = open_official(find_splits(root, spec), spec)
+    files = _find_files(root, official.images, spec)
+    found = replace(described(root, official, spec), files=files)
+    if spec.naming != "boxes":
+        return found
+    names = [official.classes[label] for label in official.labels]
+    boxes = apascal.boxes(_tables(root), official.images, names)
+    return replace(found, images=apascal.named(official.images, boxes), boxes=boxes)
+
+
+def described(
+    root: Path, official: Official, spec: DatasetSpec, vectors: words.Words | None = None
+) -> Listing:
+    """Return all that is known without a look for images, whose `files` are left out.
+
+    Word vectors are those below `root` unless `vectors` are given.
+    """
+    values, mended = mend(official.attributes, spec)
+    attribute_names = _attribute_names(root, spec, values.shape[1])
+    if vectors is None:
+        vectors = words.read(root / "w2v" / f"{spec.folder}_attribute", values.shape[1])
+    return Listing(
         dataset=spec.name,
-        root=folder,
-        images=paths,
-        digests=file_digests([folder / path for path in paths]),
-        labels=np.searchsorted(kept, official.labels[official.trainval]),
-        classes=names,
-        attributes=values / np.linalg.norm(values, axis=1, keepdims=True),
-        attribute_names=_attribute_names(root, spec, values.shape[1]),
-        words=read_words(root / "w2v" / f"{spec.folder}_attribute.npy", values.shape[1]),
+        images=official.images,
+        files=(),
+        labels=official.labels,
+        splits=_parts(official),
+        classes=official.classes,
+        attributes=values,
+        attribute_names=attribute_names,
+        words=vectors,
         folds=official.folds,
-        notes=_differences(official, spec) + mended,
+        notes=differences(official, spec) + mended + words.note(vectors, attribute_names),
     )
+
+
+def _parts(official: Official) -> tuple[str, ...]:
+    parts = [""] * len(official.images)
+    for name in ("trainval", "test_seen", "test_unseen"):
+        for i in getattr(official, name):
+            parts[i] = name
+    return tuple(parts)
 
 
 def find_splits(root: Path, spec: DatasetSpec) -> Path:
@@ -68,36 +88,31 @@ def find_splits(root: Path, spec: DatasetSpec) -> Path:
 
 def open_official(splits: Path, spec: DatasetSpec) -> Official:
     """Read and check the split files in `splits`."""
-    split = _load_mat(splits / "att_splits.mat")
-    index = _load_mat(_first_file(splits, "res101.mat", "res101_nofeatures.mat"))
+    split = mat.load(splits / "att_splits.mat")
+    index = mat.load(_first_file(splits, "res101.mat", "res101_nofeatures.mat"))
     official = Official(
-        images=tuple(below(path, spec.marker) for path in _texts(index, "image_files", splits)),
-        labels=_integers(index, "labels", splits) - 1,
-        classes=tuple(_texts(split, "allclasses_names", splits)),
-        attributes=_get(split, "original_att", splits).T.astype(np.float64),
-        trainval=_integers(split, "trainval_loc", splits) - 1,
-        test_seen=_integers(split, "test_seen_loc", splits) - 1,
-        test_unseen=_integers(split, "test_unseen_loc", splits) - 1,
+        images=tuple(below(path, spec.markers) for path in mat.texts(index, "image_files")),
+        labels=mat.integers(index, "labels") - 1,
+        classes=tuple(mat.texts(split, "allclasses_names")),
+        attributes=mat.get(split, "original_att").T.astype(np.float64),
+        trainval=mat.integers(split, "trainval_loc") - 1,
+        test_seen=mat.integers(split, "test_seen_loc") - 1,
+        test_unseen=mat.integers(split, "test_unseen_loc") - 1,
         folds=_read_folds(splits),
     )
     check(official, spec, splits)
     return official
 
 
-def below(path: str, marker: str) -> str:
-    """Return the part of an authors' path after the folder `marker`, double slashes folded."""
+def below(path: str, markers: tuple[str, ...]) -> str:
+    """Return the part of an authors' path after its marker folder, double slashes folded.
+
+    With several markers the part begins with the one that it lies in.
+    """
     parts = PurePosixPath(path).parts
-    last = len(parts) - parts[::-1].index(marker) if marker in parts else 0
-    return str(PurePosixPath(*parts[last:]))
-
-
-def _load_mat(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = scipy.io.loadmat(path)
-    except Exception as problem:  # noqa: BLE001 - scipy raises all kinds
-        reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
-        raise DataError(f"{path}: not a readable .mat file ({reason}); fetch it again.") from None
-    return content
+    places = [len(parts) - parts[::-1].index(marker) for marker in markers if marker in parts]
+    last = max(places, default=0)
+    return str(PurePosixPath(*parts[max(last - (len(markers) > 1), 0) :]))
 
 
 def _first_file(folder: Path, *names: str) -> Path:
@@ -107,75 +122,51 @@ def _first_file(folder: Path, *names: str) -> Path:
     raise DataError(f"{folder / names[0]}: no such file; it comes with the xlsa17 splits.")
 
 
-def _get(content: dict[str, Any], name: str, splits: Path) -> npt.NDArray[Any]:
-    if name not in content:
-        have = ", ".join(key for key in content if not key.startswith("__"))
-        raise DataError(f"{splits}: the field {name!r} is missing; the files hold {have}.")
-    value: npt.NDArray[Any] = content[name]
-    return value
-
-
-def _integers(content: dict[str, Any], name: str, splits: Path) -> Indices:
-    # Published as uint8 and uint16, which wrap round when one is subtracted from them.
-    return _get(content, name, splits).ravel().astype(np.int64)
-
-
-def _texts(content: dict[str, Any], name: str, splits: Path) -> list[str]:
-    return [str(cell.ravel()[0]) for cell in _get(content, name, splits).ravel()]
-
-
 def _read_folds(splits: Path) -> dict[int, tuple[str, ...]]:
-    folds = {}
-    for k in FOLDS:
-        file = splits / f"valclasses{k}.txt"
-        if file.is_file():
-            folds[k] = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+    files = {k: splits / f"valclasses{k}.txt" for k in FOLDS}
+    folds = {k: tuple(mat.lines(file)) for k, file in files.items() if file.is_file()}
     if not folds:
         raise DataError(f"{splits / 'valclasses1.txt'}: no such file; it names the fold's classes.")
     return folds
 
 
-def _find_images(root: Path, spec: DatasetSpec, sample: str) -> Path:
-    # Three layouts of CUB are in circulation, so the marker may lie at several depths.
-    depths = ("", "*/", "*/*/")
-    folders = [f for d in depths for f in sorted(root.glob(f"{d}{spec.marker}")) if f.is_dir()]
-    for folder in folders:
-        if (folder / PurePosixPath(sample).parts[0]).is_dir():
-            return folder
-    tried = f" (looked in {', '.join(map(str, folders))})" if folders else ""
-    raise DataError(
-        f"--data-root {root}: no folder {spec.marker}/ with {spec.name}'s images{tried}."
-    )
+def _tables(root: Path) -> Path:
+    return next(iter(_folders(root, "attribute_data")), root / "attribute_data")
 
 
-def _check_images_exist(folder: Path, paths: tuple[str, ...], spec: DatasetSpec) -> None:
-    missing = [path for path in paths if not (folder / path).is_file()]
+def _find_files(root: Path, images: tuple[str, ...], spec: DatasetSpec) -> tuple[Path, ...]:
+    if len(spec.markers) == 1:
+        folder = _find_images(root, spec.markers[0], images[0], spec)
+        files = tuple(folder / path for path in images)
+    else:
+        samples = {PurePosixPath(path).parts[0]: path for path in images}
+        folders = {
+            marker: _find_images(root, marker, str(PurePosixPath(path).relative_to(marker)), spec)
+            for marker, path in samples.items()
+        }
+        files = tuple(folders[m] / rest for m, _, rest in (p.partition("/") for p in images))
+    missing = [file for file in files if not file.is_file()]
     if missing:
         raise DataError(
-            f"{folder / missing[0]}: no such image; {len(missing)} of the {len(paths)} images that "
-            f"the {spec.name} split files name are missing."
+            f"{missing[0]}: no such image; {len(missing)} of the {len(files)} images that "
+            f"the {spec.name} split files name are missing; is the download whole?"
         )
+    return files
 
 
-def _mended(
-    values: npt.NDArray[np.float64], spec: DatasetSpec
-) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
-    below_zero = int((values < 0).sum())
-    if not below_zero:
-        return values, ()
-    note = f"{spec.name}: {below_zero} attribute values marked missing (-1) are taken as 0."
-    return values.clip(min=0), (note,)
+def _find_images(root: Path, marker: str, sample: str, spec: DatasetSpec) -> Path:
+    folders = _folders(root, marker)
+    for folder in folders:
+        if (folder / PurePosixPath(sample).parts[0]).exists():
+            return folder
+    tried = f" (looked in {', '.join(map(str, folders))})" if folders else ""
+    raise DataError(f"--data-root {root}: no folder {marker}/ with {spec.name}'s images{tried}.")
 
 
-def _differences(official: Official, spec: DatasetSpec) -> tuple[str, ...]:
-    images, classes = len(official.images), len(official.classes)
-    if (images, classes) == (spec.images, spec.classes):
-        return ()
-    note = (
-        f"{spec.name}: a subset of the published set, {classes} of {spec.classes} classes and "
-        f"{images:,} of {spec.images:,} images: do not compare its figures with published ones."
-    )
-    return (note,)
+def _folders(root: Path, name: str) -> list[Path]:
+    # Three layouts of CUB are in circulation, so a folder may lie at several depths.
+    depths = ("", "*/", "*/*/")
+    return [f for d in depths for f in sorted(root.glob(f"{d}{name}")) if f.is_dir()]
 
 
 def _attribute_names(root: Path, spec: DatasetSpec, count: int) -> tuple[str, ...]:
@@ -191,7 +182,8 @@ def _attribute_names(root: Path, spec: DatasetSpec, count: int) -> tuple[str, ..
 
 def _names_in(path: Path) -> tuple[str, ...]:
     if path.suffix == ".mat":
-        return tuple(_texts(_load_mat(path), "attributes", path))
-    return tuple(
-        line.split(maxsplit=1)[1] for line in path.read_text().splitlines() if line.strip()
-    )
+        return tuple(mat.texts(mat.load(path), "attributes"))
+    rows = mat.lines(path)
+    parts = [row.split(maxsplit=1) for row in rows]
+    numbered = all(len(part) == 2 and part[0].isdecimal() for part in parts)
+    return tuple(part[1] for part in parts) if numbered else tuple(rows)

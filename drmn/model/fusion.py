@@ -1,5 +1,6 @@
 """Multi-level feature fusion: low levels keep the detail of small parts."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -7,8 +8,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Maps = Mapping[int, Float[Tensor, "image region channel"]]
-"""Feature maps by stride."""
+Maps = Mapping[int, Float[Tensor, "image _ _"]]
+"""Feature maps [image, region, channel] by stride, each with regions and channels of its own."""
 
 
 class Fusion(nn.Module):
@@ -52,9 +53,10 @@ class Fusion(nn.Module):
         self.normalize = normalize
 
     def forward(self, maps: Maps) -> Float[Tensor, "image region width"]:
-        """Return the fused regions."""
+        """Return the fused regions, on the grid of the last level."""
+        regions = maps[self.strides[-1]].shape[1]
         *lower, last = (
-            _over_regions(norm, maps[s])
+            _over_regions(norm, pooled(maps[s], regions))
             for s, norm in zip(self.strides, self.standard, strict=True)
         )
         if self.concat:
@@ -68,6 +70,17 @@ class Fusion(nn.Module):
         return (
             F.normalize(regions, dim=-1) * regions.shape[-1] ** 0.5 if self.normalize else regions
         )
+
+
+def pooled(
+    level: Float[Tensor, "image region channel"], regions: int
+) -> Float[Tensor, "image coarse channel"]:
+    """Return a square map averaged down to a square of `regions`."""
+    if level.shape[1] == regions:
+        return level
+    side, target = math.isqrt(level.shape[1]), math.isqrt(regions)
+    square = level.transpose(1, 2).unflatten(2, (side, side))
+    return F.adaptive_avg_pool2d(square, target).flatten(2).transpose(1, 2)
 
 
 def _over_regions(norm: nn.Module, regions: Tensor) -> Tensor:

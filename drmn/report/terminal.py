@@ -1,58 +1,85 @@
 """What jobs print: how preparing goes, and what a search came to."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from drmn.config import FeatureConfig
 from drmn.data import specs
 from drmn.errors import StudyError
-from drmn.extract import open_catalogue, prepare, without_bad
+from drmn.prepare.datasets import open_dataset
+from drmn.prepare.stores import Spread, backbone_for, prepare
+from drmn.report.progress import progress
 from drmn.search.outcome import Outcome
 from drmn.search.rows import Row
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """Which features of which dataset a job needs."""
+
+    dataset: str
+    data_root: Path
+    features: FeatureConfig
+    storage: Path
+    fold: int = 1
+    workers: int = 0
+    """On a Ray cluster; 0 for this process, or for all of the cluster that RAY_ADDRESS names."""
+    gpus: float = 0
+
 
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
 
-def prepared(
-    console: Console, dataset: str, data_root: Path, features: FeatureConfig, storage: Path
-) -> Path:
+def prepared(console: Console, order: Order) -> Path:
     """Return the feature store of a dataset, made if need be; show how far it is."""
-    spec = specs.spec(dataset)
-    root = storage / "demo" if spec.name == specs.DEMO.name else data_root
-    catalogue = open_catalogue(dataset, root)
-    if features.on_bad == "skip":
-        catalogue = without_bad(catalogue, storage / "features")
-    for note in catalogue.notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        return prepare(catalogue, features, storage / "features", _Fifths(console))
-    columns = (TextColumn("features"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("features", total=len(catalogue.images))
-        return prepare(
-            catalogue,
-            features,
-            storage / "features",
-            lambda done, total: bar.update(task, completed=done, total=total),
+    spec = specs.spec(order.dataset)
+    root = order.storage / "demo" if spec.name == specs.DEMO.name else order.data_root
+    config = order.features
+    # A model, level or file of weights that there is not is told before any image is read.
+    backbone = None if config.hdf5 else backbone_for(order.dataset, config)
+    with progress(console) as told:
+        catalogue = open_dataset(
+            order.dataset,
+            root,
+            order.storage,
+            on_bad=config.on_bad,
+            hdf5_file=Path(config.hdf5) if config.hdf5 else None,
+            told=told,
         )
+        for note in catalogue.notes:
+            say(console, f"note: {note}")
+
+        def make(spread: Spread | None = None) -> Path:
+            return prepare(
+                catalogue,
+                config,
+                order.storage / "features",
+                fold=order.fold,
+                told=told,
+                waiting=lambda who: say(
+                    console, f"process {who} is making these features: waiting"
+                ),
+                spread=spread,
+                backbone=backbone,
+            )
+
+        if config.hdf5 or not (order.workers or os.environ.get("RAY_ADDRESS")):
+            return make()
+        from drmn.prepare.spread import over_cluster  # noqa: PLC0415 - Ray takes seconds to import
+        from drmn.search.cluster import cluster  # noqa: PLC0415
+
+        with cluster():
+            return make(over_cluster(order.workers, order.gpus))
 
 
-@dataclass
-class _Fifths:
-    """Says how far an extraction is, five times, where there is no terminal for a bar."""
-
-    console: Console
-    said: int = 0
-
-    def __call__(self, done: int, total: int) -> None:
-        if 5 * done // total > self.said:
-            self.said = 5 * done // total
-            self.console.print(f"features: {done} of {total} images", highlight=False)
+def say(console: Console, text: str) -> None:
+    """Print a line as it is."""
+    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: str) -> None:

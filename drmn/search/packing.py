@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from drmn.config import RunConfig, with_overrides
+from drmn.data import features
 from drmn.data.development import Development
 from drmn.errors import DataError
 from drmn.extract import backbone_of
@@ -10,6 +11,11 @@ from drmn.search.checkpoint import BEST, load, trial_folder
 from drmn.search.rows import Row
 from drmn.tracking.package import Package, save
 from drmn.train import build
+
+
+def takes_photos(store: Path) -> bool:
+    """Return whether a network trained on this store can: imported features have no backbone."""
+    return features.key_of(features.manifest_of(store)).backbone != features.IMPORTED
 
 
 def pack(study: Path, row: Row, data: Development, store: Path) -> Path:
@@ -22,7 +28,7 @@ def pack(study: Path, row: Row, data: Development, store: Path) -> Path:
     network = build(run, data.classes, data.channels)
     network.load_state_dict(state["model"])
     gamma, beta = state["metrics"]["val/gamma"], state["metrics"]["val/beta"]
-    backbone, features = backbone_of(store)
+    backbone, config = backbone_of(store)
     package = Package(backbone, network, run, data.classes, gamma=gamma, beta=beta)
-    save(folder / "package", package, features)
+    save(folder / "package", package, config)
     return folder / "package"

@@ -12,11 +12,14 @@ from rich.console import Console
 
 from drmn import baselines
 from drmn.config import RunConfig, flatten, require
-from drmn.data import development
+from drmn.data import development, features
+from drmn.data.features import Store
 from drmn.search import packing
+from drmn.search.checkpoint import BEST, trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.progress import Progress
 from drmn.search.reporting import Reporter
+from drmn.search.rows import Row
 from drmn.search.settings import Budget, PolicyConfig
 from drmn.search.storage import held, open_study
 from drmn.search.study import Record
@@ -83,7 +86,7 @@ def search(plan: Plan, store: Path, console: Console) -> Outcome:
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         reporter = Reporter(spool, plan.name, record)
-        reporter.study(plan.dataset, identity, _about(plan, line))
+        reporter.study(plan.dataset, identity, _about(plan, line, features.read(store)))
         reporter.baseline(line.metrics, {"levels": line.levels})
         reporter.replay()
         try:
@@ -92,9 +95,11 @@ def search(plan: Plan, store: Path, console: Console) -> Outcome:
         finally:
             reporter.over()
         best = record.best()
-        if best is not None:
+        if best is not None and packing.takes_photos(store):
             packed = packing.pack(plan.folder, best, data, store)
             reporter.best(best, str(packed.absolute()))
+        elif best is not None:
+            _unpacked(plan, best, console)
         _drain(plan, shipper, spool, console)
         return Outcome(
             study=plan.name,
@@ -126,16 +131,29 @@ def _drain(plan: Plan, shipper: ShipperProcess, spool: Spool, console: Console) 
         )
 
 
+def _unpacked(plan: Plan, best: Row, console: Console) -> None:
+    console.print(
+        "The features came from a file, without a backbone, so there is no model that takes photos;"
+        f" the best trial's weights are in {trial_folder(plan.folder, best.number) / BEST}.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
 def _or(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _about(plan: Plan, line: baselines.Baseline) -> str:
+def _about(plan: Plan, line: baselines.Baseline, store: Store) -> str:
+    notes = "".join(f"\n- {note}" for note in store.catalogue.notes)
     return (
         f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
         f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
         f"`best/*` is a run's best epoch, `val/*` its curve. ESZSL on the same features and split "
-        f"has H {100 * line.metrics['val/H']:.1f} %."
+        f"has H {100 * line.metrics['val/H']:.1f} %.\n\n"
+        f"Features `{store.folder.name}`: {len(store.catalogue.images):,} development images of "
+        f"{len(store.catalogue.classes)} classes, {len(store.catalogue.skipped)} unreadable ones "
+        f"skipped.{notes}"
     )
 
 

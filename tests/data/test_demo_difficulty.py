@@ -1,25 +1,25 @@
 """The demo is no toy: what is where must be learnt, pooled pixels do not tell."""
 
 import torch
+from conftest import write_store
 from torchvision.transforms.functional import resize
 
 from drmn.baselines import eszsl
 from drmn.config import ModelConfig, OptimConfig, RunConfig
-from drmn.data import development, features, images
+from drmn.data import development, images
 from drmn.data.features import FeatureKey
-from drmn.extract import open_catalogue
+from drmn.prepare.datasets import open_dataset
 from drmn.train import fit
 
 
 def thumbnails(catalogue):
-    """Yield each picture as one region of 16 x 16 pixels."""
-    for path in catalogue.images:
-        pixels = resize(images.load(catalogue.root / path), [16, 16], antialias=True)
-        yield {32: pixels.float().flatten()[None, None]}
+    """Return each picture as one region of 16 x 16 pixels."""
+    pixels = [resize(images.load(file), [16, 16], antialias=True) for file in catalogue.files]
+    return torch.stack(pixels).float().flatten(1)[:, None]
 
 
 def test_a_linear_model_on_pooled_pixels_fails_where_attention_on_features_does_not(demo, tmp_path):
-    catalogue = open_catalogue("demo", demo / "demo")
+    catalogue = open_dataset("demo", demo / "demo", tmp_path)
     key = FeatureKey(
         dataset="demo",
         catalogue=catalogue.digest,
@@ -30,7 +30,7 @@ def test_a_linear_model_on_pooled_pixels_fails_where_attention_on_features_does_
         levels=(32,),
     )
     linear = eszsl(
-        development.open_store(features.write(tmp_path, key, catalogue, thumbnails(catalogue)))
+        development.open_store(write_store(tmp_path, key, catalogue, {32: thumbnails(catalogue)}))
     )
     (store,) = (demo / "features").glob("demo-tf_efficientnet_lite0-160px-*")
     config = RunConfig(

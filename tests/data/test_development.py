@@ -2,12 +2,11 @@
 
 import re
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, PER_CLASS, toy_catalogue, toy_maps
+from conftest import CLASSES, PER_CLASS, catalogue_of, toy_catalogue, toy_maps
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +15,7 @@ from drmn.data.specs import CUB
 from drmn.data.xlsa17 import read
 from drmn.errors import ConfigError
 
-TOY = toy_catalogue(Path())
+TOY = toy_catalogue()
 SPLITS = ("train", "val_seen", "val_unseen")
 
 
@@ -31,7 +30,7 @@ def paths_of(split):
 
 def bare(images):
     """A split of so many images whose labels are their numbers; it holds no maps."""
-    return Split({}, torch.arange(images), torch.arange(images))
+    return Split({}, torch.arange(images), torch.arange(images), "train")
 
 
 def labels_of(batches):
@@ -205,6 +204,6 @@ def test_two_rounds_of_one_seed_are_shuffled_apart():
 
 
 def test_real_photos_divide_as_they_should(shared):
-    data = divide(read(shared("cub2010_mini"), CUB), {}, fold=1, digest="d")
+    data = divide(catalogue_of(read(shared("cub2010_mini"), CUB)), {}, fold=1, digest="d")
     # 20 train classes and 8 validation classes with 16 trainval photos each; a fifth of 16 is 3.
     assert (len(data.train), len(data.val_seen), len(data.val_unseen)) == (20 * 13, 20 * 3, 8 * 16)

@@ -6,14 +6,17 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
+from conftest import write_store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drmn.data import features
+from drmn.data import features, shards
 from drmn.data.catalogue import Catalogue
-from drmn.data.features import ROWS, FeatureKey
+from drmn.data.features import FeatureKey
+from drmn.data.forms import bytes_for
 from drmn.errors import DataError
 
 KEY = FeatureKey(
@@ -25,13 +28,14 @@ KEY = FeatureKey(
     preprocess="p0",
     levels=(8, 16),
 )
-IMAGES = 2 * ROWS + 88  # two whole record batches and a part of one
+PER_SHARD = 1024  # rows this small: the most that a shard holds
+IMAGES = 2 * PER_SHARD + 88  # two whole shards and a part of one
+SHAPES = {8: (4, 3), 16: (1, 5)}
 
 
 def catalogue(images=IMAGES):
     return Catalogue(
         dataset="toy",
-        root=Path("/photos"),
         images=tuple(f"a/{i}.jpg" for i in range(images)),
         digests=("",) * images,
         labels=np.zeros(images, dtype=np.int64),
@@ -42,27 +46,16 @@ def catalogue(images=IMAGES):
     )
 
 
-def random_maps(images=IMAGES):
+def random_maps(rows=IMAGES):
     """Maps of any magnitude: their last bits are lost, their exponents are not."""
     generator = torch.Generator().manual_seed(0)
-    sizes = {8: (4, 3), 16: (1, 5)}
-    exact = {s: torch.randn(images, *shape, generator=generator) for s, shape in sizes.items()}
+    exact = {s: torch.randn(rows, *shape, generator=generator) for s, shape in SHAPES.items()}
     return {s: maps * 10.0 ** torch.arange(-3, maps.shape[-1] - 3) for s, maps in exact.items()}
 
 
-def batches(maps, sizes):
-    """Yield `maps` in parts of the given sizes, the last again and again."""
-    start, sizes = 0, iter(sizes)
-    images, size = len(maps[8]), 0
-    while start < images:
-        size = next(sizes, size)
-        yield {stride: level[start : start + size] for stride, level in maps.items()}
-        start += size
-
-
-def write(root, maps=None, sizes=(64,)):
+def write(root, maps=None, key=KEY):
     maps = random_maps() if maps is None else maps
-    return features.write(root, KEY, catalogue(len(maps[8])), batches(maps, sizes))
+    return write_store(root, key, catalogue(len(maps[8]) // (1 + key.views)), maps)
 
 
 def same_bits(left, right):
@@ -76,29 +69,30 @@ def store(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "sizes",
-    [(64,), (ROWS,), (IMAGES,), (1, 100, 255, 7, 237), (ROWS - 1, 2, ROWS + 1, 3), (1000,), (17,)],
-    ids=str,
+    "images", [1, 2, PER_SHARD - 1, PER_SHARD, PER_SHARD + 1, 2 * PER_SHARD, IMAGES]
 )
-def test_every_row_comes_back_rounded_to_bfloat16_however_it_was_batched(tmp_path, sizes):
-    maps = random_maps()
-    store = features.read(write(tmp_path, maps, sizes))
-    for stride, level in maps.items():
-        same_bits(store.levels[stride].rows(torch.arange(IMAGES)), level.to(torch.bfloat16))
-
-
-@pytest.mark.parametrize("images", [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS])
-def test_a_store_may_have_any_number_of_images(tmp_path, images):
+def test_every_row_comes_back_rounded_to_bfloat16(tmp_path, images):
     maps = random_maps(images)
-    level = features.read(write(tmp_path, maps)).levels[8]
-    assert level.shape == (images, 4, 3)
-    same_bits(level.rows(torch.arange(images)), maps[8].to(torch.bfloat16))
+    store = features.read(write(tmp_path, maps))
+    for stride, level in maps.items():
+        assert store.levels[stride].shape == tuple(level.shape)
+        same_bits(store.levels[stride].rows(torch.arange(images)), level.to(torch.bfloat16))
 
 
 @given(st.lists(st.integers(0, IMAGES - 1), max_size=40))
 def test_rows_come_in_the_order_asked_for_and_as_often(store, indices):
     want = random_maps()[16].to(torch.bfloat16)
     same_bits(store.levels[16].rows(torch.tensor(indices, dtype=torch.long)), want[indices])
+
+
+def test_a_level_is_an_arrow_file_that_any_arrow_reader_opens(store):
+    with pa.memory_map(str(store.folder / "level-8.arrow")) as source:
+        table = pa.ipc.open_file(source).read_all()
+    column = table["regions"]
+    assert column.type == pa.fixed_shape_tensor(pa.uint16(), (4, 3))
+    bits = column.combine_chunks().to_numpy_ndarray().view(np.int16)
+    want = torch.from_numpy(bits.copy()).view(torch.bfloat16)
+    same_bits(store.levels[8].rows(torch.arange(IMAGES)), want)
 
 
 def test_a_store_says_what_it_was_made_of(store):
@@ -110,55 +104,15 @@ def test_a_store_says_what_it_was_made_of(store):
 @pytest.mark.parametrize("field", [field.name for field in fields(FeatureKey)])
 def test_the_folder_s_name_changes_with_all_that_decides_the_content(field):
     old = getattr(KEY, field)
-    new = {str: f"{old}!", int: 2, tuple: (16,)}[type(old)]
-    if field == "image_size":
-        new = 33
+    others = {"maps": "full", "encoding": "int8", "levels": (16,), "components": 0.5}
+    new = others.get(field, f"{old}!" if isinstance(old, str) else 7)
     assert replace(KEY, **{field: new}).folder != KEY.folder
 
 
 def test_the_folder_s_name_can_be_read():
     assert re.fullmatch("toy-net-32px-[0-9a-f]{12}", KEY.folder)
-
-
-@pytest.mark.parametrize("end", [KeyboardInterrupt, DataError, RuntimeError])
-def test_a_store_that_breaks_off_half_way_leaves_nothing_behind(tmp_path, end):
-    def breaking():
-        for number, part in enumerate(batches(random_maps(), (64,))):
-            if number == 6:  # one record batch is on the disk by now
-                assert [f.name[0] for f in tmp_path.iterdir()] == ["."]
-                raise end
-            yield part
-
-    with pytest.raises(end):
-        features.write(tmp_path, KEY, catalogue(), breaking())
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_of_two_writers_at_once_the_first_to_finish_is_kept(tmp_path):
-    quick = random_maps()
-    slow = {stride: -level for stride, level in quick.items()}
-    places = []
-
-    def overtaken():
-        for number, part in enumerate(batches(slow, (64,))):
-            if number == 6:
-                places.append(write(tmp_path, quick))
-            yield part
-
-    places.append(features.write(tmp_path, KEY, catalogue(), overtaken()))
-    assert places == [tmp_path / KEY.folder] * 2
-    assert list(tmp_path.iterdir()) == [tmp_path / KEY.folder]
-    rows = features.read(places[0]).levels[8].rows(torch.arange(IMAGES))
-    same_bits(rows, quick[8].to(torch.bfloat16))
-
-
-def test_a_folder_of_something_else_is_not_written_over(tmp_path):
-    thesis = tmp_path / KEY.folder / "thesis.tex"
-    thesis.parent.mkdir()
-    thesis.write_text("mine")
-    with pytest.raises(OSError, match="not empty"):
-        write(tmp_path)
-    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["thesis.tex"]
+    compact = replace(KEY, encoding="int8", fold=1)
+    assert re.fullmatch("toy-net-32px-int8-[0-9a-f]{12}", compact.folder)
 
 
 def test_no_store_is_answered_with_how_to_make_one(tmp_path):
@@ -182,21 +136,84 @@ def test_a_missing_level_is_refused_by_name(tmp_path):
         features.read(file.parent)
 
 
+def test_a_manifest_cut_short_is_refused_by_name(tmp_path):
+    file = write(tmp_path) / "manifest.json"
+    file.write_text(file.read_text()[:100])
+    with pytest.raises(DataError, match=f"{re.escape(str(file))}: not readable"):
+        features.read(file.parent)
+
+
 def test_a_level_of_another_store_is_refused_with_both_shapes(tmp_path):
     here, there = write(tmp_path / "here"), write(tmp_path / "there", random_maps(5))
     (there / "level-8.arrow").replace(here / "level-8.arrow")
-    message = f"level 8 is (5, 4, 3), its manifest says ({IMAGES}, 4, 3); delete"
+    message = f"level 8 is (5, 4, 3), its manifest says ({IMAGES}, 4, 3); run"
     with pytest.raises(DataError, match=re.escape(message)):
         features.read(here)
 
 
-def test_too_few_maps_make_no_store(tmp_path):
-    with pytest.raises(ValueError, match=f"{IMAGES - 1} maps for {IMAGES} images"):
-        features.write(tmp_path, KEY, catalogue(), batches(random_maps(IMAGES - 1), (64,)))
-    assert list(tmp_path.iterdir()) == []
+def test_a_level_of_very_many_shards_is_whole_too(tmp_path):
+    """The table of shards at a file's end is long then, and is no row that may be left out."""
+    shards.lay_out(tmp_path / "a.arrow", rows=2500, per_shard=1, shape=(2, 3), dtype=np.uint16)
+    laid_out = shards.Shards(tmp_path / "a.arrow")
+    assert laid_out.shape == (2500, 2, 3)
+    assert len(set(laid_out.offsets)) == 2500
+    assert not any(part.any() for part in laid_out.parts)
 
 
-def test_opening_a_store_reads_no_row(store):
+def test_a_level_takes_no_space_before_it_is_filled(tmp_path):
+    shards.lay_out(tmp_path / "a.arrow", rows=64, per_shard=8, shape=(49, 2048), dtype=np.uint16)
+    size = (tmp_path / "a.arrow").stat()
+    assert size.st_size > 64 * 49 * 2048 * 2
+    assert size.st_blocks * 512 < 200_000
+
+
+# Altered behind its name: found at the first touch, in the shard that is touched.
+
+
+def altered(folder, row):
+    """Change a bit of a row of level 16, where the file itself looks as whole as before."""
+    level = features.read(folder).levels[16]
+    shards = level._shards
+    file = folder / "level-16.arrow"
+    content = bytearray(file.read_bytes())
+    shard, place = divmod(row, PER_SHARD)
+    content[shards.offsets[shard] + place * shards.parts[0][0].nbytes] ^= 1
+    file.write_bytes(content)
+    return features.read(folder).levels[16]
+
+
+def test_a_flipped_bit_is_found_when_its_shard_is_first_read(tmp_path):
+    level = altered(write(tmp_path), row=PER_SHARD + 7)
+    level.rows(torch.tensor([0, PER_SHARD - 1, 2 * PER_SHARD]))  # the other shards are as written
+    message = "level-16.arrow: shard 1 of 3 is not as it was written"
+    for read in (lambda: level.rows(torch.tensor([0, PER_SHARD])), lambda: level.shard(1)):
+        with pytest.raises(DataError, match=message):
+            read()
+
+
+def test_a_shard_is_compared_with_its_checksum_once_a_process(tmp_path):
+    folder = write(tmp_path)
+    features.read(folder).levels[8].rows(torch.tensor([PER_SHARD]))
+    level = features.read(folder).levels[8]  # as the next trial does
+    assert level._unchecked == {0, 2}
+    level.rows(torch.arange(IMAGES))
+    assert features.read(folder).levels[8]._unchecked == set()
+
+
+def test_bytes_without_their_scales_are_not_taken_for_numbers(tmp_path):
+    form = bytes_for(torch.zeros(3), torch.ones(3))
+    key = replace(KEY, encoding="int8", fold=1, levels=(8,))
+    maps = {8: random_maps(20)[8]}
+    folder = write_store(tmp_path, key, catalogue(20), maps, forms={8: form})
+    (folder / "scales.safetensors").unlink()
+    with pytest.raises(DataError, match=r"scales\.safetensors: missing"):
+        features.read(folder)
+
+
+# Memory.
+
+
+def test_opening_a_store_reads_no_row_and_a_shard_is_not_copied(store):
     """Every row lies in a mapping of the level's own file, so only its pages are ever read."""
     maps = Path("/proc/self/maps")
     if not maps.exists():
@@ -206,9 +223,23 @@ def test_opening_a_store_reads_no_row(store):
         file = str(store.folder / f"level-{stride}.arrow")
         spans = [line[0].split("-") for line in lines if line[-1].strip() == file]
         mapped = [(int(low, 16), int(high, 16)) for low, high in spans]
-        for part in level._parts:
+        for shard in range(3):
+            part = level.shard(shard)
             start, end = part.data_ptr(), part.data_ptr() + part.nbytes
             assert any(low <= start and end <= high for low, high in mapped)
+
+
+def test_a_shard_is_its_rows(store):
+    for shard in range(3):
+        rows = torch.arange(shard * PER_SHARD, min((shard + 1) * PER_SHARD, IMAGES))
+        same_bits(store.levels[16].shard(shard), store.levels[16].rows(rows))
+
+
+@pytest.mark.parametrize("count", [1, PER_SHARD, PER_SHARD + 5, IMAGES])
+def test_means_are_those_of_the_first_rows(store, count):
+    level = store.levels[8]
+    want = level.rows(torch.arange(count)).float().mean(dim=1)
+    torch.testing.assert_close(level.means(count), want)
 
 
 def test_rows_are_a_copy_that_may_be_written_to(store):
@@ -217,10 +248,46 @@ def test_rows_are_a_copy_that_may_be_written_to(store):
     same_bits(store.levels[8].rows(torch.tensor([3])), before)
 
 
+# Bytes instead of bfloat16.
+
+
+def test_bytes_are_right_to_half_a_step_of_their_channel(tmp_path):
+    maps = random_maps(50)
+    forms = {
+        s: bytes_for(level.amin(dim=(0, 1)), level.amax(dim=(0, 1))) for s, level in maps.items()
+    }
+    key = replace(KEY, encoding="int8", fold=1)
+    store = features.read(write_store(tmp_path, key, catalogue(50), maps, forms=forms))
+    assert (store.folder / "level-8.arrow").stat().st_size < 50 * 4 * 3 + 2000
+    for stride, level in maps.items():
+        rows = store.levels[stride].rows(torch.arange(50))
+        assert rows.dtype == torch.float32
+        wrong = (rows - level).abs().amax(dim=(0, 1))
+        assert (wrong <= 0.501 * forms[stride].step).all()
+
+
+def test_a_channel_that_is_constant_stays_it():
+    form = bytes_for(torch.tensor([2.5]), torch.tensor([2.5]))
+    assert form.decode(form.encode(torch.full((1, 1, 1), 2.5))).item() == 2.5
+
+
+def test_values_outside_the_fitted_range_are_cut_off():
+    form = bytes_for(torch.tensor([0.0]), torch.tensor([1.0]))
+    there = form.decode(form.encode(torch.tensor([[[-3.0], [0.5], [7.0]]]))).flatten()
+    torch.testing.assert_close(there, torch.tensor([0.0, 0.5, 1.0]), atol=0.002, rtol=0)
+
+
+# Files.
+
+
 def test_a_manifest_is_readable_by_people(store):
     manifest = json.loads((store.folder / "manifest.json").read_text())
-    assert manifest["images"] == IMAGES
+    assert manifest["images"] == manifest["rows"] == IMAGES
     assert manifest["shapes"] == {"8": [4, 3], "16": [1, 5]}
+    assert {stride: len(digests) for stride, digests in manifest["shards"].items()} == {
+        "8": 3,
+        "16": 3,
+    }
 
 
 def test_a_store_is_readable_by_whom_the_umask_lets(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from drmn.data.images import Preprocess, load, stream
+from drmn.data.images import Photo, Preprocess, load, stream
 from drmn.errors import DataError
 
 PLAIN = Preprocess(32, (0.0,) * 3, (1.0,) * 3, "bicubic")
@@ -20,6 +20,11 @@ def grey_files(folder, count):
     for number, path in enumerate(paths):
         Image.new("RGB", (40 + number, 36), (number, 2 * number, 0)).save(path)
     return paths
+
+
+def batches(paths, size):
+    photos = [Photo(path) for path in paths]
+    return [photos[start : start + size] for start in range(0, len(photos), size)]
 
 
 def banded(path, size, colours):
@@ -110,7 +115,7 @@ def test_a_missing_file_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize("batch", [1, 4, 11, 64])
 def test_a_stream_is_the_files_in_order_one_by_one(tmp_path, batch):
     paths = grey_files(tmp_path, 11)
-    parts = list(stream(paths[::-1], PLAIN, batch=batch, threads=3))
+    parts = list(stream(batches(paths[::-1], batch), PLAIN, threads=3))
     assert [len(part) for part in parts[:-1]] == [batch] * (len(parts) - 1)
     alone = torch.stack([PLAIN.transform()(load(path)) for path in paths[::-1]])
     assert torch.equal(torch.cat(parts), alone)
@@ -119,13 +124,78 @@ def test_a_stream_is_the_files_in_order_one_by_one(tmp_path, batch):
 
 
 def test_no_files_are_no_batches():
-    assert list(stream([], PLAIN, batch=4)) == []
+    assert list(stream([], PLAIN)) == []
 
 
 def test_a_bad_file_ends_a_stream_at_its_batch_by_name(tmp_path):
     paths = grey_files(tmp_path, 8)
     paths[5].write_text("no image")
-    parts = stream(paths, PLAIN, batch=2)
+    parts = stream(batches(paths, 2), PLAIN)
     assert len([next(parts), next(parts)]) == 2
     with pytest.raises(DataError, match=re.escape(str(paths[5]))):
         next(parts)
+
+
+# Boxes: aPY's photos show several objects.
+
+
+def test_a_box_is_what_is_shown(tmp_path):
+    path = banded(tmp_path / "wide.png", (128, 32), [BLUE, RED, GREEN, BLUE])
+    pixels = load(path, (40, 4, 64, 20))  # columns 32 to 64 are red
+    assert pixels.shape == (3, 16, 24)
+    assert pixels[0].min() == 255
+    assert pixels[1:].max() == 0
+
+
+def test_a_box_that_sticks_out_is_cut_at_the_edge(tmp_path):
+    path = banded(tmp_path / "wide.png", (128, 32), [BLUE, RED, GREEN, BLUE])
+    assert load(path, (100, 10, 140, 40)).shape == (3, 22, 28)
+
+
+@pytest.mark.parametrize("box", [(130, 0, 140, 10), (10, 10, 10, 20), (0, 40, 10, 50)])
+def test_a_box_that_shows_nothing_is_refused(tmp_path, box):
+    path = banded(tmp_path / "wide.png", (128, 32), [BLUE, RED, GREEN, BLUE])
+    message = f"{path}: the box {box} shows nothing of its 128 x 32 pixels"
+    with pytest.raises(DataError, match=re.escape(message)):
+        load(path, box)
+
+
+# Augmented views.
+
+
+@pytest.fixture
+def noise(tmp_path):
+    chance = np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
+    Image.fromarray(chance).save(tmp_path / "noise.png")
+    return tmp_path / "noise.png"
+
+
+def view(path, number, name="a/1.jpg"):
+    (pixels,) = stream([[Photo(path, name=name, view=number)]], PLAIN)
+    return pixels[0]
+
+
+def test_views_differ_from_each_other_and_from_the_plain_image(noise):
+    views = [view(noise, number) for number in range(5)]
+    assert all(v.shape == (3, 32, 32) for v in views)
+    pairs = [(a, b) for i, a in enumerate(views) for b in views[:i]]
+    assert all(not torch.equal(a, b) for a, b in pairs)
+    assert torch.equal(views[0], PLAIN.transform()(load(noise)))
+
+
+def test_a_view_depends_on_the_image_s_name_and_its_number_alone(noise):
+    alone = view(noise, 3)
+    torch.manual_seed(5)
+    batch = [Photo(noise, name=name, view=3) for name in ("x", "a/1.jpg", "y")]
+    (together,) = stream([batch], PLAIN, threads=3)
+    assert torch.equal(together[1], alone)
+    assert not torch.equal(together[0], alone)
+
+
+def test_about_half_of_the_views_are_flipped_and_all_show_most_of_the_image(tmp_path):
+    """White left, black right: which side is bright says whether a view is flipped."""
+    path = banded(tmp_path / "half.png", (40, 40), [(255, 255, 255), (0, 0, 0)])
+    left = [view(path, 1, name=str(i))[0, :, :16].mean() for i in range(100)]
+    flipped = sum(bool(mean < 0.5) for mean in left)
+    assert 30 < flipped < 70
+    assert all(mean < 0.2 or mean > 0.7 for mean in left)  # the edge is near the middle

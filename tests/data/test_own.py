@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import catalogue_of
 from PIL import Image
 
 from drmn.data import development
@@ -39,7 +40,7 @@ def fish(tmp_path):
 
 
 def test_the_documented_example_is_read(fish):
-    catalogue = read(fish, "own")
+    catalogue = catalogue_of(read(fish, "own"))
     assert catalogue.classes == ("clownfish", "shark", "zebrafish", "goldfish", "barracuda")
     assert catalogue.folds == {1: ("zebrafish", "barracuda")}
     assert catalogue.attribute_names[-1] == "sharp teeth"
@@ -48,28 +49,28 @@ def test_the_documented_example_is_read(fish):
 
 
 def test_neither_the_test_class_nor_a_fifth_of_the_images_can_be_seen(fish):
-    before = read(fish, "own")
+    before = catalogue_of(read(fish, "own"))
     assert not any(path.startswith("sardine") for path in before.images)
     hidden = {f"{c}/{i}.png" for c in before.classes for i in range(PER_CLASS)} - set(before.images)
     assert len(hidden) == 5 * 2
     for path in [*hidden, *(f"sardine/{i}.png" for i in range(PER_CLASS))]:
         (fish / "images" / path).write_bytes(b"noise")
-    assert read(fish, "own").digest == before.digest
+    assert catalogue_of(read(fish, "own")).digest == before.digest
 
 
 def test_without_splits_three_folds_are_drawn_and_another_class_moves_none(fish):
     (fish / "splits.csv").unlink()
-    catalogue = read(fish, "own")
+    catalogue = catalogue_of(read(fish, "own"))
     assert len(catalogue.classes) == 5
     assert sorted(catalogue.folds) == [1, 2, 3]
     held = [name for names in catalogue.folds.values() for name in names]
     assert len(held) == len(set(held)) == 3
-    again = read(fish, "own")
+    again = catalogue_of(read(fish, "own"))
     assert again.folds == catalogue.folds
 
 
 def test_it_divides_as_any_dataset_does(fish):
-    catalogue = read(fish, "own")
+    catalogue = catalogue_of(read(fish, "own"))
     divided = development.divide(catalogue, {}, fold=1, digest="")
     assert divided.classes.names == ("clownfish", "shark", "goldfish", "zebrafish", "barracuda")
     assert (len(divided.train), len(divided.val_seen), len(divided.val_unseen)) == (18, 6, 16)
@@ -95,6 +96,12 @@ def spoil(name, old, new):
         (spoil("attributes.csv", "goldfish,0,1", "goldfish,0,0"), "goldfish has no attribute"),
         (spoil("attributes.csv", "sardine", "shark"), "class shark has two rows"),
         (lambda f: (f / "attributes.csv").write_bytes(b"\xff\xfe\x00"), "not UTF-8 text"),
+        (spoil("attributes.csv", "shark,0", "../shark,0"), "'../shark' is no name of a folder"),
+        (spoil("attributes.csv", "shark,0", " ,0"), "class ' ' is no name of a folder"),
+        (
+            lambda f: (f / "attributes.csv").write_text("class;a;b\nshark;0;1\n"),
+            "one column alone; separate the columns by commas",
+        ),
         (spoil("splits.csv", "shark,train", "whale,train"), "class whale is not in attributes.csv"),
         (spoil("splits.csv", "shark,train", "shark,dev"), "'dev' is none of train, val, test"),
         (spoil("splits.csv", "shark,train\n", ""), "class shark is missing"),
@@ -113,6 +120,6 @@ def test_what_is_wrong_is_named(fish, change, words):
 def test_a_class_without_photos_is_noted_and_left_out(fish):
     for file in (fish / "images" / "goldfish").iterdir():
         file.unlink()
-    catalogue = read(fish, "own")
+    catalogue = catalogue_of(read(fish, "own"))
     assert "goldfish" not in catalogue.classes
     assert catalogue.notes == ("1 classes of attributes.csv have no image, such as goldfish.",)

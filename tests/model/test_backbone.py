@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from drmn.config import FeatureConfig
-from drmn.data.images import stream
+from drmn.data.images import Photo, stream
 from drmn.errors import ConfigError, DataError
-from drmn.model.backbone import Backbone, renamed
+from drmn.model.backbone import Backbone
+from drmn.model.weights import renamed
 
 LITE0 = "tf_efficientnet_lite0"
 # Species that ImageNet has as well, by CUB's folder: ImageNet's number of the class.
@@ -60,7 +61,7 @@ def photos(shared, package_state):  # noqa: ARG001 - no weights, no need to deco
     paths = [path for name in SPECIES for path in sorted((folder / name).iterdir())[:PHOTOS]]
     preprocess = Backbone(FeatureConfig(image_size=224)).preprocess
     numbers = torch.tensor(list(SPECIES.values())).repeat_interleave(PHOTOS)
-    return torch.cat(list(stream(paths, preprocess, batch=16))), numbers
+    return next(stream([[Photo(path) for path in paths]], preprocess)), numbers
 
 
 def recognised(state, photos):

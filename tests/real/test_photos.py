@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drmn import extract
 from drmn.baselines import eszsl
 from drmn.config import FeatureConfig, ModelConfig, OptimConfig, RunConfig
 from drmn.data import development
+from drmn.prepare.datasets import open_dataset
+from drmn.prepare.stores import prepare
 from drmn.train import build, fit, predict
 
 CONFIG = RunConfig(
@@ -26,9 +27,10 @@ def folder(shared):
 
 @pytest.fixture(scope="module")
 def birds(folder, tmp_path_factory):
-    catalogue = extract.open_catalogue("cub", folder)
+    storage = tmp_path_factory.mktemp("storage")
+    catalogue = open_dataset("cub", folder, storage)
     config = FeatureConfig(image_size=224, levels="16+32")
-    store = extract.prepare(catalogue, config, tmp_path_factory.mktemp("stores"))
+    store = prepare(catalogue, config, storage / "features")
     return development.open_store(store)
 
 

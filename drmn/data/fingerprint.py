@@ -1,0 +1,45 @@
+"""The digest of a large file, remembered while its size and time of change are the same."""
+
+import hashlib
+from contextlib import closing
+from pathlib import Path
+
+from drmn.data import memory
+from drmn.data.inspection import Progress
+
+PIECE = 16 << 20
+"""Bytes read at a time."""
+
+_TABLE = """CREATE TABLE IF NOT EXISTS files (
+    file TEXT PRIMARY KEY, bytes INTEGER, changed INTEGER, digest TEXT)"""
+
+
+def digest(file: Path, known: Path, progress: Progress = lambda *_: None) -> str:
+    """Return 16 hex digits of SHA-256 of a file's content.
+
+    Args:
+        file: The file.
+        known: A SQLite file of what was found before.
+        progress: Told how many MB are read.
+    """
+    stat = file.stat()
+    state = (str(file.absolute()), stat.st_size, stat.st_mtime_ns)
+    with closing(memory.opened(known, _TABLE)) as remembered:
+        query = "SELECT digest FROM files WHERE file = ? AND bytes = ? AND changed = ?"
+        row = remembered.execute(query, state).fetchone()
+    if row is not None:
+        return str(row[0])
+    made = _hashed(file, stat.st_size, progress)
+    with closing(memory.opened(known, _TABLE)) as remembered, remembered:
+        remembered.execute("REPLACE INTO files VALUES (?,?,?,?)", (*state, made))
+    return made
+
+
+def _hashed(file: Path, size: int, progress: Progress) -> str:
+    seen, done = hashlib.sha256(), 0
+    with file.open("rb") as content:
+        while piece := content.read(PIECE):
+            seen.update(piece)
+            done += len(piece)
+            progress(done // 10**6, max(1, size // 10**6))
+    return seen.hexdigest()[:16]

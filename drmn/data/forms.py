@@ -1,0 +1,73 @@
+"""How a feature is stored: bfloat16 bits, or a byte with a scale for each channel."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+Raw = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """bfloat16, as the bits of a uint16: Arrow and NumPy have no such type."""
+
+    dtype: npt.DTypeLike = np.uint16
+
+    def encode(self, maps: Tensor) -> Raw:
+        """Return what is stored of maps [image, region, channel]."""
+        return maps.to(torch.bfloat16).contiguous().view(torch.int16).numpy().view(np.uint16)
+
+    def decode(self, raw: Raw) -> Tensor:
+        """Return the maps; shares the memory of `raw`."""
+        return torch.from_numpy(raw.view(np.int16)).view(torch.bfloat16)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bytes:
+    r"""uint8: $x \approx low_c + q \cdot step_c$ with a scale for each channel c."""
+
+    low: Tensor
+    """[channel]."""
+    step: Tensor
+    """[channel]."""
+    dtype: npt.DTypeLike = np.uint8
+
+    def encode(self, maps: Tensor) -> Raw:
+        """Return what is stored; values outside the fitted range are cut off."""
+        scaled = (maps.float() - self.low) / self.step
+        return scaled.round_().clamp_(0, 255).to(torch.uint8).numpy()
+
+    def decode(self, raw: Raw) -> Tensor:
+        """Return the maps as float32."""
+        return torch.from_numpy(raw).float().mul_(self.step).add_(self.low)
+
+
+Form = Bits | Bytes
+
+
+def bytes_for(low: Tensor, high: Tensor) -> Bytes:
+    """Return the byte form of channels that run from `low` to `high`."""
+    return Bytes(low, ((high - low) / 255).clamp(min=torch.finfo(torch.float32).tiny))
+
+
+def save(path: Path, forms: Mapping[int, Form]) -> None:
+    """Write the scales of a store's levels; nothing where there are none."""
+    scaled = {s: form for s, form in forms.items() if isinstance(form, Bytes)}
+    if scaled:
+        both = {f"{s}.{k}": getattr(form, k) for s, form in scaled.items() for k in ("low", "step")}
+        save_file(both, path)
+
+
+def load(path: Path, strides: tuple[int, ...]) -> dict[int, Form]:
+    """Return the form of each level of a store."""
+    if not path.is_file():
+        return dict.fromkeys(strides, Bits())
+    both = load_file(path)
+    return {s: Bytes(both[f"{s}.low"], both[f"{s}.step"]) for s in strides}

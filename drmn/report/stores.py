@@ -1,0 +1,98 @@
+"""What a person is shown of the feature stores: a list, a check, room made."""
+
+import time
+from pathlib import Path
+
+from pydantic import ByteSize, TypeAdapter, ValidationError
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from drmn.data import export as exports
+from drmn.data import integrity, stores
+from drmn.data.features import LAYOUT
+from drmn.data.stores import Kept
+from drmn.errors import ConfigError, DataError
+from drmn.report.terminal import say
+
+
+def show(console: Console, root: Path) -> None:
+    """Print a line a store, the one used last first, and what they take together."""
+    found = stores.every(root)
+    if not found:
+        say(console, f"no feature store in {root}")
+        return
+    table = Table(box=None)
+    for name in ("store", "images", "levels", "stored as", "size", "last used", ""):
+        table.add_column(name, overflow="fold", justify="right" if name == "size" else "left")
+    for kept in found:
+        table.add_row(*_row(kept))
+    console.print(table)
+    say(console, f"{decimal(sum(kept.bytes for kept in found))} in {root}")
+
+
+def _row(kept: Kept) -> tuple[str, ...]:
+    key = kept.key
+    views = f" x {1 + key.views} views" if key.views else ""
+    form = key.encoding if not key.fold else f"{key.encoding}, fold {key.fold}"
+    return (
+        kept.folder.name if kept.whole else key.folder,
+        f"{kept.images:,}{views}",
+        "+".join(map(str, key.levels)) + (" full" if key.maps == "full" else ""),
+        form,
+        decimal(kept.bytes),
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.used)),
+        "" if kept.whole else f"{100 * kept.done:.0f} % made",
+    )
+
+
+def verify(console: Console, root: Path) -> None:
+    """Compare every byte with its digests; print a line a store.
+
+    Raises:
+        DataError: One is damaged.
+    """
+    bad = []
+    for kept in stores.every(root):
+        if not kept.whole:
+            continue
+        if kept.key.layout != LAYOUT:
+            say(console, f"{kept.folder.name}: an earlier version's, which nothing uses any more")
+            continue
+        damage = integrity.check(kept.folder).damage
+        bad += [kept] * bool(damage)
+        state = f"damaged: {integrity.summary(damage)}" if damage else "ok"
+        say(console, f"{kept.folder.name}: {state}")
+    if bad:
+        raise DataError(
+            f"{len(bad)} of the stores in {root} are damaged; the command that made a store makes "
+            "its damaged shards again."
+        )
+
+
+def export(console: Console, place: Path, fold: int, file: Path) -> None:
+    """Write a fold of a store into an HDF5 file; print what it holds.
+
+    Raises:
+        UserError: There is no such fold, or the file cannot be written.
+    """
+    for note in exports.write(file, place, fold):
+        say(console, f"{file.name}: {note}")
+
+
+def prune(console: Console, root: Path, size: str) -> None:
+    """Remove stores until they take `size` at most; print what went.
+
+    Raises:
+        ConfigError: `size` is no size.
+    """
+    try:
+        most = TypeAdapter(ByteSize).validate_python(size)
+    except ValidationError:
+        raise ConfigError(f"--max-bytes {size}: not a size such as 20GB or 500MB.") from None
+    for kept in stores.prune(root, most):
+        say(console, f"removed {kept.folder.name} ({decimal(kept.bytes)})")
+    left = sum(kept.bytes for kept in stores.every(root))
+    say(console, f"{decimal(left)} of {decimal(most)} in {root}")
+    if left > most:
+        say(console, "the rest is in use")
