@@ -9,7 +9,7 @@ from torch import Tensor
 
 from drmn import calibration
 from drmn.data.development import Development
-from drmn.train import Predictions, conventional, figures
+from drmn.validate import Predictions, conventional, figures
 
 POWERS = (-3, -2, -1, 0, 1, 2, 3)
 """Powers of ten tried for each of the two regularisers; gamma is that many times the images."""

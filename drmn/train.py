@@ -6,23 +6,17 @@ an epoch is for: a job prints it, a trial tells Ray, a test looks at it. To stop
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
-from drmn import calibration
+from drmn.checkpoint import State
 from drmn.config import OptimConfig, RunConfig
-from drmn.data.development import Classes, Development, Part, Split
-from drmn.errors import DataError
-from drmn.evaluate import per_class_accuracy
+from drmn.data.development import Classes, Development
 from drmn.losses import total
-from drmn.model.network import DRMN, hyperspherical
-
-State = dict[str, Any]
+from drmn.model.network import DRMN
+from drmn.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,88 +97,3 @@ def train_epoch(
         for name, term in {"total": loss, **terms}.items():
             sums[f"loss/{name}"] += term.item() * len(batch.labels)
     return {name: value / len(data.train) for name, value in sums.items()}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Predictions:
-    """The two branches' logits for some images."""
-
-    semantic: Tensor
-    """o: [image, class]."""
-    globally: Tensor | None
-    """g: [image, seen], or None without a global branch."""
-    labels: Tensor
-    parts: frozenset[Part]
-    """What the images are for."""
-
-
-@torch.inference_mode()
-def predict(
-    config: RunConfig, model: DRMN, splits: Sequence[Split], classes: Classes
-) -> Predictions:
-    """Return the logits of all images of `splits`, in their order."""
-    model.eval()
-    device = next(model.parameters()).device
-    attributes = classes.attributes.to(device)
-    parts = []
-    for batch in (batch for split in splits for batch in split.batches(config.optim.batch_size)):
-        scores = model(batch.to(device).maps)
-        logits = hyperspherical(scores.attributes, attributes, config.model.scale)
-        globally = None if scores.globally is None else scores.globally.cpu()
-        parts.append((logits.cpu(), globally))
-    semantic, globally = zip(*parts, strict=True)
-    return Predictions(
-        torch.cat(semantic),
-        None if globally[0] is None else torch.cat(globally),
-        torch.cat([split.labels for split in splits]),
-        frozenset(split.part for split in splits),
-    )
-
-
-def validate(config: RunConfig, model: DRMN, data: Development) -> dict[str, float]:
-    """Return the validation metrics of `model`, with gamma and beta chosen for it."""
-    return judge(
-        predict(config, model, [data.val_seen, data.val_unseen], data.classes), data.classes.seen
-    )
-
-
-def judge(made: Predictions, seen: Bool[Tensor, " class"]) -> dict[str, float]:
-    """Return the figures of two branches at the beta and gamma that the smoothed rule chooses.
-
-    Raises:
-        DataError: The images are not for validation: nothing may be chosen on others.
-    """
-    if made.parts != {"val"}:
-        raise DataError(
-            "gamma and beta are chosen on val images alone; these are "
-            f"{' and '.join(sorted(made.parts))} images."
-        )
-    share, leads = calibration.choose_share(made.semantic, made.globally, made.labels, seen)
-    return figures(leads, conventional(made, seen)) | {"val/beta": share}
-
-
-def figures(leads: calibration.Leads, conventional: float) -> dict[str, float]:
-    """Return U, S and H at the gamma of the smoothed rule, and AUSUC, beside T1.
-
-    `val/H_optimal` is H at the exactly best gamma for these images: an optimistic figure.
-    """
-    gamma, _ = calibration.choose(leads)
-    curve, chosen = calibration.curve(leads), calibration.at(leads, gamma)
-    return {
-        "val/T1": conventional,
-        "val/U": chosen.unseen,
-        "val/S": chosen.seen,
-        "val/H": chosen.harmonic,
-        "val/H_se": calibration.standard_error(leads, gamma),
-        "val/H_optimal": calibration.optimum(curve).harmonic,
-        "val/AUSUC": curve.ausuc,
-        "val/gamma": gamma,
-    }
-
-
-def conventional(made: Predictions, seen: Bool[Tensor, " class"]) -> float:
-    """Return T1: per-class accuracy on unseen images, with the unseen classes as candidates."""
-    unseen = torch.arange(len(seen))[~seen]
-    of_unseen = ~seen[made.labels]
-    guesses = unseen[made.semantic[of_unseen][:, ~seen].argmax(dim=1)]
-    return per_class_accuracy(guesses, made.labels[of_unseen])

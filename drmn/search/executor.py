@@ -14,8 +14,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from drmn.config import flatten
-from drmn.search.checkpoint import drop_last, trial_folder
 from drmn.search.cluster import places
+from drmn.search.folders import drop_last, trial_folder
 from drmn.search.rows import Metrics, Row
 from drmn.search.study import Point, Record
 from drmn.search.trainable import TrialRunner

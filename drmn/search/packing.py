@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from drmn.checkpoint import BEST, load
 from drmn.config import RunConfig, with_overrides
 from drmn.data import features
 from drmn.data.development import Development
 from drmn.errors import DataError
 from drmn.extract import backbone_of
-from drmn.search.checkpoint import BEST, load, trial_folder
+from drmn.search.folders import trial_folder
 from drmn.search.rows import Row
 from drmn.tracking.package import Package, save
 from drmn.train import build

@@ -11,11 +11,12 @@ from typing import Any
 from rich.console import Console
 
 from drmn import baselines
+from drmn.checkpoint import BEST
 from drmn.config import RunConfig, flatten, require
 from drmn.data import development, features
 from drmn.data.features import Store
 from drmn.search import packing
-from drmn.search.checkpoint import BEST, trial_folder
+from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.progress import Progress
 from drmn.search.reporting import Reporter

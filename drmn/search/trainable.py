@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from ray import tune
 
+from drmn.checkpoint import BEST, LAST, load, save
 from drmn.config import RunConfig, with_overrides
 from drmn.data import development
 from drmn.data.development import Development
-from drmn.search.checkpoint import BEST, LAST, load, save
 from drmn.train import Epoch, fit
 
 

@@ -17,9 +17,9 @@ from mlflow import MlflowClient
 
 from drmn.config import RunConfig, flatten, with_overrides
 from drmn.data import development
-from drmn.search.checkpoint import trial_folder
+from drmn.search.folders import trial_folder
 from drmn.tracking import package
-from drmn.train import validate
+from drmn.validate import validate
 
 ROOT = Path(__file__).parents[2]
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"

@@ -10,7 +10,8 @@ from drmn.config import FeatureConfig, ModelConfig, OptimConfig, RunConfig
 from drmn.data import development
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.stores import prepare
-from drmn.train import build, fit, predict
+from drmn.train import build, fit
+from drmn.validate import predict
 
 CONFIG = RunConfig(
     model=ModelConfig(sit="none", fusion="concat", width=128),

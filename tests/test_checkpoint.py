@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from drmn.search.checkpoint import BEST, LAST, drop_last, load, save, trial_folder
+from drmn.checkpoint import BEST, LAST, load, save
+from drmn.search.folders import drop_last, trial_folder
 
 STATE = {"model": {"w": torch.arange(1000.0)}, "optimizer": {"step": 7}, "number": 3}
 

@@ -1,26 +1,18 @@
-"""A trial's checkpoints: where they are, written whole or not at all."""
+"""Checkpoints: written whole or not at all, and never read if a byte of them has changed."""
 
 import hashlib
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from drmn.train import State
+State = dict[str, Any]
 
 LAST, BEST = "last.pt", "best.pt"
+"""What a run goes on from, and its best epoch."""
 SHA256 = hashlib.sha256().digest_size
-
-
-def trial_folder(study: Path, number: int) -> Path:
-    """Return the folder of a trial's checkpoints."""
-    return study / "trials" / f"{number:04d}"
-
-
-def drop_last(folder: Path) -> None:
-    """Remove what a trial would go on from: it is over. Its best epoch stays."""
-    (folder / LAST).unlink(missing_ok=True)
 
 
 def save(path: Path, state: State) -> None:
