@@ -16,14 +16,14 @@ demo: setup
 	$(BIN)/python jobs/tune.py --dataset demo --budget.trials 32
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: setup
 	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[bench]'

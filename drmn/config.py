@@ -19,6 +19,11 @@ Resolution = Literal["pooled", "full"]
 Encoding = Literal["bf16", "int8", "pca"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
+Tier = Literal["frozen", "finetuned"]
+Augment = Literal["none", "crop", "color"]
+Precision = Literal["auto", "fp32", "bf16"]
+Kernel = Literal["auto", "fused", "plain"]
+Scope = Literal["global", "local"]
 
 C = TypeVar("C")
 
@@ -65,6 +70,11 @@ class ModelConfig:
     sit: Sit = "joint"
     """Tokens of the semantic interaction transformer: all attributes of all images (the paper's
     words), the batch for each attribute, the attributes of one image, or no transformer."""
+    sit_width: int = 0
+    """Channels inside the transformer; 0 for those of a region. A step of it costs as the square
+    of its width, and it takes part in training alone."""
+    sit_scope: Scope = "global"
+    """With several workers: tokens of all of them, or of each worker's own images alone."""
     sit_layers: int = 1
     sit_heads: int = 4
     sit_dropout: float = 0.5
@@ -82,10 +92,12 @@ class ModelConfig:
         require_one_of("model.sit", self.sit, Sit)
         require("model.sit_layers", self.sit_layers, 0 < self.sit_layers <= 8, "in 1..8")
         require("model.sit_heads", self.sit_heads, self.sit_heads > 0, "positive")
-        divides = self.sit == "none" or self.width % self.sit_heads == 0
-        require(
-            "model.sit_heads", self.sit_heads, divides, f"a divisor of model.width={self.width}"
-        )
+        require("model.sit_width", self.sit_width, 0 <= self.sit_width <= 4096, "in 0..4096")
+        require_one_of("model.sit_scope", self.sit_scope, Scope)
+        name = "model.sit_width" if self.sit_width else "model.width"
+        tokens = self.sit_width or self.width
+        divides = self.sit == "none" or tokens % self.sit_heads == 0
+        require("model.sit_heads", self.sit_heads, divides, f"a divisor of {name}={tokens}")
         require("model.sit_dropout", self.sit_dropout, 0 <= self.sit_dropout < 1, "in [0, 1)")
         require("model.scale", self.scale, 0 < self.scale <= 20, "in (0, 20]")
 
@@ -116,8 +128,11 @@ class OptimConfig:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     schedule: Schedule = "constant"
+    warmup: float = 0.0
+    """Epochs in which the learning rate rises from nothing, step by step."""
     epochs: int = 10
     batch_size: int = 32
+    """Images of a step, those of all workers and micro-batches together."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -125,8 +140,54 @@ class OptimConfig:
         require("optim.lr", self.lr, 0 < self.lr < 10, "in (0, 10)")
         require("optim.weight_decay", self.weight_decay, 0 <= self.weight_decay < 1, "in [0, 1)")
         require_one_of("optim.schedule", self.schedule, Schedule)
+        require("optim.warmup", self.warmup, self.warmup >= 0, "0 or more")
         require("optim.epochs", self.epochs, self.epochs > 0, "positive")
         require("optim.batch_size", self.batch_size, self.batch_size > 1, "at least 2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneConfig:
+    """How the backbone is trained along, in the finetuned tier."""
+
+    lr: float = 1e-5
+    """Of the backbone; `optim.lr` is that of all else."""
+    unfreeze_every: int = 0
+    """Epochs after which one more stage of the backbone is trained, from its top; before the first
+    the head is trained alone. 0 trains all of it from the start."""
+    augment: Augment = "crop"
+    """What training sees of a photo: the middle; a crop by chance, half of them mirrored; or that
+    with brightness, contrast and saturation changed too."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require("finetune.lr", self.lr, 0 <= self.lr < 10, "in [0, 10)")
+        every = self.unfreeze_every
+        require("finetune.unfreeze_every", every, every >= 0, "0 or more")
+        require_one_of("finetune.augment", self.augment, Augment)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeConfig:
+    """How a step is computed; the mathematics is the same but for rounding and micro-batches."""
+
+    precision: Precision = "auto"
+    """Of the network in training: whichever a short test at the start finds faster, or one."""
+    attention: Kernel = "auto"
+    """Of the transformer: fused, with memory linear in tokens; plain, with a table of all pairs."""
+    micro_batch: int = 0
+    """Images that a worker takes at a time, gradients summed up to a batch; 0 for all. The
+    transformer and self-calibration then see a micro-batch."""
+    checkpointing: bool = False
+    """Compute the backbone's activations again instead of keeping them: less memory, more time."""
+    compile: bool = False
+    """Run the backbone through torch.compile."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require_one_of("compute.precision", self.precision, Precision)
+        require_one_of("compute.attention", self.attention, Kernel)
+        ok = self.micro_batch == 0 or self.micro_batch > 1
+        require("compute.micro_batch", self.micro_batch, ok, "0 or at least 2")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,12 +197,17 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    tier: Tier = "frozen"
+    """Train on stored features, or on photos with the backbone in the loop."""
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     seed: int = 0
     fold: int = 1
     """Which of the official three divisions into train and validation classes."""
 
     def __post_init__(self) -> None:
         """Check each value."""
+        require_one_of("tier", self.tier, Tier)
         require("seed", self.seed, 0 <= self.seed < 2**31, "in 0..2147483647")
         require("fold", self.fold, self.fold in (1, 2, 3), "1, 2 or 3")
 

@@ -58,7 +58,7 @@ def total(
     views = [view for view in (scores.attributes, scores.interacted) if view is not None]
     each = [_attribute_terms(config, model, view, classes, labels) for view in views]
     terms = {name: torch.stack([part[name] for part in each]).mean() for name in each[0]}
-    if scores.globally is not None and config.global_branch:
+    if scores.globally is not None:
         terms["global_branch"] = F.cross_entropy(scores.globally, labels)
     weights = {"attribute_branch": 1.0, **asdict(config)}
     weighted = [weights[name] * term for name, term in terms.items()]

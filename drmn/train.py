@@ -2,21 +2,25 @@
 
 `fit` reports nothing and saves nothing. It yields after each epoch, and whoever asked decides what
 an epoch is for: a job prints it, a trial tells Ray, a test looks at it. To stop early, stop asking.
+
+With several workers (`drmn.parallel`) each runs this loop. A batch is that of all of them, and the
+loss is taken of all its images, so what is learnt does not depend on their number.
 """
 
-import math
-from collections import defaultdict
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 
 from drmn.checkpoint import State
-from drmn.config import OptimConfig, RunConfig
-from drmn.data.development import Classes, Development
-from drmn.losses import total
+from drmn.config import RunConfig
+from drmn.data.development import Classes, Development, Fold, Images
+from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN
-from drmn.validate import validate
+from drmn.model.tuned import Tuned
+from drmn.trainer import Trainer
+from drmn.validate import Network, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,16 @@ class Epoch:
     number: int
     """Epochs finished, this one included."""
     metrics: dict[str, float]
+    """Losses, gradients and rates of training (`loss/`, `train/`), figures of validation (`val/`):
+    all that does not depend on how busy the machine is."""
     state: State
     """All that `fit` needs to go on from here. Live: save it before asking for the next epoch."""
+    costs: dict[str, float]
+    """What it took (`cost/`): seconds, images a second, memory of the device."""
 
 
 def build(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> DRMN:
-    """Return an untrained network; which one depends on the seed alone."""
+    """Return an untrained network on maps; which one depends on the seed alone."""
     torch.manual_seed(config.seed)
     return DRMN(
         config.model,
@@ -42,58 +50,48 @@ def build(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> D
     )
 
 
+def assemble(config: RunConfig, data: Fold[Images], backbone: Backbone | None = None) -> Network:
+    """Return an untrained network for `data`: on stored maps, or with the backbone below it."""
+    if backbone is None:
+        if not isinstance(data, Development):
+            raise ValueError("a network on photos needs a backbone")
+        return build(config, data.classes, data.channels)
+    return Tuned(backbone, build(config, data.classes, backbone.channels))
+
+
 def fit(
-    config: RunConfig, data: Development, *, resume: State | None = None, device: str = "cpu"
+    config: RunConfig,
+    data: Fold[Images],
+    *,
+    backbone: Backbone | None = None,
+    resume: State | None = None,
+    device: str = "cpu",
 ) -> Iterator[Epoch]:
     """Train and yield each epoch, from the first or from the one after `resume`.
 
-    `data` holds the fold already: `config.fold` is for whoever opens it.
+    Args:
+        config: The settings; `data` holds the fold already.
+        data: The images, in a store or as photos.
+        backbone: For photos: what is trained along.
+        resume: The state of an epoch of the same settings.
+        device: Where to train.
     """
-    model = build(config, data.classes, data.channels).to(device)
-    optimizer = _optimizer(config.optim, model)
+    network = assemble(config, data, backbone).to(device)
+    trainer = Trainer(config, network, data)
     done = 0
     if resume is not None:
-        model.load_state_dict(resume["model"])
-        optimizer.load_state_dict(resume["optimizer"])
-        done = resume["number"]
-
+        done = trainer.go_on(resume)
+    trainer.begin()
     for number in range(done + 1, config.optim.epochs + 1):
-        # Chance depends on the seed and the epoch alone, so resuming needs no generator's state.
-        torch.manual_seed(10_000 * config.seed + number)
-        for group in optimizer.param_groups:
-            group["lr"] = rate(config.optim, number)
-        losses = train_epoch(config, model, optimizer, data)
-        metrics = losses | validate(config, model, data)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-        yield Epoch(number, metrics, state | {"number": number})
+        began = time.perf_counter()
+        trained = trainer.epoch(number)
+        took = time.perf_counter() - began
+        metrics = trained | validate(config, network, data)
+        yield Epoch(number, metrics, trainer.state(number), _costs(len(data.train), took))
 
 
-def _optimizer(config: OptimConfig, model: DRMN) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
-    return kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-
-
-def rate(config: OptimConfig, number: int) -> float:
-    """Return the learning rate of epoch `number`, counted from 1."""
-    if config.schedule == "constant":
-        return config.lr
-    return config.lr * (1 + math.cos(math.pi * (number - 1) / config.epochs)) / 2
-
-
-def train_epoch(
-    config: RunConfig, model: DRMN, optimizer: torch.optim.Optimizer, data: Development
-) -> dict[str, float]:
-    """Go through the training images once; return each loss term, averaged over the images."""
-    model.train()
-    device = next(model.parameters()).device
-    classes = data.classes.to(device)
-    sums: defaultdict[str, float] = defaultdict(float)
-    for batch in data.train.batches(config.optim.batch_size, shuffle=True):
-        there = batch.to(device)
-        loss, terms = total(config.loss, config.model, model(there.maps), classes, there.labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        for name, term in {"total": loss, **terms}.items():
-            sums[f"loss/{name}"] += term.item() * len(batch.labels)
-    return {name: value / len(data.train) for name, value in sums.items()}
+def _costs(images: int, seconds: float) -> dict[str, float]:
+    costs = {"cost/seconds": seconds, "cost/images_per_second": images / seconds}
+    if torch.cuda.is_available():
+        costs["cost/device_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return costs

@@ -7,12 +7,15 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from drmn import calibration
+from drmn import calibration, parallel
 from drmn.config import RunConfig
-from drmn.data.development import Classes, Development, Part, Split
+from drmn.data.development import Classes, Fold, Images, Part
 from drmn.errors import DataError
 from drmn.evaluate import per_class_accuracy
 from drmn.model.network import DRMN, hyperspherical
+from drmn.model.tuned import Tuned
+
+Network = DRMN | Tuned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,19 +33,15 @@ class Predictions:
 
 @torch.inference_mode()
 def predict(
-    config: RunConfig, model: DRMN, splits: Sequence[Split], classes: Classes
+    config: RunConfig, model: Network, splits: Sequence[Images], classes: Classes
 ) -> Predictions:
-    """Return the logits of all images of `splits`, in their order."""
+    """Return the logits of all images of `splits`, in their order and in float32.
+
+    Several workers share the images, none left out and none doubled; each returns all of them.
+    """
     model.eval()
-    device = next(model.parameters()).device
-    attributes = classes.attributes.to(device)
-    parts = []
-    for batch in (batch for split in splits for batch in split.batches(config.optim.batch_size)):
-        scores = model(batch.to(device).maps)
-        logits = hyperspherical(scores.attributes, attributes, config.model.scale)
-        globally = None if scores.globally is None else scores.globally.cpu()
-        parts.append((logits.cpu(), globally))
-    semantic, globally = zip(*parts, strict=True)
+    made = [_logits(config, model, split, classes) for split in splits]
+    semantic, globally = zip(*made, strict=True)
     return Predictions(
         torch.cat(semantic),
         None if globally[0] is None else torch.cat(globally),
@@ -51,7 +50,23 @@ def predict(
     )
 
 
-def validate(config: RunConfig, model: DRMN, data: Development) -> dict[str, float]:
+def _logits(
+    config: RunConfig, model: Network, split: Images, classes: Classes
+) -> tuple[Tensor, Tensor | None]:
+    device = next(model.parameters()).device
+    attributes = classes.attributes.to(device)
+    own: list[tuple[Tensor, Tensor | None]] = []
+    mine = parallel.share(torch.arange(len(split)))
+    for batch in split.stream(mine.split(config.optim.batch_size)):
+        scores = model(batch.to(device).inputs)
+        logits = hyperspherical(scores.attributes, attributes, config.model.scale)
+        own.append((logits.cpu(), None if scores.globally is None else scores.globally.cpu()))
+    every = [pair for part in parallel.collect(own) for pair in part]
+    semantic, globally = zip(*every, strict=True)
+    return torch.cat(semantic), None if globally[0] is None else torch.cat(globally)
+
+
+def validate(config: RunConfig, model: Network, data: Fold[Images]) -> dict[str, float]:
     """Return the validation metrics of `model`, with gamma and beta chosen for it."""
     return judge(
         predict(config, model, [data.val_seen, data.val_unseen], data.classes), data.classes.seen

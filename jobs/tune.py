@@ -91,7 +91,7 @@ def main(job: TuneJob) -> None:
         fold=job.base.fold,
         gpus=job.gpus,
     )
-    store = prepared(console, order)
+    store, _ = prepared(console, order)
     outcome = search(plan, store, console)
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))

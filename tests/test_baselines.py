@@ -54,11 +54,11 @@ def test_every_pair_of_regularisers_is_tried_once():
 
 def test_all_features_are_standardised_by_those_of_train(toy):
     train, val_seen, val_unseen = _standardised(toy, means_of(toy), (32,))
-    pooled = toy.train.batch(torch.arange(48)).maps[32].mean(dim=1).double()
+    pooled = toy.train.batch(torch.arange(48)).inputs[32].mean(dim=1).double()
     assert train.mean(dim=0).abs().max() < 1e-6
     torch.testing.assert_close(train.std(dim=0), torch.ones(12).double())
     for made, split in ((val_seen, toy.val_seen), (val_unseen, toy.val_unseen)):
-        own = split.batch(torch.arange(len(split))).maps[32].mean(dim=1).double()
+        own = split.batch(torch.arange(len(split))).inputs[32].mean(dim=1).double()
         torch.testing.assert_close(made, (own - pooled.mean(dim=0)) / pooled.std(dim=0))
 
 

@@ -114,18 +114,26 @@ def test_the_attribute_terms_are_averaged_over_both_views_and_the_global_one_is_
     assert loss.item() == pytest.approx(ce + 0.2 * sc + 3 * ar + 0.5 * GC)
 
 
+# A global branch keeps its term at weight 0: several workers sum the gradient of every parameter.
+FULL = {"attribute_branch", "self_calibration", "global_branch"}
+
+
 @pytest.mark.parametrize(
     ("weights", "scores", "left"),
     [
-        (LossConfig(), SCORES, {"attribute_branch", "self_calibration", "global_branch"}),
+        (LossConfig(), SCORES, FULL),
         (LossConfig(self_calibration=0.0), SCORES, {"attribute_branch", "global_branch"}),
-        (LossConfig(global_branch=0.0), SCORES, {"attribute_branch", "self_calibration"}),
+        (LossConfig(global_branch=0.0), SCORES, FULL),
         (LossConfig(), replace(SCORES, globally=None), {"attribute_branch", "self_calibration"}),
-        (LossConfig(global_branch=0.0, self_calibration=0.0), SCORES, {"attribute_branch"}),
         (
-            LossConfig(global_branch=0.0, self_calibration=0.0, attribute_regression=1.0),
+            LossConfig(global_branch=0.0, self_calibration=0.0),
+            replace(SCORES, globally=None),
+            {"attribute_branch"},
+        ),
+        (
+            LossConfig(self_calibration=0.0, attribute_regression=1.0),
             SCORES,
-            {"attribute_branch", "attribute_regression"},
+            {"attribute_branch", "attribute_regression", "global_branch"},
         ),
     ],
 )

@@ -1,8 +1,10 @@
 """Training as a stream of epochs."""
 
 import io
+from collections import deque
 from itertools import islice
-from math import cos, pi, sqrt
+from math import cos, pi
+from statistics import mean
 
 import pytest
 import torch
@@ -10,13 +12,15 @@ from conftest import write_store
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig, flatten, with_overrides
 from drmn.data import development, features
-from drmn.train import build, fit, rate, train_epoch
+from drmn.train import build, fit
+from drmn.trainer import Trainer
 from drmn.validate import validate as validated
 
 CONFIG = RunConfig(
     model=ModelConfig(sit="attr", scale=3.0), optim=OptimConfig(epochs=4, batch_size=16, lr=3e-3)
 )
 METRICS = {
+    *("train/grad_norm", "train/lr_head"),
     *("loss/total", "loss/attribute_branch", "loss/self_calibration", "loss/global_branch"),
     *("val/T1", "val/U", "val/S", "val/H", "val/H_se", "val/H_optimal", "val/AUSUC"),
     *("val/gamma", "val/beta"),
@@ -50,9 +54,10 @@ def test_a_finished_run_has_nothing_left_to_resume(toy):
 
 
 def test_the_toy_data_is_learnt(toy):
-    config = with_overrides(CONFIG, {"optim.epochs": 25})
-    *_, last = fit(config, toy)
-    assert last.metrics["val/H"] > 0.6
+    # 30 images of three classes say little of one run: the mean of three; chance is 1/3.
+    runs = [with_overrides(CONFIG, {"optim.epochs": 25, "seed": seed}) for seed in range(3)]
+    ends = [deque(fit(run, toy), maxlen=1)[0].metrics for run in runs]
+    assert mean(end["val/T1"] for end in ends) > 0.55
 
 
 def test_the_first_epoch_is_what_it_has_always_been(toy, golden):
@@ -88,6 +93,7 @@ CHANGES = [
     {"model.sit_layers": 2},
     {"model.sit_heads": 2},
     {"model.sit_dropout": 0.1},
+    {"model.sit_width": 8},
     {"model.global_branch": False},
     {"model.scale": 4.0},
     {"loss.global_branch": 0.5},
@@ -97,6 +103,9 @@ CHANGES = [
     {"optim.lr": 1e-3},
     {"optim.weight_decay": 0.05},
     {"optim.batch_size": 8},
+    {"optim.warmup": 1.5},
+    {"compute.precision": "bf16"},
+    {"compute.micro_batch": 8},
     {"optim.schedule": "cosine"},
     {"optim.schedule": "cosine", "optim.epochs": 3},
 ]
@@ -112,22 +121,15 @@ def test_each_setting_changes_training_and_trains(toy, change):
 
 
 def test_no_setting_is_left_out_of_the_list_above():
-    # The fold decides the data, not what is done with them.
-    assert {name for change in CHANGES for name in change} == flatten(RunConfig()).keys() - {"fold"}
+    # The fold decides the data, not what is done with them; the others need photos, several
+    # workers, or change no number that one can see.
+    apart = {"fold", "tier", "model.sit_scope", "compute.attention"}
+    apart |= {name for name in flatten(RunConfig()) if name.startswith("finetune.")}
+    apart |= {"compute.checkpointing", "compute.compile"}
+    assert {name for change in CHANGES for name in change} == flatten(RunConfig()).keys() - apart
 
 
 # The learning rate
-
-
-def test_a_constant_rate_stays():
-    assert [rate(OptimConfig(lr=0.2, epochs=3), number) for number in (1, 2, 3)] == [0.2] * 3
-
-
-def test_a_cosine_rate_falls_from_all_to_nearly_nothing():
-    # (1 + cos x) / 2 at x = 0, pi/4, pi/2, 3 pi/4.
-    config = OptimConfig(lr=0.2, epochs=4, schedule="cosine")
-    expected = [0.2, 0.2 * (2 + sqrt(2)) / 4, 0.1, 0.2 * (2 - sqrt(2)) / 4]
-    assert [rate(config, number) for number in (1, 2, 3, 4)] == pytest.approx(expected)
 
 
 def test_the_optimizer_is_given_the_rate_of_its_epoch(toy):
@@ -147,14 +149,13 @@ def test_training_never_sees_a_validation_image(toy, toy_store, tmp_path):
     for level in maps.values():
         level[hidden] = float("nan")
     blind = development.open_store(write_store(tmp_path, store.key, store.catalogue, maps))
-    assert blind.val_seen.batch(torch.tensor([0])).maps[32].isnan().all()
+    assert blind.val_seen.batch(torch.tensor([0])).inputs[32].isnan().all()
     assert train_losses(blind) == train_losses(toy)
 
 
 def train_losses(data):
-    model = build(CONFIG, data.classes, data.channels)
-    optimizer = torch.optim.Adam(model.parameters())
-    return [train_epoch(CONFIG, model, optimizer, data) for _ in range(2)]
+    trainer = Trainer(CONFIG, build(CONFIG, data.classes, data.channels), data)
+    return [{k: v for k, v in trainer.epoch(number).items() if "loss/" in k} for number in (1, 2)]
 
 
 def test_validation_changes_neither_the_model_nor_the_chance_of_training(toy):

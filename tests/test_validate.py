@@ -27,7 +27,7 @@ def test_predictions_are_of_evaluation_and_stand_in_the_order_of_the_images(toy)
     model = build(CONFIG, toy.classes, toy.channels).train()
     made = predict(CONFIG, model, [toy.val_seen], toy.classes)
     assert torch.equal(made.labels, toy.val_seen.labels)
-    one = model.eval()(toy.val_seen.batch(torch.tensor([7])).maps)
+    one = model.eval()(toy.val_seen.batch(torch.tensor([7])).inputs)
     torch.testing.assert_close(made.globally[7], one.globally[0])
 
 

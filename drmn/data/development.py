@@ -6,10 +6,10 @@ knows what its images are for, so that what must not be chosen or fitted on them
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from torch import Tensor
 from drmn.config import strides
 from drmn.data import features
 from drmn.data.catalogue import Catalogue
+from drmn.data.chance import Chance
 from drmn.data.level import Level
 from drmn.errors import ConfigError, DataError
 
@@ -45,17 +46,48 @@ class Classes:
         return replace(self, attributes=self.attributes.to(device), seen=self.seen.to(device))
 
 
+Inputs = Mapping[int, Float[Tensor, "image region channel"]] | Float[Tensor, "image 3 height width"]
+"""What a network is given of some images: stored maps by stride, or pixels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some images: their maps by stride, and their classes."""
+    """Some images, and their classes."""
 
-    maps: dict[int, Float[Tensor, "image region channel"]]
+    inputs: Inputs
     labels: Int[Tensor, " image"]
 
     def to(self, device: torch.device) -> "Batch":
         """Return this batch on `device`."""
-        maps = {stride: level.to(device) for stride, level in self.maps.items()}
-        return Batch(maps, self.labels.to(device))
+        return Batch(moved(self.inputs, device), self.labels.to(device))
+
+
+def moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """Return `inputs` on `device`."""
+    if isinstance(inputs, Tensor):
+        return inputs.to(device)
+    return {stride: level.to(device) for stride, level in inputs.items()}
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Some images that a network can be trained or judged on."""
+
+    @property
+    def labels(self) -> Int[Tensor, " image"]:
+        """Return the class of each."""
+
+    @property
+    def part(self) -> Part:
+        """Return what they are for."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def stream(
+        self, parts: Sequence[Int[Tensor, " _"]], chance: Chance | None = None
+    ) -> Iterator[Batch]:
+        """Yield the images at each part's positions; in training as `chance` shows them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,8 +111,7 @@ class Split:
 
     def require(self, part: Part, what: str) -> None:
         """Raise `DataError` unless the images are for `part`; `what` says what was to be done."""
-        if self.part != part:
-            raise DataError(f"{what} takes {part} images alone; these are {self.part} images.")
+        require(self, part, what)
 
     def batch(
         self, chosen: Int[Tensor, " image"], view: Int[Tensor, " image"] | None = None
@@ -90,33 +121,38 @@ class Split:
         maps = {stride: level.rows(rows).float() for stride, level in self.levels.items()}
         return Batch(maps, self.labels[chosen])
 
-    def batches(self, size: int, *, shuffle: bool = False) -> Iterator[Batch]:
-        """Yield all images; if asked shuffled, and each as a view drawn for it.
-
-        Chance is torch's global generator's. A last batch of one image joins the batch before it:
-        batch statistics need two.
-        """
-        order = torch.randperm(len(self)) if shuffle else torch.arange(len(self))
-        parts = list(order.split(size))
-        if len(parts) > 1 and len(parts[-1]) == 1:
-            parts[-2:] = [torch.cat(parts[-2:])]
+    def stream(
+        self, parts: Sequence[Int[Tensor, " _"]], chance: Chance | None = None
+    ) -> Iterator[Batch]:
+        """Yield the images at each part's positions; in training each as a view drawn for it."""
+        drawn = None if chance is None else chance.views(len(self), self.views)
         for chosen in parts:
-            drawn = shuffle and self.views > 0
-            yield self.batch(
-                chosen, torch.randint(self.views + 1, (len(chosen),)) if drawn else None
-            )
+            yield self.batch(chosen, None if drawn is None else drawn[chosen])
+
+
+def require(images: Images, part: Part, what: str) -> None:
+    """Raise `DataError` unless `images` are for `part`; `what` says what was to be done."""
+    if images.part != part:
+        raise DataError(f"{what} takes {part} images alone; these are {images.part} images.")
+
+
+I = TypeVar("I", bound=Images, covariant=True)  # noqa: E741, PLC0105
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Development:
-    """A fold of the development data."""
+class Fold(Generic[I]):
+    """A fold of the development data, its images in a store or as photos."""
 
     classes: Classes
-    train: Split
-    val_seen: Split
-    val_unseen: Split
+    train: I
+    val_seen: I
+    val_unseen: I
     digest: str
     """Changes with anything of the data or the features that could change a result."""
+
+
+class Development(Fold[Split]):
+    """A fold whose images are in a feature store."""
 
     @property
     def channels(self) -> dict[int, int]:
@@ -150,7 +186,25 @@ def open_store(folder: Path, *, fold: int = 1, levels: str = "") -> Development:
 def divide(
     catalogue: Catalogue, levels: dict[int, Level], *, fold: int, digest: str, views: int = 0
 ) -> Development:
-    """Divide a catalogue's images into train, val-seen and val-unseen.
+    """Divide a catalogue's images, of which a store holds these levels.
+
+    Raises:
+        ConfigError: There is no such fold.
+        DataError: A sealed test image or test class is among the development data.
+    """
+
+    def split(rows: Int[Tensor, " image"], labels: Int[Tensor, " image"], part: Part) -> Split:
+        return Split(levels, rows, labels, part, views=views, stored=len(catalogue.images))
+
+    return Development(*parts_of(catalogue, fold, split), digest)
+
+
+Make = Callable[[Int[Tensor, " image"], Int[Tensor, " image"], Part], I]
+"""Makes some images of their places in the catalogue, their labels, and what they are for."""
+
+
+def parts_of(catalogue: Catalogue, fold: int, make: Make[I]) -> tuple[Classes, I, I, I]:
+    """Return the classes of a fold, and its images: train, val-seen and val-unseen.
 
     Raises:
         ConfigError: There is no such fold.
@@ -174,13 +228,11 @@ def divide(
         words=None if words is None else torch.from_numpy(words),
     )
 
-    def split(mask: npt.NDArray[np.bool_], part: Part) -> Split:
+    def part_of(mask: npt.NDArray[np.bool_], part: Part) -> I:
         rows = torch.from_numpy(np.flatnonzero(mask))
-        own = torch.from_numpy(labels)[rows]
-        return Split(levels, rows, own, part, views=views, stored=len(catalogue.images))
+        return make(rows, torch.from_numpy(labels)[rows], part)
 
-    train, val = split(~unseen & ~out, "train"), split(out, "val")
-    return Development(classes, train, val, split(unseen, "val"), digest)
+    return classes, part_of(~unseen & ~out, "train"), part_of(out, "val"), part_of(unseen, "val")
 
 
 def held_out(paths: Sequence[str], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,20 +62,29 @@ class Preprocess:
             ]
         )
 
-    def augmented(self, pixels: Tensor, photo: Photo) -> Float[Tensor, "3 height width"]:
+    def augmented(
+        self, pixels: Tensor, photo: Photo, *, colored: bool = False
+    ) -> Float[Tensor, "3 height width"]:
         """Return a training view: shorter side to 8/7 of `size`, a crop by chance, half flipped.
 
         Neither the order of images nor threads nor which machine does it change a view.
+
+        Args:
+            pixels: Of the whole photo.
+            photo: Its name and view decide the chance.
+            colored: Change brightness, contrast and saturation too, by up to `JITTER`.
         """
         large = v2.functional.resize(
             pixels, [round(self.size * 8 / 7)], interpolation=self._how, antialias=True
         )
         seed = hashlib.sha256(f"{photo.view}:{photo.name}".encode()).digest()
-        x, y, flip = (int.from_bytes(seed[i : i + 8], "big") / 2**64 for i in (0, 8, 16))
+        x, y, flip, tone = (int.from_bytes(seed[i : i + 8], "big") / 2**64 for i in (0, 8, 16, 24))
         top, left = (
             round((s - self.size) * p) for s, p in zip(large.shape[1:], (y, x), strict=True)
         )
         crop = v2.functional.crop(large, top, left, self.size, self.size)
+        if colored:
+            crop = _toned(crop, tone)
         out: Tensor = self._normalise()(crop.flip(-1) if flip < 0.5 else crop)
         return out
 
@@ -86,6 +95,23 @@ class Preprocess:
     def _normalise(self) -> v2.Transform:
         to_float = v2.ToDtype(torch.float32, scale=True)
         return v2.Compose([to_float, v2.Normalize(list(self.mean), list(self.std))])
+
+
+JITTER = 0.4
+"""By how much of itself a photo's brightness, contrast or saturation is changed at most."""
+
+
+def _toned(pixels: Tensor, tone: float) -> Tensor:
+    """Return pixels in another tone; `tone` in [0, 1) is cut into three numbers of chance."""
+    for change in (
+        v2.functional.adjust_brightness,
+        v2.functional.adjust_contrast,
+        v2.functional.adjust_saturation,
+    ):
+        tone *= 1024
+        pixels = change(pixels, 1 + JITTER * (2 * (tone % 1) - 1))
+        tone %= 1
+    return pixels
 
 
 def load(path: Path, box: Box | None = None) -> Tensor:
@@ -116,21 +142,30 @@ def load(path: Path, box: Box | None = None) -> Tensor:
 
 
 def stream(
-    batches: Sequence[Sequence[Photo]], preprocess: Preprocess, *, threads: int = 2
+    batches: Sequence[Sequence[Photo]],
+    preprocess: Preprocess,
+    *,
+    threads: int = 2,
+    colored: bool = False,
 ) -> Iterator[Float[Tensor, "image 3 height width"]]:
     """Yield the pixels of each batch, decoding the next one while the caller works on this one."""
     plain = preprocess.transform()
 
     def pixels(photo: Photo) -> Tensor:
         raw = load(photo.file, photo.box)
-        return preprocess.augmented(raw, photo) if photo.view else plain(raw)
+        return preprocess.augmented(raw, photo, colored=colored) if photo.view else plain(raw)
+
+    def batch_of(decoded: list[Future[Tensor]]) -> Tensor:
+        if not decoded:  # a worker's share of a small batch
+            return torch.empty(0, 3, preprocess.size, preprocess.size)
+        return torch.stack([done.result() for done in decoded])
 
     with ThreadPoolExecutor(threads) as pool:
         waiting = None
         for batch in batches:
             coming = [pool.submit(pixels, photo) for photo in batch]
             if waiting is not None:
-                yield torch.stack([done.result() for done in waiting])
+                yield batch_of(waiting)
             waiting = coming
         if waiting is not None:
-            yield torch.stack([done.result() for done in waiting])
+            yield batch_of(waiting)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from timm.data import resolve_model_data_config
+from timm.layers import Format
 from torch import Tensor, nn
 
 from drmn.config import FeatureConfig, strides
@@ -55,6 +56,8 @@ class Backbone(nn.Module):
                 f"--levels {config.levels}: {config.backbone} has no level of stride {missing[0]}; "
                 f"it has {', '.join(map(str, given))}."
             )
+        self.by_region = getattr(self.body, "output_fmt", None) == Format.NHWC
+        """Whether maps come as [image, height, width, channel], as Swin's do."""
         self.full = config.maps == "full"
         share = config.pca_share if config.encoding == "pca" else 0.0
         kept = {s: components(c, share) if share else c for s, c in given.items()}
@@ -75,6 +78,8 @@ class Backbone(nn.Module):
 
     def maps(self, outputs: Sequence[Tensor]) -> dict[int, Tensor]:
         """Return the maps by stride, given what the body puts out."""
+        if self.by_region:
+            outputs = [level.permute(0, 3, 1, 2) for level in outputs]
         levels = dict(zip(self.every, outputs, strict=True))
         kept = {stride: levels[stride].float() for stride in self.strides}
         if not self.full:

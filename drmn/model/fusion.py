@@ -8,6 +8,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from drmn.model.norm import BatchNorm
+
 Maps = Mapping[int, Float[Tensor, "image _ _"]]
 """Feature maps [image, region, channel] by stride, each with regions and channels of its own."""
 
@@ -41,12 +43,12 @@ class Fusion(nn.Module):
         self.project = nn.Identity() if self.width == given else nn.Linear(given, self.width)
         added = [] if concat else lower
         self.convs = nn.ModuleList([nn.Linear(channels[s], self.width, bias=False) for s in added])
-        self.norms = nn.ModuleList([nn.BatchNorm1d(self.width) for _ in added])
+        self.norms = nn.ModuleList([BatchNorm(self.width) for _ in added])
         for norm in self.norms.parameters():
             nn.init.zeros_(norm)
         self.standard = nn.ModuleList(
             [
-                nn.BatchNorm1d(channels[s], affine=False) if normalize else nn.Identity()
+                BatchNorm(channels[s], affine=False) if normalize else nn.Identity()
                 for s in self.strides
             ]
         )

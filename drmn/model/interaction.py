@@ -4,7 +4,9 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drmn.config import Sit
+from drmn import parallel
+from drmn.config import Scope, Sit
+from drmn.model.dropout import Dropout
 
 
 class Encoder(nn.Module):
@@ -19,29 +21,40 @@ class Encoder(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout = heads, Dropout(dropout)
         self.project = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.mlp = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
+            nn.Linear(width, width), nn.ReLU(), Dropout(dropout), nn.Linear(width, width)
         )
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
 
     def forward(
-        self, tokens: Float[Tensor, "sequence token width"]
+        self, tokens: Float[Tensor, "sequence token width"], *, wide: bool = False
     ) -> Float[Tensor, "sequence token width"]:
-        """Let the tokens of each sequence attend to each other."""
-        mixed = F.dropout(self._attend(tokens), self.dropout, self.training)
-        first = self.norms[0](mixed + tokens)
-        again = F.dropout(self.mlp(first), self.dropout, self.training)
-        result: Tensor = self.norms[1](again + first)
+        """Let the tokens of each sequence attend to each other.
+
+        Args:
+            tokens: This worker's.
+            wide: A sequence goes on through the workers: attend to the others' tokens too.
+        """
+        first = self.norms[0](self.dropout(self._attend(tokens, wide=wide)) + tokens)
+        result: Tensor = self.norms[1](self.dropout(self.mlp(first)) + first)
         return result
 
-    def _attend(self, tokens: Tensor) -> Tensor:
-        parts = self.project(tokens).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(*parts.unbind(0))  # [sequence, head, token, part]
+    def _attend(self, tokens: Tensor, *, wide: bool) -> Tensor:
+        query, asked = self.project(tokens).split((tokens.shape[-1], 2 * tokens.shape[-1]), dim=-1)
+        if wide and parallel.world() > 1:
+            asked = parallel.gather(asked.transpose(0, 1)).transpose(0, 1)
+        key, value = asked.chunk(2, dim=-1)
+        query, key, value = map(self._by_head, (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
+
+    def _by_head(self, tokens: Tensor) -> Tensor:
+        """Return [sequence, head, token, part]."""
+        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class Interaction(nn.Module):
@@ -52,25 +65,43 @@ class Interaction(nn.Module):
             "batch" one of the images for each attribute; "attr" one of the attributes for each
             image. Cost grows with the square of a sequence's length.
         width: Channels of an attribute feature.
+        inside: Channels of a token; features are projected to it and back where they differ.
         layers: How many encoder layers.
-        heads: Attention heads; they divide `width`.
+        heads: Attention heads; they divide `inside`.
         dropout: Of the attention's and the MLP's output.
+        scope: Whether "joint" and "batch" take the images of all workers, or of one alone.
     """
 
-    def __init__(self, mode: Sit, width: int, *, layers: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self,
+        mode: Sit,
+        width: int,
+        *,
+        inside: int,
+        layers: int,
+        heads: int,
+        dropout: float,
+        scope: Scope = "global",
+    ) -> None:
         super().__init__()
-        self.mode = mode
-        self.layers = nn.Sequential(*[Encoder(width, heads, dropout) for _ in range(layers)])
+        self.mode, self.wide = mode, scope == "global" and mode != "attr"
+        same = inside == width
+        self.narrow = nn.Identity() if same else nn.Linear(width, inside)
+        self.widen = nn.Identity() if same else nn.Linear(inside, width)
+        self.layers = nn.ModuleList([Encoder(inside, heads, dropout) for _ in range(layers)])
 
     def forward(
         self, features: Float[Tensor, "image attr width"]
     ) -> Float[Tensor, "image attr width"]:
         """Return the attribute features after they have seen each other."""
-        if self.mode == "attr":
-            out: Tensor = self.layers(features)
-            return out
+        tokens = self.narrow(features)
         if self.mode == "batch":
-            mixed: Tensor = self.layers(features.transpose(0, 1))
-            return mixed.transpose(0, 1)
-        joint: Tensor = self.layers(features.flatten(0, 1)[None])
-        return joint[0].view_as(features)
+            tokens = tokens.transpose(0, 1)
+        elif self.mode == "joint":
+            tokens = tokens.flatten(0, 1)[None]
+        for layer in self.layers:
+            tokens = layer(tokens, wide=self.wide)
+        if self.mode == "batch":
+            tokens = tokens.transpose(0, 1)
+        out: Tensor = self.widen(tokens.reshape(*features.shape[:2], tokens.shape[-1]))
+        return out

@@ -1,6 +1,6 @@
 """DRMN: levels fused, attributes attended to, two branches scored (docs/paper.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,14 @@ class Scores:
     """The same after the semantic interaction transformer; in training only."""
     globally: Float[Tensor, "image seen"] | None
     """g: the global branch's logits over the seen classes."""
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Scores":
+        """Return the scores with every part of them changed."""
+        return Scores(
+            change(self.attributes),
+            None if self.interacted is None else change(self.interacted),
+            None if self.globally is None else change(self.globally),
+        )
 
 
 class DRMN(nn.Module):
@@ -137,14 +145,17 @@ def _kept(config: ModelConfig, channels: Mapping[int, int]) -> dict[int, int]:
 def _interaction(config: ModelConfig, width: int) -> Interaction | None:
     if config.sit == "none":
         return None
-    if width % config.sit_heads:
-        raise ConfigError(f"model.sit_heads {config.sit_heads} does not divide the width {width}.")
+    inside = config.sit_width or width
+    if inside % config.sit_heads:
+        raise ConfigError(f"model.sit_heads {config.sit_heads} does not divide the width {inside}.")
     return Interaction(
         config.sit,
         width,
+        inside=inside,
         layers=config.sit_layers,
         heads=config.sit_heads,
         dropout=config.sit_dropout,
+        scope=config.sit_scope,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,13 @@ from rich.table import Table
 
 from drmn.config import FeatureConfig
 from drmn.data import specs
+from drmn.data.catalogue import Catalogue
 from drmn.errors import StudyError
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.stores import Spread, backbone_for, prepare
 from drmn.report.progress import progress
 from drmn.search.outcome import Outcome
-from drmn.search.rows import Row
+from drmn.search.rows import Metrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +37,8 @@ class Order:
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
 
-def prepared(console: Console, order: Order) -> Path:
-    """Return the feature store of a dataset, made if need be; show how far it is."""
+def prepared(console: Console, order: Order) -> tuple[Path, Catalogue]:
+    """Return the feature store of a dataset, made if need be, and its catalogue; show progress."""
     spec = specs.spec(order.dataset)
     root = order.storage / "demo" if spec.name == specs.DEMO.name else order.data_root
     config = order.features
@@ -69,12 +71,12 @@ def prepared(console: Console, order: Order) -> Path:
             )
 
         if config.hdf5 or not (order.workers or os.environ.get("RAY_ADDRESS")):
-            return make()
+            return make(), catalogue
         from drmn.prepare.spread import over_cluster  # noqa: PLC0415 - Ray takes seconds to import
         from drmn.search.cluster import cluster  # noqa: PLC0415
 
         with cluster():
-            return make(over_cluster(order.workers, order.gpus))
+            return make(over_cluster(order.workers, order.gpus)), catalogue
 
 
 def say(console: Console, text: str) -> None:
@@ -91,7 +93,13 @@ def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: s
     console.print(f"\nBest settings of study {outcome.study} (trial {best.number}):")
     for name, value in sorted(best.params.items()):
         console.print(f"  --{name} {value}", highlight=False)
-    console.print(_figures(outcome, best))
+    rows = {f"DRMN, trial {best.number}": best.metrics}
+    console.print(figures_table(rows | {"ESZSL, same features and split": outcome.baseline}))
+    see_in_mlflow(console, tracking_uri, experiment)
+
+
+def see_in_mlflow(console: Console, tracking_uri: str, experiment: str) -> None:
+    """Print the command that opens MLflow on an experiment."""
     uri = "" if tracking_uri == "sqlite:///mlflow.db" else f" --uri {tracking_uri}"
     command = f"{_python()} -m drmn.tracking serve --experiment {experiment}{uri}"
     console.print(f"\nSee it in MLflow: {command}", highlight=False, soft_wrap=True)
@@ -103,16 +111,13 @@ def _python() -> str:
     return str(python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python)
 
 
-def _figures(outcome: Outcome, best: Row) -> Table:
+def figures_table(rows: Mapping[str, Metrics]) -> Table:
+    """Return a table of validation figures in percent, a row a model."""
     table = Table(box=None, title="On validation classes, percent", title_justify="left")
     table.add_column("")
     for name in COLUMNS:
         table.add_column(name, justify="right")
-    rows = [
-        (f"DRMN, trial {best.number}", best.metrics),
-        ("ESZSL, same features and split", outcome.baseline),
-    ]
-    for name, metrics in rows:
+    for name, metrics in rows.items():
         figures = [f"{100 * metrics[f'val/{column}']:.1f}" for column in COLUMNS]
         figures[3] += f" ± {100 * metrics['val/H_se']:.1f}"
         table.add_row(name, *figures)

@@ -6,5 +6,6 @@ os.environ |= {  # read when Ray is imported: only our own lines are to be seen
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",  # how often epochs are heard of; 2 by default
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the driver; the record is whole at any time
 }

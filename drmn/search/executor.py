@@ -115,10 +115,11 @@ class RecordScheduler(FIFOScheduler):
         """Record an epoch."""
         del tune_controller
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
-        metrics = {k: v for k, v in result.items() if k.startswith(("loss/", "val/"))}
+        metrics = {k: v for k, v in result.items() if k.startswith(("loss/", "train/", "val/"))}
         stop = self.record.report(number, epoch, metrics)
+        costs = {k: v for k, v in result.items() if k.startswith("cost/")}
         for watcher in self.watchers:
-            watcher.epoch(number, epoch, metrics)
+            watcher.epoch(number, epoch, metrics | costs)
         if stop:
             self._ended(number)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)

@@ -1,9 +1,8 @@
 """A search, all put together: record, policy, Ray, MLflow's spool, progress."""
 
 import hashlib
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,12 @@ from drmn.search.outcome import Outcome
 from drmn.search.progress import Progress
 from drmn.search.reporting import Reporter
 from drmn.search.rows import Row
-from drmn.search.settings import Budget, PolicyConfig
+from drmn.search.settings import Budget, PolicyConfig, require_name, require_store
 from drmn.search.storage import held, open_study
 from drmn.search.study import Record
 from drmn.space import load, source
 from drmn.tracking.ship import ShipperProcess, absolute
 from drmn.tracking.spool import Spool, open_spool
-
-STORES = ("sqlite:///", "postgresql", "mysql", "http://", "https://")
-"""What MLflow keeps runs in; it takes no `file:` store any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,10 +47,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Check what nothing else does."""
-        plain = re.fullmatch(r"[\w.+-]+", self.name) is not None and self.name.strip(".") != ""
-        require("study", self.name, plain, "letters, digits and ._+- alone")
-        known = self.tracking_uri.startswith(STORES)
-        require("tracking-uri", self.tracking_uri, known, f"one that starts with {_or(STORES)}")
+        require_name("study", self.name)
+        require_store(self.tracking_uri)
         require("cpus", self.cpus, self.cpus > 0, "positive")
         require("gpus", self.gpus, self.gpus >= 0, "0 or more")
 
@@ -97,7 +91,7 @@ def search(plan: Plan, store: Path, console: Console) -> Outcome:
             reporter.over()
         best = record.best()
         if best is not None and packing.takes_photos(store):
-            packed = packing.pack(plan.folder, best, data, store)
+            packed = packing.pack_trial(plan.folder, best, data, store)
             reporter.best(best, str(packed.absolute()))
         elif best is not None:
             _unpacked(plan, best, console)
@@ -139,10 +133,6 @@ def _unpacked(plan: Plan, best: Row, console: Console) -> None:
         soft_wrap=True,
         highlight=False,
     )
-
-
-def _or(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def _about(plan: Plan, line: baselines.Baseline, store: Store) -> str:

@@ -1,13 +1,33 @@
 """The settings of a search, apart from those of a run; no heavy library is imported for them."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from drmn.config import require, require_one_of
+from drmn.errors import ConfigError
 
 Sampler = Literal["tpe", "random"]
 Pruner = Literal["halving", "none"]
 Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1"]
+
+
+STORES = ("sqlite:///", "postgresql", "mysql", "http://", "https://")
+"""What MLflow keeps runs in; it takes no `file:` store any more."""
+
+
+def require_name(kind: str, name: str) -> None:
+    """Raise `ConfigError` unless a study or run can have this name: it becomes a folder's."""
+    plain = re.fullmatch(r"[\w.+-]+", name) is not None and name.strip(".") != ""
+    require(kind, name, plain, "letters, digits and ._+- alone")
+
+
+def require_store(tracking_uri: str) -> None:
+    """Raise `ConfigError` unless MLflow may keep runs there."""
+    have = f"{', '.join(STORES[:-1])} or {STORES[-1]}"
+    known = tracking_uri.startswith(STORES)
+    require("tracking-uri", tracking_uri, known, f"one that starts with {have}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,3 +71,34 @@ class Budget:
         require("budget.trials", self.trials, self.trials > 0, "positive")
         require("budget.minutes", self.minutes, self.minutes >= 0, "0 or more")
         require("budget.at_once", self.at_once, self.at_once >= 0, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """The workers of a run."""
+
+    least: int = 1
+    most: int = 1
+    """As many as the cluster has room for between the two; the batch is the same with any."""
+    cpus: float = 1
+    gpus: float = 0
+    """Of each worker."""
+    failures: int = 3
+    """How often workers may be lost before the run gives up."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require("workers", self.least, self.least > 0, "positive")
+        require("cpus", self.cpus, self.cpus > 0, "positive")
+        require("gpus", self.gpus, self.gpus >= 0, "0 or more")
+        require("failures", self.failures, self.failures >= 0, "0 or more")
+
+    def check(self, have: Mapping[str, float]) -> None:
+        """Raise `ConfigError` if a cluster with these resources has no room for the least."""
+        for name, each in {"CPU": self.cpus, "GPU": self.gpus}.items():
+            need, there = self.least * each, have.get(name, 0)
+            if need > there:
+                raise ConfigError(
+                    f"--workers {self.least}: they need {need:g} {name}s and the cluster has "
+                    f"{there:g}; use fewer, or --{name.lower()}s below {each:g}."
+                )

@@ -31,7 +31,7 @@ def open_study(folder: Path, name: str, identity: Identity) -> optuna.Study:
         made = study.user_attrs.get("identity", {})
         now = json.loads(json.dumps(identity))
         if made != now and any(trial.intermediate_values for trial in study.trials):
-            raise StudyError(_difference(name, made, now))
+            raise StudyError(difference("study", name, made, now))
         if made != now:  # nothing was found out under the old identity
             optuna.delete_study(study_name=name, storage=storage)
             study = _create(storage, name)
@@ -65,19 +65,20 @@ def _durable(connection: Any, _: object) -> None:
     connection.execute("PRAGMA synchronous=FULL")
 
 
-def _difference(name: str, made: Identity, now: Identity) -> str:
+def difference(kind: str, name: str, made: Identity, now: Identity) -> str:
+    """Return the sentence that refuses to go on with a study or a run, and says what differs."""
     keys = [key for key in {**made, **now} if made.get(key) != now.get(key)]
     parts = [f"{key} was {made.get(key)!r}, now {now.get(key)!r}" for key in keys[:3]]
     more = f" and {len(keys) - 3} more" if len(keys) > len(parts) else ""
     return (
-        f"Study {name} was started with other settings: {'; '.join(parts)}{more}. Give the old "
-        "ones to resume it, or --study NAME to start another."
+        f"{kind.capitalize()} {name} was started with other settings: {'; '.join(parts)}{more}. "
+        f"Give the old ones to resume it, or --{kind} NAME to start another."
     )
 
 
 @contextmanager
-def held(folder: Path, name: str) -> Iterator[None]:
-    """Hold a study for the length of a `with` block; the system lets go if the process dies.
+def held(folder: Path, name: str, *, kind: str = "study") -> Iterator[None]:
+    """Hold a study or a run for a `with` block; the system lets go if the process dies.
 
     Raises:
         StudyError: Another process holds it; says which.
@@ -89,8 +90,8 @@ def held(folder: Path, name: str) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             raise StudyError(
-                f"Study {name} is being run by process {lock.read().strip()}; wait for it, or use "
-                "--study NAME to start another."
+                f"{kind.capitalize()} {name} is being run by process {lock.read().strip()}; wait "
+                f"for it, or use --{kind} NAME to start another."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

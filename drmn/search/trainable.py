@@ -68,7 +68,7 @@ class TrialRunner(tune.Trainable):
         if improved:
             save(self.folder / BEST, {"model": state["model"], "metrics": epoch.metrics})
         save(self.folder / LAST, state)
-        return epoch.metrics | {"epoch": epoch.number}
+        return epoch.metrics | epoch.costs | {"epoch": epoch.number}
 
 
 def open_data(store: str, run: RunConfig) -> Development:

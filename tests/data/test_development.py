@@ -1,7 +1,6 @@
 """Development data: which classes and images training, validation and nobody may see."""
 
 import re
-from itertools import chain
 
 import numpy as np
 import pytest
@@ -77,7 +76,7 @@ def test_a_class_keeps_its_attributes_and_an_image_its_maps(toy_store, fold):
     maps = dict(toy_maps(TOY))
     batch = data.val_seen.batch(torch.tensor([3, 0]))
     assert batch.labels.tolist() == data.val_seen.labels[[3, 0]].tolist()
-    for stride, level in batch.maps.items():
+    for stride, level in batch.inputs.items():
         assert level.dtype == torch.float32
         want = maps[stride][data.val_seen.rows[[3, 0]]].to(torch.bfloat16).float()
         assert torch.equal(level, want)
@@ -164,43 +163,12 @@ def test_who_is_held_out_does_not_follow_the_order_of_the_files():
     assert max(np.diff(places)) > 1
 
 
-# Batches.
+# Streams.
 
 
-@given(st.integers(0, 40), st.integers(2, 12), st.booleans())
-def test_batches_hold_every_image_once(images, size, shuffle):
-    parts = labels_of(bare(images).batches(size, shuffle=shuffle))
-    assert sorted(label for part in parts for label in part) == list(range(images))
-    assert all(2 <= len(part) <= size + 1 for part in parts if images > 1)
-
-
-def test_a_last_batch_of_one_image_joins_the_one_before():
-    assert labels_of(bare(9).batches(4)) == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]
-    assert labels_of(bare(10).batches(4)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert labels_of(bare(1).batches(4)) == [[0]]
-
-
-def test_the_order_is_a_function_of_torch_s_seed():
-    def order(seed):
-        torch.manual_seed(seed)
-        return labels_of(bare(30).batches(8, shuffle=True))
-
-    assert order(1) == order(1)
-    assert order(1) != order(2)
-    assert sorted(chain.from_iterable(order(1))) == list(range(30))
-
-
-def test_without_shuffling_torch_s_generator_is_left_alone():
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    list(bare(30).batches(8))
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_two_rounds_of_one_seed_are_shuffled_apart():
-    torch.manual_seed(0)
-    split = bare(30)
-    assert labels_of(split.batches(8, shuffle=True)) != labels_of(split.batches(8, shuffle=True))
+def test_a_stream_gives_the_images_at_the_positions_asked_for():
+    parts = labels_of(bare(9).stream([torch.tensor([4, 2]), torch.tensor([8])]))
+    assert parts == [[4, 2], [8]]
 
 
 def test_real_photos_divide_as_they_should(shared):

@@ -11,9 +11,11 @@ WIDTH, HEADS = 8, 2
 seeds = st.integers(0, 2**32 - 1)
 
 
-def interaction(mode, *, layers=1, dropout=0.5, seed=0):
+def interaction(mode, *, inside=WIDTH, layers=1, dropout=0.5, seed=0):
     torch.manual_seed(seed)
-    made = Interaction(mode, WIDTH, layers=layers, heads=HEADS, dropout=dropout).eval()
+    made = Interaction(
+        mode, WIDTH, inside=inside, layers=layers, heads=HEADS, dropout=dropout
+    ).eval()
     with torch.no_grad():
         for parameter in made.parameters():  # so that no bias is 0 and no norm's weight 1
             parameter.add_(0.3 * torch.randn_like(parameter))
@@ -38,7 +40,7 @@ def slow_head(queries, keys, values):
 def slow(encoder, tokens):
     """One post-norm layer over one sequence: H' = LN(MHSA(H)+H), then LN(MLP(H')+H')."""
     query, key, value = (tokens @ encoder.project.weight.T + encoder.project.bias).chunk(3, dim=1)
-    part = WIDTH // HEADS
+    part = tokens.shape[1] // HEADS
     heads = [
         slow_head(*(x[:, h * part : (h + 1) * part] for x in (query, key, value)))
         for h in range(HEADS)
@@ -124,6 +126,19 @@ def test_dropout_acts_in_training_alone():
 def test_without_dropout_training_and_evaluation_agree():
     made, features = interaction("joint", dropout=0.0), torch.randn(2, 3, WIDTH)
     torch.testing.assert_close(made.train()(features), made.eval()(features))
+
+
+def test_a_narrow_transformer_works_on_projected_features():
+    made, features = interaction("attr", inside=4), torch.randn(2, 3, WIDTH)
+    narrow = features @ made.narrow.weight.T + made.narrow.bias
+    mixed = torch.stack([slow(made.layers[0], image) for image in narrow])
+    expected = mixed @ made.widen.weight.T + made.widen.bias
+    torch.testing.assert_close(made(features), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_transformer_of_the_features_width_projects_nothing():
+    names = {name.split(".")[0] for name, _ in interaction("joint").named_parameters()}
+    assert names == {"layers"}
 
 
 def test_a_wrong_shape_is_refused_by_name():

@@ -14,6 +14,7 @@ from drmn import extract
 from drmn.config import FeatureConfig, ModelConfig, RunConfig
 from drmn.data import demo, development, features, stores
 from drmn.data.catalogue import Catalogue
+from drmn.data.chance import Chance
 from drmn.data.images import stream
 from drmn.data.shards import Shards
 from drmn.errors import ConfigError, DataError
@@ -213,7 +214,7 @@ def test_a_network_takes_full_maps(pictures, tmp_path, how):
     data = development.open_store(prepare(pictures, replace(CONFIG, maps="full"), tmp_path))
     model = ModelConfig(levels="16+32", fusion=how, width=8, sit="none")
     scores = build(RunConfig(model=model), data.classes, data.channels)(
-        data.train.batch(torch.arange(2)).maps
+        data.train.batch(torch.arange(2)).inputs
     )
     assert scores.attributes.shape == (2, 2)
 
@@ -236,12 +237,14 @@ def test_training_draws_views_and_evaluation_looks_at_the_plain_one(pictures, tm
     with_views, without_views = (development.open_store(place) for place in (store, plain))
     for split in ("val_seen", "val_unseen", "train"):
         (left,), (right,) = (
-            list(getattr(d, split).batches(9)) for d in (with_views, without_views)
+            list(s.stream([torch.arange(len(s))]))
+            for s in (getattr(with_views, split), getattr(without_views, split))
         )
-        torch.testing.assert_close(left.maps[32], right.maps[32], rtol=2**-7, atol=1e-3)
-    torch.manual_seed(0)
-    drawn = [next(with_views.train.batches(9, shuffle=True)) for _ in range(12)]
-    kinds = {float(batch.maps[32][batch.labels == batch.labels[0]][0].sum()) for batch in drawn}
+        torch.testing.assert_close(left.inputs[32], right.inputs[32], rtol=2**-7, atol=1e-3)
+    train = with_views.train
+    every = [torch.arange(len(train))]
+    drawn = [next(train.stream(every, Chance(0, epoch))) for epoch in range(12)]
+    kinds = {float(batch.inputs[32][batch.labels == batch.labels[0]][0].sum()) for batch in drawn}
     assert len(kinds) > 2  # of two training images and four views of each
 
 
@@ -300,7 +303,7 @@ def test_a_packed_network_says_of_a_photo_what_it_says_of_its_stored_maps(
     loaded = package.load(tmp_path / "package")
     photos = [file.read_bytes() for file in pictures.files]
     batch = data.train.batch(torch.arange(len(data.train)))
-    want = saved.answer(batch.maps).scores
+    want = saved.answer(batch.inputs).scores
     rows = [int(row) for row in data.train.rows]
     have = loaded.classify([photos[row] for row in rows]).scores
     torch.testing.assert_close(have, want, rtol=0, atol=0.02)  # the store rounds

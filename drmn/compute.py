@@ -1,0 +1,120 @@
+"""How a training step is computed: precision and attention kernel, found by a short test.
+
+Neither is best everywhere: on a processor without units for bfloat16 it is slower than float32,
+and fused attention saves memory but not always time.
+"""
+
+import copy
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from drmn.config import ComputeConfig
+
+WORTH_A_TEST = 1e13
+"""Operations of a whole training from which on a test of a second pays. Counted and not timed, so
+that a small training comes out the same, to the bit, however busy the machine is."""
+GAIN = 1.1
+"""How much faster another way has to be: less is noise."""
+PAIRS = 2**26
+"""Pairs of tokens that a table is made for at most: more do not fit."""
+BACKENDS = {
+    "fused": [
+        SDPBackend.FLASH_ATTENTION,
+        SDPBackend.EFFICIENT_ATTENTION,
+        SDPBackend.CUDNN_ATTENTION,
+    ],
+    "plain": [SDPBackend.MATH],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a step is computed."""
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    attention: Literal["fused", "plain"] = "fused"
+
+    @contextmanager
+    def applied(self, device: torch.device) -> Iterator[None]:
+        """Run the network this way in a `with` block; losses are taken outside, in float32."""
+        low = torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with low, sdpa_kernel(BACKENDS[self.attention]):
+            yield
+
+
+def ways(config: ComputeConfig, pairs: int) -> list[Way]:
+    """Return the ways that the settings leave, the plainest first.
+
+    Args:
+        config: What is asked for.
+        pairs: Of tokens that attend to each other in a step; 0 without a transformer.
+    """
+    both: Any = ("fp32", "bf16") if config.precision == "auto" else (config.precision,)
+    kernels: Any = (config.attention,)
+    if config.attention == "auto":
+        kernels = ("fused", "plain") if 0 < pairs <= PAIRS else ("fused",)
+    return [Way(*both_) for both_ in itertools.product(both, kernels)]
+
+
+def choose(
+    config: ComputeConfig,
+    model: nn.Module,
+    step: Callable[[nn.Module, Way], None],
+    *,
+    times: float,
+    pairs: int,
+) -> Way:
+    """Return the fastest way to train `model`.
+
+    Args:
+        config: What is asked for.
+        model: Left as it is; copies of it are stepped.
+        step: Takes a few images forth and back through a network.
+        times: How many such steps the training is worth.
+        pairs: Of tokens that attend to each other.
+    """
+    left = ways(config, pairs)
+    if len(left) > 1:
+        devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+        with torch.random.fork_rng(devices=devices):
+            left = [_fastest(left, model, step, times)]
+    return left[0]
+
+
+def _fastest(
+    left: list[Way], model: nn.Module, step: Callable[[nn.Module, Way], None], times: float
+) -> Way:
+    with FlopCounterMode(display=False) as counted:
+        step(copy.deepcopy(model), left[0])
+    if counted.get_total_flops() * times < WORTH_A_TEST:
+        return left[0]
+    best, least = left[0], math.inf
+    for way in left:
+        try:
+            seconds = _seconds(copy.deepcopy(model), step, way)
+        except RuntimeError:  # this machine has no such kernel
+            continue
+        if seconds * (1 if best == way else GAIN) < least:
+            best, least = way, seconds
+    return best
+
+
+def _seconds(model: nn.Module, step: Callable[[nn.Module, Way], None], way: Way) -> float:
+    times = []
+    for _ in range(3):  # the first one warms up
+        began = time.perf_counter()
+        step(model, way)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return min(times[1:])

@@ -1,0 +1,33 @@
+"""Batch normalisation with the statistics of the batch of all workers."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from drmn import parallel
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """`nn.BatchNorm1d` whose batch is that of all workers together.
+
+    `nn.SyncBatchNorm` does the same on GPUs alone.
+    """
+
+    def forward(self, rows: Float[Tensor, "row channel"]) -> Float[Tensor, "row channel"]:
+        """Normalise each channel."""
+        if parallel.world() == 1 or not self.training:
+            return super().forward(rows)
+        count = parallel.total(rows.new_full((1,), len(rows)))
+        mean = parallel.total(rows.sum(dim=0)) / count
+        centred = rows - mean
+        variance = parallel.total(centred.square().sum(dim=0)) / count
+        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        out: Tensor = centred * (variance + self.eps).rsqrt()
+        return out * self.weight + self.bias if self.affine else out
+
+    def _remember(self, mean: Tensor, unbiased: Tensor) -> None:
+        if self.num_batches_tracked is None or self.momentum is None:
+            raise ValueError("running statistics are what validation uses")
+        self.num_batches_tracked += 1
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)

@@ -1,0 +1,173 @@
+"""One run, all put together: its folder, Ray Train, MLflow's spool, what is shown."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from drmn import baselines
+from drmn.checkpoint import BEST, State, load, save
+from drmn.config import RunConfig, flatten
+from drmn.data import development, durable
+from drmn.data.catalogue import Catalogue
+from drmn.errors import StudyError
+from drmn.search import packing
+from drmn.search.history import HISTORY, History
+from drmn.search.outcome import figures
+from drmn.search.rows import Metrics
+from drmn.search.settings import Group, require_store
+from drmn.search.storage import difference, held
+from drmn.tracking import events
+from drmn.tracking.ship import ShipperProcess, absolute
+from drmn.tracking.spool import open_spool
+
+Told = Callable[[int, Metrics], None]
+"""Told each epoch once, with its metrics."""
+LOOK = 0.5
+"""Seconds between two looks at how far the workers are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A run to make or to go on with."""
+
+    name: str
+    dataset: str
+    config: RunConfig
+    store: Path
+    """The feature store."""
+    catalogue: Catalogue
+    folder: Path
+    """Of the run."""
+    tracking_uri: str
+    group: Group = field(default_factory=Group)
+
+    def __post_init__(self) -> None:
+        """Check what nothing else does."""
+        require_store(self.tracking_uri)
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return all that must stay as it is while the run goes on; not who computes it."""
+        settings = {k: v for k, v in flatten(self.config).items() if k not in FREE}
+        return {"data": self.store.name, **settings}
+
+
+FREE = ("compute.checkpointing", "compute.compile")
+"""Settings that may change while a run goes on: they change no result but its rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a run. Accuracies are shares of 1, on validation."""
+
+    run: str
+    data: str
+    """The digest of data and features."""
+    epochs: Mapping[int, Metrics]
+    best: int
+    """The best epoch."""
+    baseline: Metrics
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        best = {"epoch": self.best, **figures(self.epochs[self.best])}
+        epochs = [{"epoch": number, **metrics} for number, metrics in self.epochs.items()]
+        parts = {"run": self.run, "data": self.data, "best": best, "epochs": epochs}
+        return parts | {"baseline": figures(self.baseline)}
+
+
+def run(plan: Plan, told: Told) -> Outcome:
+    """Train the run of `plan` to its last epoch, from where it stands.
+
+    Raises:
+        UserError: The run is held by another process, was made with other settings, or failed.
+    """
+    with held(plan.folder, plan.name, kind="run"):
+        key = _key(plan)
+        history = History(plan.folder / HISTORY)
+        spool = open_spool(plan.folder / "spool.db")
+        shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
+        tags = {"kind": "run", "tier": plan.config.tier, "workers": str(plan.group.most)}
+        spool.put(*events.study(key, plan.name, plan.dataset, plan.identity(), tags))
+        spool.put(*events.goes_on(key))
+
+        def tell(epoch: int, metrics: Metrics) -> None:
+            spool.put(*events.metrics(key, metrics, epoch))
+            told(epoch, metrics)
+
+        failed = False
+        data = development.open_store(plan.store, fold=plan.config.fold)
+        try:
+            state = _trained(plan, history, tell)
+            if packing.takes_photos(plan.store):
+                folder = packing.pack(plan.folder / "package", plan.config, state, data, plan.store)
+                spool.put(*events.model(key, str(folder.absolute())))
+        except Exception:
+            failed = True
+            raise
+        finally:
+            spool.put(*events.end(key, {}, failed=failed, again=True))
+            shipper.drain(spool)
+        epochs = history.epochs()
+        line = baselines.eszsl(data).metrics
+        return Outcome(plan.name, data.digest, epochs, state["number"], line)
+
+
+def _key(plan: Plan) -> str:
+    """Return what the run is called in MLflow; refuse to go on with one of other settings."""
+    file, now = plan.folder / "run.json", json.loads(json.dumps(plan.identity()))
+    if file.is_file():
+        made = json.loads(file.read_text())
+        if made["identity"] != now:
+            raise StudyError(difference("run", plan.name, made["identity"], now))
+        return str(made["key"])
+    key = f"{plan.name}-{uuid.uuid4().hex[:8]}"
+    durable.write(file, json.dumps({"key": key, "identity": now}, indent=1))
+    return key
+
+
+def _trained(plan: Plan, history: History, tell: Told) -> State:
+    """Return the state of the best epoch, trained if it is not there."""
+    kept = load(plan.folder / BEST)
+    if kept is None:
+        kept = _with_ray(plan, history, tell)
+        save(plan.folder / BEST, kept)
+    else:
+        for epoch, metrics in history.epochs().items():
+            tell(epoch, metrics)
+    return kept
+
+
+def _with_ray(plan: Plan, history: History, tell: Told) -> State:
+    import ray  # noqa: PLC0415 - takes seconds
+
+    from drmn.search.cluster import cluster  # noqa: PLC0415
+    from drmn.search.training import check, job_of, train  # noqa: PLC0415
+
+    job = job_of(plan.config, plan.store, plan.catalogue, plan.group.cpus)
+    check(job)  # a mistake in the settings is told before any worker starts
+    # Ray is left before the thread is waited for: that ends its waiting.
+    with ThreadPoolExecutor(1) as thread, cluster():
+        plan.group.check(ray.cluster_resources())
+        # In a thread: Ray would take Ctrl-C for itself.
+        training = thread.submit(train, job, plan.group, plan.folder)
+        _follow(training, history, tell)
+        return training.result()
+
+
+def _follow(training: Future[State], history: History, tell: Told) -> None:
+    """Tell each epoch that the history has, until the training is over."""
+    seen = 0
+    while True:
+        over = training.done()
+        for epoch, metrics in history.epochs().items():
+            if epoch > seen:
+                tell(epoch, metrics)
+                seen = epoch
+        if over:
+            return
+        time.sleep(LOOK)

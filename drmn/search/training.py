@@ -1,0 +1,180 @@
+"""One run through Ray Train: the workers' loop, and who starts and restarts them.
+
+Each worker runs `drmn.train.fit`; worker 0 saves. Ray Train starts a group anew that lost a worker,
+and a run of the same name and folder goes on from its last whole checkpoint.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import CheckpointConfig, FailureConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.v2.api.callback import UserCallback
+from ray.train.v2.api.exceptions import TrainingFailedError
+
+from drmn.checkpoint import LAST, State, load, save
+from drmn.config import RunConfig, flatten, with_overrides
+from drmn.data import development
+from drmn.data.catalogue import Catalogue
+from drmn.data.development import Fold, Images
+from drmn.data.photographs import open_photos
+from drmn.errors import StudyError
+from drmn.extract import backbone_of
+from drmn.model.backbone import Backbone
+from drmn.model.tuned import Tuned
+from drmn.search.history import HISTORY, History
+from drmn.search.settings import Group
+from drmn.train import assemble, fit
+
+KEPT = 2
+"""Best checkpoints that are kept beside the last one."""
+OBJECTIVE = "val/H"
+"""What the best epoch is best at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What workers need; it travels to each."""
+
+    settings: Mapping[str, Any]
+    """Of a run, flat."""
+    store: str
+    """The feature store, which knows the backbone too."""
+    catalogue: Catalogue | None
+    """The photos, for the finetuned tier."""
+    threads: int
+
+
+def opened(job: Job) -> tuple[RunConfig, Fold[Images], Backbone | None]:
+    """Return the settings, the data and, for the finetuned tier, the backbone."""
+    run = with_overrides(RunConfig(), job.settings)
+    if run.tier == "frozen" or job.catalogue is None:
+        store = Path(job.store)
+        return run, development.open_store(store, fold=run.fold, levels=run.model.levels), None
+    backbone, _ = backbone_of(Path(job.store))
+    augment = run.finetune.augment
+    data = open_photos(job.catalogue, backbone.preprocess, fold=run.fold, augment=augment)
+    return run, data, backbone
+
+
+def check(job: Job) -> None:
+    """Raise `UserError` for settings that this data or backbone cannot serve."""
+    run, data, backbone = opened(job)
+    network = assemble(run, data, backbone)
+    if isinstance(network, Tuned):
+        network.arrange(run.compute)
+
+
+def work(given: dict[str, Any]) -> None:
+    """Train, as one worker of the group."""
+    job: Job = given["job"]
+    torch.set_num_threads(job.threads)
+    run, data, backbone = opened(job)
+    device = str(ray.train.torch.get_device())
+    for epoch in fit(run, data, backbone=backbone, resume=_last(), device=device):
+        told = {"epoch": epoch.number, **epoch.metrics, **epoch.costs}
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = None
+            if ray.train.get_context().get_world_rank() == 0:
+                save(Path(folder, LAST), epoch.state | {"metrics": epoch.metrics})
+                checkpoint = ray.train.Checkpoint.from_directory(folder)
+            ray.train.report(told, checkpoint=checkpoint)
+
+
+def _last() -> State | None:
+    """Return the state of the latest epoch whose checkpoint is whole."""
+    last = ray.train.get_checkpoint()
+    earlier = [each.checkpoint for each in ray.train.get_all_reported_checkpoints()]
+    states = (state_of(each) for each in [last, *reversed(earlier)] if each is not None)
+    return next((state for state in states if state is not None), None)
+
+
+def state_of(checkpoint: ray.train.Checkpoint) -> State | None:
+    """Return what a checkpoint holds, or None if it is gone or damaged."""
+    try:
+        with checkpoint.as_directory() as folder:
+            return load(Path(folder, LAST))
+    except FileNotFoundError:
+        return None
+
+
+class Recorder(UserCallback):
+    """Writes each epoch into the run's history, on the machine of the driver."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def after_report(
+        self,
+        run_context: Any,
+        metrics: list[dict[str, Any]],
+        checkpoint: ray.train.Checkpoint | None,
+    ) -> None:
+        """Write down what worker 0 told: all tell the same, but for seconds."""
+        del run_context, checkpoint
+        told = dict(metrics[0])
+        History(self.path).add(told.pop("epoch"), told)
+
+
+def train(job: Job, group: Group, folder: Path) -> State:
+    """Train until the last epoch; return the state of the best one. Needs a `cluster`.
+
+    Args:
+        job: What is trained.
+        group: By how many workers.
+        folder: Of the run: the history and the checkpoints are in it.
+
+    Raises:
+        StudyError: The workers failed; says why.
+    """
+    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+    trainer = TorchTrainer(
+        work,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=group.least if group.least == group.most else (group.least, group.most),
+            use_gpu=group.gpus > 0,
+            resources_per_worker={"CPU": group.cpus, **({"GPU": group.gpus} if group.gpus else {})},
+        ),
+        run_config=ray.train.RunConfig(
+            name="checkpoints",
+            storage_path=str(folder.absolute()),
+            failure_config=FailureConfig(max_failures=group.failures, controller_failure_limit=3),
+            checkpoint_config=CheckpointConfig(
+                num_to_keep=KEPT, checkpoint_score_attribute=OBJECTIVE
+            ),
+            callbacks=[Recorder(folder.absolute() / HISTORY)],
+            logging_config=ray.train.LoggingConfig(log_level="CRITICAL"),
+        ),
+    )
+    try:
+        result = trainer.fit()
+    except TrainingFailedError as problem:
+        raise StudyError(f"{folder}: {_cause(problem)}.") from None
+    best = max(result.best_checkpoints or [], key=lambda pair: pair[1][OBJECTIVE], default=None)
+    state = None if best is None else state_of(best[0])
+    if state is None:
+        raise StudyError(f"{folder}: the best epoch's checkpoint is gone; remove the folder.")
+    return state
+
+
+def _cause(problem: TrainingFailedError) -> str:
+    """Return what the first worker that failed raised, in one line."""
+    failed: Mapping[int, BaseException] = getattr(problem, "worker_failures", {})
+    inner: Any = next(iter(failed.values()), problem)
+    inner = getattr(inner, "cause", None) or inner
+    first = str(inner).strip().splitlines()[-1:] or [type(inner).__name__]
+    return first[0].rstrip(".")
+
+
+def job_of(run: RunConfig, store: Path, catalogue: Catalogue, cpus: float) -> Job:
+    """Return what the workers of a run need."""
+    photos = catalogue if run.tier == "finetuned" else None
+    return Job(flatten(run), str(store.absolute()), photos, max(1, int(cpus)))

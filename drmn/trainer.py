@@ -1,0 +1,158 @@
+"""An epoch of training: steps on batches, each the whole batch of all workers."""
+
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from drmn import compute, parallel
+from drmn.checkpoint import State
+from drmn.compute import Way
+from drmn.config import RunConfig
+from drmn.data.chance import Chance
+from drmn.data.development import Batch, Fold, Images
+from drmn.losses import total
+from drmn.model.tuned import Tuned
+from drmn.optim import Piece, optimizer_of, pieces, rates
+from drmn.validate import Network
+
+FEW = 4
+"""Images that ways to compute a step are tried on."""
+
+
+class Trainer:
+    """A network in training.
+
+    Args:
+        config: The settings.
+        network: Trained in place.
+        data: What it is trained on.
+    """
+
+    def __init__(self, config: RunConfig, network: Network, data: Fold[Images]) -> None:
+        self.config, self.network, self.data = config, network, data
+        self.optimizer = optimizer_of(config, network)
+        self.device = next(network.parameters()).device
+        self.classes = data.classes.to(self.device)
+        self.way: Way | None = None
+
+    def go_on(self, state: State) -> int:
+        """Take over a state; return the number of its epoch."""
+        self.network.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.way = Way(**state["way"])
+        return int(state["number"])
+
+    def begin(self) -> None:
+        """Choose how to compute a step, unless a state has said so."""
+        if self.way is None:
+            self.way = self._chosen()
+        if isinstance(self.network, Tuned):
+            self.network.arrange(self.config.compute)
+
+    def state(self, number: int) -> State:
+        """Return all that is needed to go on after epoch `number`. Live."""
+        both = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return both | {"number": number, "way": {} if self.way is None else asdict(self.way)}
+
+    def epoch(self, number: int) -> dict[str, float]:
+        """Go through the training images once.
+
+        Returns each loss term averaged over the images, the mean length of the gradient, and the
+        learning rates at the end.
+        """
+        self.network.train()
+        run, chance = self._spread(number), Chance(self.config.seed, number)
+        chance.begin()
+        train, size = self.data.train, self.config.optim.batch_size
+        todo = pieces(chance.order(len(train)), size, self.config.compute.micro_batch)
+        stream = train.stream([parallel.share(piece.images) for piece in todo], chance)
+        rate = rates(self.config, self.optimizer, number, sum(piece.last for piece in todo))
+        terms, norms = [], []
+        for piece, own in zip(todo, stream, strict=True):
+            terms.append(self._backward(run, piece, own))
+            if piece.last:
+                next(rate)
+                norms.append(self._step())
+        lengths = {"train/grad_norm": float(torch.stack(norms).mean())}
+        groups = self.optimizer.param_groups
+        now = {f"train/lr_{group['name']}": float(group["lr"]) for group in groups}
+        return _averaged(terms, todo) | lengths | now
+
+    def _backward(self, run: nn.Module, piece: Piece, own: Batch) -> dict[str, Tensor]:
+        """Add this worker's part of the gradient of a piece's loss; return the loss's terms."""
+        if isinstance(run, DistributedDataParallel):
+            run.require_backward_grad_sync = piece.last
+        labels = self.data.train.labels[piece.images].to(self.device)
+        loss, terms = self._loss(run, own, labels)
+        # Every worker takes the whole loss and owns the gradient of its rows; DDP takes the mean.
+        (loss * piece.share * parallel.world()).backward()
+        return {name: term.detach() for name, term in {"total": loss, **terms}.items()}
+
+    def _loss(
+        self, run: nn.Module, own: Batch, labels: Tensor, way: Way | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the images of all workers, and its terms, in float32."""
+        there = own.to(self.device)
+        with (way or self.way or Way()).applied(self.device):
+            scores = run(there.inputs)
+        joined = scores.each(lambda part: parallel.join(part.float()))
+        loss, terms = total(self.config.loss, self.config.model, joined, self.classes, labels)
+        return loss, dict(terms)
+
+    def _step(self) -> Tensor:
+        """Take a step; return the length of the gradient."""
+        grads = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        length: Tensor = nn.utils.get_total_norm(grads)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return length
+
+    def _spread(self, epoch: int) -> nn.Module:
+        """Return what to call: the network, or what sums its gradients over the workers."""
+        if isinstance(self.network, Tuned):
+            self.network.thaw(epoch, self.config.finetune.unfreeze_every)
+        if parallel.world() == 1:
+            return self.network
+        return DistributedDataParallel(self.network, forward_sync_buffers=False)
+
+    def _chosen(self) -> Way:
+        """Return how to compute a step, tried on a few images by this worker alone."""
+        images = self.data.train
+        (few,) = images.stream([torch.arange(min(FEW, len(images)))])
+        labels = few.labels.to(self.device)
+        self.network.train()
+
+        def step(copy: nn.Module, way: Way) -> None:
+            self._loss(copy, few, labels, way)[0].backward()
+
+        with parallel.alone():
+            chosen = compute.choose(
+                self.config.compute,
+                self.network,
+                step,
+                times=self.config.optim.epochs * len(images) / len(labels),
+                pairs=self._pairs(),
+            )
+        return Way(*parallel.collect((chosen.precision, chosen.attention))[0])
+
+    def _pairs(self) -> int:
+        """Return how many pairs of tokens attend to each other in a step, all heads together."""
+        images, attributes = self.config.optim.batch_size, self.classes.attributes.shape[1]
+        tokens = {
+            "none": 0,
+            "attr": images * attributes**2,
+            "batch": attributes * images**2,
+            "joint": (images * attributes) ** 2,
+        }
+        return tokens[self.config.model.sit] * self.config.model.sit_heads
+
+
+def _averaged(terms: list[dict[str, Tensor]], todo: list[Piece]) -> dict[str, float]:
+    sizes = torch.tensor([len(piece.images) for piece in todo], dtype=torch.double)
+    share = sizes / sizes.sum()
+    return {
+        f"loss/{name}": float(share @ torch.stack([each[name] for each in terms]).double().cpu())
+        for name in terms[0]
+    }

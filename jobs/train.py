@@ -1,0 +1,110 @@
+"""Train one network at given settings, through Ray Train. The same command resumes it.
+
+python jobs/train.py --dataset demo                                     # minutes on a laptop
+python jobs/train.py --dataset cub --data-root ~/data --workers 2       # two processes, one batch
+python jobs/train.py --dataset cub --data-root ~/data --ablation no-sit # a row of the paper's table
+python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # the backbone trained along
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from drmn.cli import run as run_job
+from drmn.config import FeatureConfig, RunConfig
+from drmn.errors import ConfigError
+from drmn.search.settings import Group, require_name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainJob:
+    """Train one network at given settings, through Ray Train. The same command resumes it."""
+
+    dataset: str
+    """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
+    data_root: Path = Path("data")
+    """The folder that holds xlsa17/ and the images; the demo needs none."""
+    ablation: str = "full"
+    """A row of the paper's ablation table, put over the settings: full, no-dab, no-fusion,
+    no-channel-attention, no-sit or no-global-branch."""
+    run: str = ""
+    """Its name; by default of dataset, tier and ablation. A run that exists is gone on with."""
+    config: Annotated[RunConfig, tyro.conf.FlagConversionOff, tyro.conf.arg(name="")] = field(
+        default_factory=RunConfig
+    )
+    features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
+        default_factory=FeatureConfig
+    )
+    workers: int = 1
+    """Processes that train together; each takes its share of every batch."""
+    max_workers: int = 0
+    """Take up to so many where the cluster has room, and go on with fewer after a loss; 0 for as
+    many as --workers."""
+    cpus: float = 1
+    """Cores of a worker."""
+    gpus: float = 0
+    """GPUs of a worker."""
+    failures: int = 3
+    """How often workers may be lost before the run gives up."""
+    storage: Path = Path("results")
+    """Where everything is kept that jobs make."""
+    tracking_uri: str = "sqlite:///mlflow.db"
+    """MLflow's store: a SQLite file or a server."""
+    json: Path | None = None
+    """Write the outcome into this file."""
+
+
+def main(job: TrainJob) -> None:
+    """Prepare the features, train, and show what came of it."""
+    from drmn.ablations import ablated
+
+    config = ablated(job.config, job.ablation)
+    if job.json is not None and not job.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {job.json}: no such folder to write into.")
+    name = job.run or f"{job.dataset}-{config.tier}-{job.ablation}"
+    require_name("run", name)
+    group = Group(
+        least=job.workers,
+        most=max(job.workers, job.max_workers),
+        cpus=job.cpus,
+        gpus=job.gpus,
+        failures=job.failures,
+    )
+
+    from rich.console import Console
+
+    from drmn.report.run import Shown, summary
+    from drmn.report.terminal import Order, prepared
+    from drmn.search.run import Plan, run
+
+    console = Console()
+    order = Order(
+        dataset=job.dataset,
+        data_root=job.data_root,
+        features=job.features,
+        storage=job.storage,
+        fold=config.fold,
+        gpus=job.gpus,
+    )
+    store, catalogue = prepared(console, order)
+    plan = Plan(
+        name=name,
+        dataset=job.dataset,
+        config=config,
+        store=store,
+        catalogue=catalogue,
+        folder=job.storage / "runs" / name,
+        tracking_uri=job.tracking_uri,
+        group=group,
+    )
+    outcome = run(plan, Shown(console, config.optim.epochs))
+    if job.json is not None:
+        job.json.write_text(json.dumps(outcome.plain(), indent=1))
+    summary(console, plan, outcome)
+
+
+if __name__ == "__main__":
+    run_job(main, TrainJob)
