@@ -10,16 +10,15 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
 import torch
 from bars import Bar, arguments, finish
+from points import points
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from drmn.config import FeatureConfig, RunConfig, with_overrides
+from drmn.config import FeatureConfig, RunConfig
 from drmn.data import development
 from drmn.report.terminal import Order, prepared
-from drmn.space import load
 from drmn.train import fit
 
 ROOT = Path(__file__).parents[1]
@@ -33,18 +32,6 @@ FORMS = {
 }
 
 
-def points(count: int, epochs: int) -> list[RunConfig]:
-    """Return settings drawn from the space of CUB."""
-    space = load("cub")
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = []
-    for _ in range(count):
-        trial = study.ask()
-        constants = {**space(trial), "optim.epochs": epochs}
-        drawn.append(with_overrides(RunConfig(), {**trial.params, **constants}))
-    return drawn
-
-
 def harmonic(config: RunConfig, store: Path) -> float:
     """Return the validation H of a run's best epoch."""
     data = development.open_store(store, levels=config.model.levels)
@@ -54,7 +41,6 @@ def harmonic(config: RunConfig, store: Path) -> float:
 def main() -> None:
     """Train each point on each form."""
     asked = arguments(__doc__ or "")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     photos = "cub2010_mini" if asked.quick else "cub2010_dev"
     if not (SHARED / photos).is_dir():
         raise SystemExit(f"no {SHARED / photos}: set DRMN_SHARED to the folder of the real data")

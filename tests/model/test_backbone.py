@@ -286,3 +286,28 @@ def test_a_backbone_is_frozen():
     assert not backbone.training
     assert not any(p.requires_grad for p in backbone.parameters())
     assert not backbone(torch.randn(1, 3, 64, 64))[32].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("resnet18", {16: 256, 32: 512}),
+        ("tf_efficientnet_lite0", {16: 112, 32: 320}),
+        ("convnext_atto", {16: 160, 32: 320}),
+        ("vit_tiny_patch16_224", {16: 192}),
+        ("swin_tiny_patch4_window7_224", {16: 384, 32: 768}),  # its maps end with the channels
+        ("hiera_tiny_224", {16: 384, 32: 768}),
+    ],
+)
+def test_levels_of_any_family_are_named_by_stride(name, channels):
+    levels = "+".join(map(str, channels))
+    config = FeatureConfig(
+        backbone=name, weights="random", image_size=224, levels=levels, maps="full"
+    )
+    made = Backbone(config)
+    maps = made(torch.zeros(2, 3, 224, 224))
+    assert {stride: level.shape[2] for stride, level in maps.items()} == channels
+    assert {stride: level.shape[1] for stride, level in maps.items()} == {
+        stride: (224 // stride) ** 2 for stride in channels
+    }
+    assert {stride: made.channels[stride] for stride in channels} == channels

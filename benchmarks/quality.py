@@ -1,0 +1,185 @@
+"""What DRMN's parts are worth on real photos, three seeds each, beside the closed forms.
+
+All figures are of validation classes, where the settings were chosen too. Frozen: cub2010_dev (150
+bird classes, 4,513 photos), tf_efficientnet_lite0 at 224 pixels, the settings of `SETTINGS` and
+each row of the paper's ablation table, with the readings and widths of the transformer. Tiers:
+cub2010_mini at 112 pixels, settings drawn from the space of CUB on stored features and with the
+backbone trained along; how alike the tiers rank them.
+"""
+
+import os
+import statistics
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from bars import Bar, arguments, finish
+from points import points
+from rich.console import Console
+from scipy.stats import spearmanr
+
+from drmn import baselines
+from drmn.ablations import ABLATIONS, ablated
+from drmn.config import FeatureConfig, RunConfig, with_overrides
+from drmn.data import development
+from drmn.data.catalogue import Catalogue
+from drmn.data.photographs import open_photos
+from drmn.extract import backbone_of
+from drmn.model import speed
+from drmn.report.terminal import Order, prepared
+from drmn.space import Value
+from drmn.train import fit
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
+Figures = Mapping[str, float]
+
+SETTINGS: dict[str, Value] = {
+    "model.levels": "16+32",
+    "model.fusion": "concat",
+    "model.width": 256,
+    "model.sit": "attr",
+    "model.sit_dropout": 0.3,
+    "model.scale": 4.5,
+    "loss.self_calibration": 0.01,
+    "loss.attribute_regression": 0.01,
+    "loss.global_branch": 0.3,
+    "optim.lr": 1e-3,
+    "optim.epochs": 10,
+    "optim.schedule": "cosine",
+}
+READINGS: dict[str, dict[str, Value]] = {
+    "SIT batch": {"model.sit": "batch"},
+    "SIT batch, width 128": {"model.sit": "batch", "model.sit_width": 128},
+    "SIT batch, width 64": {"model.sit": "batch", "model.sit_width": 64},
+}
+JOINT: dict[str, dict[str, Value]] = {
+    "SIT joint": {"model.sit": "joint"},
+    "SIT joint, width 64": {"model.sit": "joint", "model.sit_width": 64},
+    "SIT batch": {"model.sit": "batch"},
+    "SIT batch, width 64": {"model.sit": "batch", "model.sit_width": 64},
+    "SIT attr": {},
+    "no SIT": {"model.sit": "none"},
+}
+
+
+def store_of(photos: str, image_size: int) -> tuple[Path, Catalogue]:
+    """Return the feature store of a real dataset, and its catalogue."""
+    order = Order(
+        dataset="cub",
+        data_root=SHARED / photos,
+        features=FeatureConfig(image_size=image_size),
+        storage=ROOT / "results" / "benchmarks",
+    )
+    return prepared(Console(stderr=True), order)
+
+
+def begin() -> None:
+    """Set up a process of the pool."""
+    torch.set_num_threads(1)
+    speed.keep_memory()
+
+
+def trained(config: RunConfig, store: Path, catalogue: Catalogue | None = None) -> Figures:
+    """Return the figures of the best epoch of a run; with a catalogue, of the finetuned tier."""
+    if catalogue is None:
+        data = development.open_store(store, fold=config.fold, levels=config.model.levels)
+        epochs = fit(config, data)
+    else:
+        backbone, _ = backbone_of(store)
+        photos = open_photos(catalogue, backbone.preprocess, augment=config.finetune.augment)
+        epochs = fit(config, photos, backbone=backbone)
+    return max((epoch.metrics for epoch in epochs), key=lambda metrics: metrics["val/H"])
+
+
+def shown(runs: list[Figures]) -> str:
+    """Return mean and standard deviation of H and T1 in percent."""
+    parts = []
+    for name in ("H", "T1"):
+        values = [100 * run[f"val/{name}"] for run in runs]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        parts.append(f"{name} {statistics.mean(values):.1f} ± {spread:.1f}")
+    return ", ".join(parts)
+
+
+def compared(
+    pool: ProcessPoolExecutor, store: Path, rows: Mapping[str, RunConfig], seeds: int
+) -> dict[str, list[Figures]]:
+    """Return the figures of each row with so many seeds."""
+    asked = {
+        name: [pool.submit(trained, replace(config, seed=s), store) for s in range(seeds)]
+        for name, config in rows.items()
+    }
+    return {name: [run.result() for run in runs] for name, runs in asked.items()}
+
+
+def frozen(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noqa: FBT001
+    """Compare the parts of the network on stored features."""
+    photos, seeds = ("cub2010_mini", 1) if quick else ("cub2010_dev", 3)
+    store, _ = store_of(photos, 224)
+    full = with_overrides(RunConfig(), SETTINGS | ({"optim.epochs": 2} if quick else {}))
+    rows = {name: ablated(full, name) for name in ABLATIONS}
+    rows |= {name: with_overrides(full, changes) for name, changes in READINGS.items()}
+    made = compared(pool, store, rows, seeds)
+    line = baselines.eszsl(development.open_store(store)).metrics
+    figures: dict[str, object] = {f"{photos}, ESZSL": shown([line])}
+    figures |= {f"{photos}, {name}": shown(runs) for name, runs in made.items()}
+    bars = []
+    for name in ("H", "T1"):
+        gain = statistics.mean(run[f"val/{name}"] for run in made["full"]) - line[f"val/{name}"]
+        bars.append(Bar(f"{name} above ESZSL, points", 100 * gain, -100 if quick else 3))
+    return figures, bars
+
+
+def readings(pool: ProcessPoolExecutor, quick: bool) -> dict[str, object]:  # noqa: FBT001
+    """Compare the transformer's readings where the dearest can be afforded."""
+    store, _ = store_of("cub2010_mini", 224)
+    epochs = 1 if quick else 6
+    full = with_overrides(RunConfig(), SETTINGS | {"optim.epochs": epochs})
+    asked = dict(list(JOINT.items())[3:]) if quick else JOINT
+    rows = {name: with_overrides(full, changes) for name, changes in asked.items()}
+    made = compared(pool, store, rows, 1 if quick else 3)
+    return {f"cub2010_mini, {name}": shown(runs) for name, runs in made.items()}
+
+
+def tiers(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noqa: FBT001
+    """Compare the ranking of settings by the two tiers."""
+    store, catalogue = store_of("cub2010_mini", 112)
+    count, epochs = (3, 1) if quick else (12, 5)
+    runs = [with_overrides(config, {"model.levels": "16+32"}) for config in points(count, epochs)]
+    tuned = [
+        with_overrides(config, {"tier": "finetuned", "finetune.lr": 1e-4, "optim.warmup": 0.5})
+        for config in runs
+    ]
+    heads = [pool.submit(trained, config, store) for config in runs]
+    whole = [pool.submit(trained, config, store, catalogue) for config in tuned]
+    low, high = ([run.result() for run in asked] for asked in (heads, whole))
+    rank = float(spearmanr([m["val/H"] for m in low], [m["val/H"] for m in high]).statistic)
+    figures: dict[str, object] = {
+        "cub2010_mini at 112, frozen": shown(low),
+        "cub2010_mini at 112, finetuned": shown(high),
+        "rank correlation of the tiers": round(rank, 3),
+    }
+    gain = statistics.mean(h["val/H"] - m["val/H"] for h, m in zip(high, low, strict=True))
+    return figures, [Bar("finetuned above frozen, points of H", 100 * gain, -100 if quick else 0)]
+
+
+def main() -> None:
+    """Run all comparisons, a run a process."""
+    asked = arguments(__doc__ or "")
+    if not (SHARED / "cub2010_dev").is_dir():
+        raise SystemExit(f"no {SHARED}/cub2010_dev: set DRMN_SHARED to the real data's folder")
+    with ProcessPoolExecutor(
+        os.cpu_count(), mp_context=get_context("spawn"), initializer=begin
+    ) as pool:
+        figures, bars = frozen(pool, asked.quick)
+        figures |= readings(pool, asked.quick)
+        more, gained = tiers(pool, asked.quick)
+    finish(figures | more, bars + gained, asked.json)
+
+
+if __name__ == "__main__":
+    main()
