@@ -67,7 +67,7 @@ def main() -> None:
             features=features,
             storage=ROOT / "results" / "benchmarks",
         )
-        store = prepared(Console(stderr=True), order)
+        store, _ = prepared(Console(stderr=True), order)
         made[name] = [harmonic(config, store) for config in runs]
         if name == "bf16":
             again = [replace(config, seed=1) for config in runs]

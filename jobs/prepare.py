@@ -85,7 +85,7 @@ def main(job: PrepareJob) -> None:
             workers=job.workers,
             gpus=job.gpus,
         )
-        place = prepared(console, order)
+        place, _ = prepared(console, order)
         print(place)
         if job.export_hdf5 is not None:
             stores.export(console, place, job.fold, job.export_hdf5)

@@ -54,13 +54,12 @@ class Preprocess:
 
     def transform(self) -> v2.Transform:
         """Return the evaluation transform: shorter side to `size`, centre crop, normalise."""
-        return v2.Compose(
-            [
-                v2.Resize(self.size, interpolation=self._how, antialias=True),
-                v2.CenterCrop(self.size),
-                self._normalise(),
-            ]
-        )
+        return v2.Compose([self.crop(), self._normalise()])
+
+    def crop(self) -> v2.Transform:
+        """Return the part of the evaluation transform that leaves a picture to look at."""
+        resize = v2.Resize(self.size, interpolation=self._how, antialias=True)
+        return v2.Compose([resize, v2.CenterCrop(self.size)])
 
     def augmented(self, pixels: Tensor, photo: Photo) -> Float[Tensor, "3 height width"]:
         """Return a training view: shorter side to 8/7 of `size`, a crop by chance, half flipped.

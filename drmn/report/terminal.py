@@ -10,6 +10,7 @@ from rich.table import Table
 
 from drmn.config import FeatureConfig
 from drmn.data import specs
+from drmn.data.catalogue import Catalogue
 from drmn.errors import StudyError
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.stores import Spread, backbone_for, prepare
@@ -35,8 +36,11 @@ class Order:
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
 
-def prepared(console: Console, order: Order) -> Path:
-    """Return the feature store of a dataset, made if need be; show how far it is."""
+def prepared(console: Console, order: Order) -> tuple[Path, Catalogue]:
+    """Return a dataset's feature store, made if need be, and its catalogue; show how far it is.
+
+    Other than the store's own, this catalogue knows where the image files lie.
+    """
     spec = specs.spec(order.dataset)
     root = order.storage / "demo" if spec.name == specs.DEMO.name else order.data_root
     config = order.features
@@ -69,12 +73,12 @@ def prepared(console: Console, order: Order) -> Path:
             )
 
         if config.hdf5 or not (order.workers or os.environ.get("RAY_ADDRESS")):
-            return make()
+            return make(), catalogue
         from drmn.prepare.spread import over_cluster  # noqa: PLC0415 - Ray takes seconds to import
         from drmn.search.cluster import cluster  # noqa: PLC0415
 
         with cluster():
-            return make(over_cluster(order.workers, order.gpus))
+            return make(over_cluster(order.workers, order.gpus)), catalogue
 
 
 def say(console: Console, text: str) -> None:

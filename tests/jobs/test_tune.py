@@ -95,6 +95,23 @@ def test_mlflow_has_the_study_its_trials_and_each_epoch_once(finished):
     assert runs[name].data.metrics["best/H"] == pytest.approx(outcome["best"]["H"])
 
 
+def test_the_best_trial_has_a_picture_of_where_it_looks_in_mlflow_too(finished, demo):
+    folder, output, outcome = finished
+    best = outcome["best"]["trial"]
+    path = trial_folder(demo / "studies" / outcome["study"], best) / "attention.png"
+    assert f"Where trial {best} looks: {path}\n" in output
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    (run,) = (
+        run.info.run_id
+        for run in client.search_runs([experiment])
+        if run.data.tags["drmn.run"].endswith(f"/{best:04d}")
+    )
+    (picture,) = client.list_artifacts(run, "pictures")
+    told = Path(client.download_artifacts(run, picture.path))
+    assert (told.name, told.read_bytes()) == ("attention.png", path.read_bytes())
+
+
 def test_the_logged_model_takes_photos_and_is_the_network_that_was_trained(finished, demo):
     folder, _, outcome = finished
     uri = f"sqlite:///{folder}/mlflow.db"
