@@ -104,6 +104,7 @@ class Pictures:
                 self.pixels[i],
                 classes[int(label)],
                 classes[int(found.answers[i])],
+                bool(found.answers[i] == label),
                 [self._panel(found, i, a) for a in self.attributes or chosen[i]],
             )
             for i, label in enumerate(self.split.labels)

@@ -47,6 +47,7 @@ class Strip:
     photo: UInt8[Tensor, "3 size size"]
     label: str
     answer: str
+    right: bool
     panels: Sequence[Panel]
 
 
@@ -80,8 +81,7 @@ def draw(path: Path, strips: Sequence[Strip], title: str, legend: str) -> None:
     """Write the sheet as a PNG."""
     width, height = size_of(strips, legend)
     page = Page(width, height)
-    (line,) = wrap(title, (width - 2 * MARGIN) // 13, max_lines=1, placeholder=" …")
-    page.text((MARGIN, MARGIN), line, size=20, bold=True)
+    page.text((MARGIN, MARGIN), _cut(title, (width - 2 * MARGIN) // 13), size=20, bold=True)
     page.text((MARGIN, MARGIN + 32), "\n".join(_lines(width, legend)), size=13, colour=MUTED)
     top = _head(width, legend)
     for number, strip in enumerate(strips):
@@ -98,9 +98,8 @@ def _head(width: int, legend: str) -> int:
 
 
 def _strip(page: Page, top: int, strip: Strip) -> None:
-    right = strip.label == strip.answer
-    verdict = "✓ recognised" if right else f"✗ taken for {strip.answer}"
-    _caption(page, (MARGIN, top), strip.label, verdict, RIGHT if right else WRONG)
+    verdict = "✓ recognised" if strip.right else f"✗ taken for {strip.answer}"
+    _caption(page, (MARGIN, top), strip.label, verdict, RIGHT if strip.right else WRONG)
     page.image((MARGIN, top + CAPTION), SIDE, _rows_first(strip.photo))
     for number, panel in enumerate(strip.panels, start=1):
         x = MARGIN + GAP + number * (SIDE + GAP)
@@ -117,8 +116,11 @@ def _caption(page: Page, at: Point, name: str, below: str, colour: str) -> None:
     x, foot = at[0], at[1] + CAPTION
     lines = _two_lines(name)
     page.text((x, foot - 23 - 16 * len(lines)), "\n".join(lines), bold=True)
-    (line,) = wrap(below, 33, max_lines=1, placeholder=" …")
-    page.text((x, foot - 19), line, size=11, colour=colour)
+    page.text((x, foot - 19), _cut(below, 33), size=11, colour=colour)
+
+
+def _cut(text: str, letters: int) -> str:
+    return "".join(wrap(text, letters, max_lines=1, placeholder=" …"))
 
 
 def _two_lines(name: str) -> list[str]:
