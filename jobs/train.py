@@ -16,7 +16,7 @@ import tyro
 from drmn.cli import run as run_job
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.search.settings import Group, require_name
+from drmn.search.settings import Group, PicturesConfig, require_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +38,7 @@ class TrainJob:
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
     )
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
     workers: int = 1
     """Processes that train together; each takes its share of every batch."""
     max_workers: int = 0
@@ -99,6 +100,7 @@ def main(job: TrainJob) -> None:
         folder=job.storage / "runs" / name,
         tracking_uri=job.tracking_uri,
         group=group,
+        pictures=job.pictures,
     )
     outcome = run(plan, Shown(console, config.optim.epochs))
     if job.json is not None:

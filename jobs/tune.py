@@ -91,8 +91,8 @@ def main(job: TuneJob) -> None:
         fold=job.base.fold,
         gpus=job.gpus,
     )
-    store, _ = prepared(console, order)
-    outcome = search(plan, store, console)
+    store, catalogue = prepared(console, order)
+    outcome = search(plan, store, console, catalogue.places())
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))
     summary(console, outcome, job.tracking_uri, job.dataset)

@@ -106,6 +106,10 @@ class Catalogue:
         """Return where each image is and what of it is shown."""
         return photos(self.files, self.boxes, self.images)
 
+    def places(self) -> dict[str, Path]:
+        """Return where each image lies, by its name; empty for the catalogue of a store."""
+        return dict(zip(self.images, self.files, strict=False))
+
 
 def write(folder: Path, catalogue: Catalogue) -> None:
     """Write `catalogue` into `folder` as four Parquet tables."""

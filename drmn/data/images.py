@@ -54,13 +54,12 @@ class Preprocess:
 
     def transform(self) -> v2.Transform:
         """Return the evaluation transform: shorter side to `size`, centre crop, normalise."""
-        return v2.Compose(
-            [
-                v2.Resize(self.size, interpolation=self._how, antialias=True),
-                v2.CenterCrop(self.size),
-                self._normalise(),
-            ]
-        )
+        return v2.Compose([self.crop(), self.normal()])
+
+    def crop(self) -> v2.Transform:
+        """Return the part of the evaluation transform that leaves a picture to look at."""
+        resize = v2.Resize(self.size, interpolation=self._how, antialias=True)
+        return v2.Compose([resize, v2.CenterCrop(self.size)])
 
     def augmented(
         self, pixels: Tensor, photo: Photo, *, colored: bool = False
@@ -85,14 +84,15 @@ class Preprocess:
         crop = v2.functional.crop(large, top, left, self.size, self.size)
         if colored:
             crop = _toned(crop, tone)
-        out: Tensor = self._normalise()(crop.flip(-1) if flip < 0.5 else crop)
+        out: Tensor = self.normal()(crop.flip(-1) if flip < 0.5 else crop)
         return out
 
     @property
     def _how(self) -> InterpolationMode:
         return InterpolationMode(self.interpolation)
 
-    def _normalise(self) -> v2.Transform:
+    def normal(self) -> v2.Transform:
+        """Return what a crop goes through last: to [0, 1], then normalised by channel."""
         to_float = v2.ToDtype(torch.float32, scale=True)
         return v2.Compose([to_float, v2.Normalize(list(self.mean), list(self.std))])
 

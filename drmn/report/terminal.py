@@ -38,7 +38,10 @@ COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
 
 def prepared(console: Console, order: Order) -> tuple[Path, Catalogue]:
-    """Return the feature store of a dataset, made if need be, and its catalogue; show progress."""
+    """Return a dataset's feature store, made if need be, and its catalogue; show how far it is.
+
+    Other than the store's own, this catalogue knows where the image files lie.
+    """
     spec = specs.spec(order.dataset)
     root = order.storage / "demo" if spec.name == specs.DEMO.name else order.data_root
     config = order.features

@@ -1,18 +1,27 @@
-"""A trained network, packed for MLflow."""
+"""A trained network, packed for MLflow, and a picture of where it looks."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from drmn.checkpoint import BEST, State, load
 from drmn.config import RunConfig, with_overrides
 from drmn.data import features
-from drmn.data.development import Development
+from drmn.data.development import Classes, Development
 from drmn.errors import DataError
 from drmn.extract import backbone_of
+from drmn.model.backbone import Backbone
+from drmn.model.network import DRMN
 from drmn.model.tuned import Tuned
+from drmn.pictures.pictures import Pictures
 from drmn.search.folders import trial_folder
 from drmn.search.rows import Row
 from drmn.tracking.package import Package, save
 from drmn.train import build
+
+PICTURE = "attention.png"
+Files = Mapping[str, Path]
+"""Where photos lie, by the names of images."""
 
 
 def takes_photos(store: Path) -> bool:
@@ -20,8 +29,16 @@ def takes_photos(store: Path) -> bool:
     return features.key_of(features.manifest_of(store)).backbone != features.IMPORTED
 
 
-def pack_trial(study: Path, row: Row, data: Development, store: Path) -> Path:
-    """Write the network of a trial's best epoch into the trial's folder; return the package."""
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A network that was written into a folder."""
+
+    folder: Path
+    package: Package
+
+
+def pack_trial(study: Path, row: Row, data: Development, store: Path) -> Packed:
+    """Write the network of a trial's best epoch into the trial's folder."""
     folder = trial_folder(study, row.number)
     state = load(folder / BEST)
     if state is None:
@@ -29,7 +46,7 @@ def pack_trial(study: Path, row: Row, data: Development, store: Path) -> Path:
     return pack(folder / "package", with_overrides(RunConfig(), row.settings), state, data, store)
 
 
-def pack(folder: Path, run: RunConfig, state: State, data: Development, store: Path) -> Path:
+def pack(folder: Path, run: RunConfig, state: State, data: Development, store: Path) -> Packed:
     """Write the network of a checkpoint into `folder`, with what it needs to classify photos.
 
     Args:
@@ -40,9 +57,39 @@ def pack(folder: Path, run: RunConfig, state: State, data: Development, store: P
         store: The features; the backbone is the one they were made with.
     """
     backbone, config = backbone_of(store)
-    network = build(run, data.classes, backbone.channels)
+    network = restored(run, state, data.classes, backbone)
+    gamma, beta = state["metrics"]["val/gamma"], state["metrics"]["val/beta"]
+    package = Package(backbone, network, run, data.classes, gamma=gamma, beta=beta)
+    save(folder, package, config)
+    return Packed(folder, package)
+
+
+def restored(run: RunConfig, state: State, classes: Classes, backbone: Backbone) -> DRMN:
+    """Return the trained head of a checkpoint; a backbone that was trained along is loaded too."""
+    network = build(run, classes, backbone.channels)
     trained = Tuned(backbone, network) if run.tier == "finetuned" else network
     trained.load_state_dict(state["model"])
-    gamma, beta = state["metrics"]["val/gamma"], state["metrics"]["val/beta"]
-    save(folder, Package(backbone, network, run, data.classes, gamma=gamma, beta=beta), config)
-    return folder
+    return network
+
+
+def picture(
+    packed: Packed, title: str, data: Development, store: Path, files: Files
+) -> Path | None:
+    """Draw where a packed network looks, beside its folder; None where that cannot be drawn.
+
+    It cannot without dual attention; and photos may be gone since their features were made, which
+    is no error at the end of a search.
+    """
+    package, catalogue = packed.package, features.read(store).catalogue
+    try:
+        pictures = Pictures(data, catalogue, package.backbone.preprocess, files)
+    except DataError:
+        return None
+    return pictures.draw(
+        package.network,
+        packed.folder.with_name(PICTURE),
+        scale=package.run.model.scale,
+        gamma=package.gamma,
+        beta=package.beta,
+        title=title,
+    )

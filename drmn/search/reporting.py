@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from drmn.config import flatten
@@ -82,6 +83,10 @@ class Reporter:
     def best(self, row: Row, folder: str) -> None:
         """Tell the study's best trial, and its model packed in `folder`."""
         self.spool.put(*events.model(self._run(row.number), folder))
+
+    def picture(self, row: Row, path: Path) -> None:
+        """Tell that a trial has the picture in the file `path`."""
+        self.spool.put(*events.artifact(self._run(row.number), path, "pictures"))
 
     def over(self) -> None:
         """Tell that the search ends, for now: a later one may go on with the study."""

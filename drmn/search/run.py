@@ -16,10 +16,11 @@ from drmn.data import development, durable
 from drmn.data.catalogue import Catalogue
 from drmn.errors import StudyError
 from drmn.search import packing
+from drmn.search.album import PICTURES, page
 from drmn.search.history import HISTORY, History
 from drmn.search.outcome import figures
 from drmn.search.rows import Metrics
-from drmn.search.settings import Group, require_store
+from drmn.search.settings import Group, PicturesConfig, require_store
 from drmn.search.storage import difference, held
 from drmn.tracking import events
 from drmn.tracking.ship import ShipperProcess, absolute
@@ -45,6 +46,7 @@ class Plan:
     """Of the run."""
     tracking_uri: str
     group: Group = field(default_factory=Group)
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
 
     def __post_init__(self) -> None:
         """Check what nothing else does."""
@@ -97,6 +99,8 @@ def run(plan: Plan, told: Told) -> Outcome:
 
         def tell(epoch: int, metrics: Metrics) -> None:
             spool.put(*events.metrics(key, metrics, epoch))
+            if (drawn := page(plan.folder, epoch)).is_file():
+                spool.put(*events.artifact(key, drawn, PICTURES))
             told(epoch, metrics)
 
         failed = False
@@ -104,8 +108,9 @@ def run(plan: Plan, told: Told) -> Outcome:
         try:
             state = _trained(plan, history, tell)
             if packing.takes_photos(plan.store):
-                folder = packing.pack(plan.folder / "package", plan.config, state, data, plan.store)
-                spool.put(*events.model(key, str(folder.absolute())))
+                place = plan.folder / "package"
+                packing.pack(place, plan.config, state, data, plan.store)
+                spool.put(*events.model(key, str(place.absolute())))
         except Exception:
             failed = True
             raise
@@ -146,9 +151,16 @@ def _with_ray(plan: Plan, history: History, tell: Told) -> State:
     import ray  # noqa: PLC0415 - takes seconds
 
     from drmn.search.cluster import cluster  # noqa: PLC0415
-    from drmn.search.training import check, job_of, train  # noqa: PLC0415
+    from drmn.search.training import Job, check, train  # noqa: PLC0415
 
-    job = job_of(plan.config, plan.store, plan.catalogue, plan.group.cpus)
+    job = Job(
+        flatten(plan.config),
+        str(plan.store.absolute()),
+        plan.catalogue,
+        str(plan.folder.absolute()),
+        plan.pictures,
+        max(1, int(plan.group.cpus)),
+    )
     check(job)  # a mistake in the settings is told before any worker starts
     # Ray is left before the thread is waited for: that ends its waiting.
     with ThreadPoolExecutor(1) as thread, cluster():

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -64,10 +65,13 @@ class Plan:
         }
 
 
-def search(plan: Plan, store: Path, console: Console) -> Outcome:
+def search(
+    plan: Plan, store: Path, console: Console, files: packing.Files = MappingProxyType({})
+) -> Outcome:
     """Run the study of `plan` on the feature store until its budget is spent.
 
-    Begins where the study's record stands.
+    Begins where the study's record stands. Where the photos lie, `files`, is for the picture of
+    where the best network looks; without them there is none.
 
     Raises:
         UserError: The study is held by another process or was made with other settings.
@@ -92,7 +96,14 @@ def search(plan: Plan, store: Path, console: Console) -> Outcome:
         best = record.best()
         if best is not None and packing.takes_photos(store):
             packed = packing.pack_trial(plan.folder, best, data, store)
-            reporter.best(best, str(packed.absolute()))
+            reporter.best(best, str(packed.folder.absolute()))
+            title = f"Study {plan.name}, trial {best.number}: where the network looks"
+            picture = packing.picture(packed, title, data, store, files)
+            if picture is not None:
+                reporter.picture(best, picture)
+                console.print(
+                    f"Where trial {best.number} looks: {picture}", soft_wrap=True, highlight=False
+                )
         elif best is not None:
             _unpacked(plan, best, console)
         _drain(plan, shipper, spool, console)

@@ -19,7 +19,7 @@ from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from drmn.checkpoint import LAST, State, load, save
-from drmn.config import RunConfig, flatten, with_overrides
+from drmn.config import RunConfig, with_overrides
 from drmn.data import development
 from drmn.data.catalogue import Catalogue
 from drmn.data.development import Fold, Images
@@ -28,8 +28,9 @@ from drmn.errors import StudyError
 from drmn.extract import backbone_of
 from drmn.model.backbone import Backbone
 from drmn.model.tuned import Tuned
+from drmn.search.album import Album, wanted
 from drmn.search.history import HISTORY, History
-from drmn.search.settings import Group
+from drmn.search.settings import Group, PicturesConfig
 from drmn.train import assemble, fit
 
 KEPT = 2
@@ -46,15 +47,18 @@ class Job:
     """Of a run, flat."""
     store: str
     """The feature store, which knows the backbone too."""
-    catalogue: Catalogue | None
-    """The photos, for the finetuned tier."""
+    catalogue: Catalogue
+    """The photos."""
+    folder: str
+    """Of the run, on storage that every worker reaches."""
+    pictures: PicturesConfig
     threads: int
 
 
 def opened(job: Job) -> tuple[RunConfig, Fold[Images], Backbone | None]:
     """Return the settings, the data and, for the finetuned tier, the backbone."""
     run = with_overrides(RunConfig(), job.settings)
-    if run.tier == "frozen" or job.catalogue is None:
+    if run.tier == "frozen":
         store = Path(job.store)
         return run, development.open_store(store, fold=run.fold, levels=run.model.levels), None
     backbone, _ = backbone_of(Path(job.store))
@@ -63,8 +67,17 @@ def opened(job: Job) -> tuple[RunConfig, Fold[Images], Backbone | None]:
     return run, data, backbone
 
 
+def album_of(job: Job) -> Album | None:
+    """Return what draws pictures of a run, if they are wanted and can be had."""
+    run, store = with_overrides(RunConfig(), job.settings), Path(job.store)
+    if not wanted(run, store, job.catalogue, job.pictures):
+        return None
+    return Album(run, store, job.catalogue, Path(job.folder), job.pictures)
+
+
 def check(job: Job) -> None:
     """Raise `UserError` for settings that this data or backbone cannot serve."""
+    album_of(job)
     run, data, backbone = opened(job)
     network = assemble(run, data, backbone)
     if isinstance(network, Tuned):
@@ -77,11 +90,15 @@ def work(given: dict[str, Any]) -> None:
     torch.set_num_threads(job.threads)
     run, data, backbone = opened(job)
     device = str(ray.train.torch.get_device())
+    first = ray.train.get_context().get_world_rank() == 0
+    album = album_of(job) if first else None
     for epoch in fit(run, data, backbone=backbone, resume=_last(), device=device):
+        if album is not None:
+            album.draw(epoch)
         told = {"epoch": epoch.number, **epoch.metrics, **epoch.costs}
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = None
-            if ray.train.get_context().get_world_rank() == 0:
+            if first:
                 save(Path(folder, LAST), epoch.state | {"metrics": epoch.metrics})
                 checkpoint = ray.train.Checkpoint.from_directory(folder)
             ray.train.report(told, checkpoint=checkpoint)
@@ -172,9 +189,3 @@ def _cause(problem: TrainingFailedError) -> str:
     inner = getattr(inner, "cause", None) or inner
     first = str(inner).strip().splitlines()[-1:] or [type(inner).__name__]
     return first[0].rstrip(".")
-
-
-def job_of(run: RunConfig, store: Path, catalogue: Catalogue, cpus: float) -> Job:
-    """Return what the workers of a run need."""
-    photos = catalogue if run.tier == "finetuned" else None
-    return Job(flatten(run), str(store.absolute()), photos, max(1, int(cpus)))

@@ -4,9 +4,11 @@ Each function returns a key and an event for `Spool.put`. Times are fixed here, 
 telling MLflow twice changes nothing.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from drmn.tracking.spool import Event
@@ -54,6 +56,16 @@ def end(run: str, tags: Mapping[str, str], *, failed: bool = False, again: bool 
 def model(run: str, folder: str) -> Keyed:
     """The model packed in `folder` belongs to a run."""
     return f"{run}#model", {"kind": "model", "run": run, "folder": folder}
+
+
+def artifact(run: str, path: Path, folder: str) -> Keyed:
+    """A file belongs to a run, in a folder of its artifacts; it must stay until it is shipped.
+
+    Told again it changes nothing, unless the file has other content than it had.
+    """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    event = {"kind": "artifact", "run": run, "path": str(path.absolute()), "folder": folder}
+    return f"{run}#{folder}/{path.name}@{digest}", event
 
 
 def _now() -> int:

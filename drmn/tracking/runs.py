@@ -41,13 +41,14 @@ class Shipper:
             "run": self._run,
             "metrics": self._metrics,
             "model": self._model,
+            "artifact": self._artifact,
             "end": self._end,
             "status": self._status,
         }
 
     def apply(self, events: Sequence[Event]) -> None:
         """Tell MLflow of `events`, in order."""
-        for (kind, _), group in groupby(events, key=lambda e: (e["kind"], e["run"])):
+        for (kind, *_), group in groupby(events, key=_subject):
             together = list(group)
             try:
                 self._tell[kind](together)
@@ -115,6 +116,13 @@ class Shipper:
         event = events[-1]
         models.log(self.client, self.need(event["run"]), Path(event["folder"]))
 
+    def _artifact(self, events: list[Event]) -> None:
+        event = events[-1]
+        run = self.need(event["run"])
+        if not Path(event["path"]).is_file():  # what a store says to that is its own affair
+            raise FileNotFoundError(f"{event['path']}: gone before it was shipped.")
+        self.client.log_artifact(run, event["path"], event["folder"])
+
     def need(self, key: str) -> str:
         """Return the id of the run with our key; it must be there."""
         run = self.find(key)
@@ -131,3 +139,8 @@ class Shipper:
                 return None
             self._runs[key] = found[0].info.run_id
         return self._runs[key]
+
+
+def _subject(event: Event) -> tuple[str, ...]:
+    """Return what an event is about: those of one subject in a row are told together."""
+    return event["kind"], event["run"], event.get("path", "")

@@ -50,6 +50,7 @@ def test_a_search_on_imported_features_ends_with_its_best_settings(finished):
     assert outcome["settings"]["model.levels"] == "32"
     assert outcome["best"]["T1"] > 2 / 8  # twice what guessing among 8 unseen classes gives
     assert "Best settings of study imported" in output
+    assert " looks: " not in output  # there are no photos for a picture
 
 
 def test_one_line_says_that_no_model_takes_photos_and_where_the_weights_are(finished):

@@ -72,6 +72,8 @@ def test_the_run_is_in_mlflow_with_its_curves_and_a_model_that_takes_photos(demo
         assert [m.step for m in client.get_metric_history(found.info.run_id, name)] == list(
             range(1, 9)
         )
+    drawn = [file.path for file in client.list_artifacts(found.info.run_id, "pictures")]
+    assert drawn == ["pictures/epoch-005.png", "pictures/epoch-008.png"]
     (model,) = client.search_logged_models([experiment.experiment_id])
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     photo = next((demo / "demo").rglob("images/*/*")).read_bytes()
@@ -146,6 +148,10 @@ def test_a_killed_worker_is_replaced_and_goes_on_to_the_same_numbers(demo, tmp_p
         (
             ("--ablation", "no-sitt"),
             "error: --ablation no-sitt: no row of the ablation table. Did you mean 'no-sit'?",
+        ),
+        (
+            ("--pictures.attributes", "body_pattern::stripe"),
+            "'body_pattern::stripe'. Did you mean 'body_pattern::stripes'?",
         ),
         (("--workers", "99"), "error: --workers 99: they need 99 CPUs and the cluster has"),
         (("--workers", "0"), "error: workers must be positive; got 0."),

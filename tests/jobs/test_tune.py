@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 from drmn.config import RunConfig, flatten, with_overrides
 from drmn.data import development
+from drmn.search import packing
 from drmn.search.folders import trial_folder
 from drmn.tracking import package
 from drmn.validate import validate
@@ -93,6 +94,35 @@ def test_mlflow_has_the_study_its_trials_and_each_epoch_once(finished):
         assert sorted(point.step for point in curve) == list(range(1, trial["epochs"] + 1))
         assert run.data.metrics["best/H"] == pytest.approx(trial["value"])
     assert runs[name].data.metrics["best/H"] == pytest.approx(outcome["best"]["H"])
+
+
+def test_the_best_trial_has_a_picture_of_where_it_looks_in_mlflow_too(finished, demo):
+    folder, output, outcome = finished
+    best = outcome["best"]["trial"]
+    path = trial_folder(demo / "studies" / outcome["study"], best) / "attention.png"
+    assert f"Where trial {best} looks: {path}\n" in output
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    (run,) = (
+        run.info.run_id
+        for run in client.search_runs([experiment])
+        if run.data.tags["drmn.run"].endswith(f"/{best:04d}")
+    )
+    (picture,) = client.list_artifacts(run, "pictures")
+    told = Path(client.download_artifacts(run, picture.path))
+    assert (told.name, told.read_bytes()) == ("attention.png", path.read_bytes())
+
+
+def test_photos_that_are_gone_when_a_search_ends_cost_the_picture_alone(finished, demo, tmp_path):
+    _, _, outcome = finished
+    folder = trial_folder(demo / "studies" / outcome["study"], outcome["best"]["trial"])
+    store = demo / "features" / outcome["data"]
+    names = pd.read_parquet(store / "images.parquet")["path"]
+    packed = packing.Packed(tmp_path / "package", package.load(folder / "package"))
+    data = development.open_store(store)
+    for files in ({}, {name: tmp_path / name for name in names}):
+        assert packing.picture(packed, "none", data, store, files) is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_logged_model_takes_photos_and_is_the_network_that_was_trained(finished, demo):

@@ -1,6 +1,7 @@
 """From the spool to MLflow: the tree of runs, once, whatever dies."""
 
 import time
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -119,6 +120,55 @@ def test_what_mlflow_refuses_for_good_does_not_hold_up_the_rest(tmp_path, uri):
     spool.put(*events.end("s", {"state": "COMPLETE"}))
     ship_all(spool, uri)
     assert runs(uri)["s"].info.status == "FINISHED"
+
+
+def artifacts(uri):
+    """Return the files of the run `s` and what is in them."""
+    client = MlflowClient(uri)
+    run = runs(uri)["s"].info.run_id
+    paths = [item.path for item in client.list_artifacts(run, "pictures")]
+    return {path: Path(client.download_artifacts(run, path)).read_bytes() for path in paths}
+
+
+def test_a_file_is_shipped_into_its_folder_and_telling_it_again_changes_nothing(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    spool.put(*events.study("s", "s", "toy", {}, {}))
+    pictures = {f"epoch-{n:03d}.png": b"picture %d" % n for n in (1, 2)}
+    for name, content in pictures.items():
+        (tmp_path / name).write_bytes(content)
+        spool.put(*events.artifact("s", tmp_path / name, "pictures"))
+        spool.put(*events.artifact("s", tmp_path / name, "pictures"))
+    assert spool.count == 1 + 2
+    ship_all(spool, uri)
+    shown = {f"pictures/{name}": content for name, content in pictures.items()}
+    assert artifacts(uri) == shown
+    spool.again()  # what `sync` does
+    ship_all(spool, uri)
+    assert artifacts(uri) == shown
+
+
+def test_a_file_with_new_content_takes_the_place_of_the_old(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    spool.put(*events.study("s", "s", "toy", {}, {}))
+    for content in (b"before", b"after"):
+        (tmp_path / "a.png").write_bytes(content)
+        spool.put(*events.artifact("s", tmp_path / "a.png", "pictures"))
+        ship_all(spool, uri)
+    assert artifacts(uri) == {"pictures/a.png": b"after"}
+
+
+def test_a_file_that_is_gone_holds_up_neither_other_files_nor_what_follows(tmp_path, uri, capsys):
+    spool = Spool(tmp_path / "spool.db")
+    spool.put(*events.study("s", "s", "toy", {}, {}))
+    for name in ("gone.png", "kept.png"):
+        (tmp_path / name).write_bytes(b"picture")
+        spool.put(*events.artifact("s", tmp_path / name, "pictures"))
+    spool.put(*events.end("s", {}))
+    (tmp_path / "gone.png").unlink()
+    ship_all(spool, uri)
+    assert artifacts(uri) == {"pictures/kept.png": b"picture"}
+    assert runs(uri)["s"].info.status == "FINISHED"
+    assert "gone.png: gone before it was shipped." in capsys.readouterr().out
 
 
 def test_without_mlflow_nothing_is_lost_and_nobody_waits_long(tmp_path):

@@ -1,0 +1,1 @@
+"""Where a trained network looks, as pictures; knows neither Ray nor MLflow."""
