@@ -30,7 +30,7 @@ bench: setup
 	for file in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$file || exit 1; done
 
 faults: setup
-	$(BIN)/pytest tests/faults tests/jobs/test_train.py
+	$(BIN)/pytest tests/faults tests/jobs/test_train_job.py
 
 ui: setup
 	$(BIN)/python -m drmn.tracking serve

@@ -151,7 +151,7 @@ def test_what_is_named_is_drawn_in_that_order(toy, pictures):
     made = pictures(images=asked, attributes=("a4", "a1"))
     model = build(RUN, toy.classes, toy.channels)
     batch = made.split.batch(torch.arange(2))
-    strips = made.strips(evidence(model, batch.maps, toy.classes, scale=2.0))
+    strips = made.strips(evidence(model, batch.inputs, toy.classes, scale=2.0))
     assert [strip.label for strip in strips] == ["class0", "class8"]
     for strip in strips:
         assert [panel.attribute for panel in strip.panels] == ["a4", "a1"]

@@ -1,5 +1,6 @@
 """Kill it and start it again: nothing that was finished is lost or done twice."""
 
+import contextlib
 import json
 import os
 import signal
@@ -113,17 +114,22 @@ def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, d
         )
 
 
+def trainables(job):
+    """Return the processes that run trials."""
+    found = []
+    for child in psutil.Process(job.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [child.pid] * ("Trainable" in " ".join(child.cmdline()))
+    return found
+
+
 def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkilled):
     record = demo / "studies" / tmp_path.name / "record.db"
     job = subprocess.Popen(command(tmp_path, demo), cwd=tmp_path, stdout=subprocess.DEVNULL)
-    wait_for(lambda: epochs_of(record, 1), job)
-    workers = [
-        child
-        for child in psutil.Process(job.pid).children(recursive=True)
-        if "Trainable" in " ".join(child.cmdline())
-    ]
-    assert workers
-    os.kill(workers[0].pid, signal.SIGKILL)
+    # Ray names a process after what it runs, and only while it runs it.
+    found = []
+    wait_for(lambda: epochs_of(record, 1) and found.extend(trainables(job)) or found, job)
+    os.kill(found[0], signal.SIGKILL)
     assert job.wait(180) == 0
     plain = json.loads((tmp_path / "out.json").read_text())
     assert outcome(plain) == unkilled
