@@ -30,4 +30,4 @@ class Dropout(nn.Module):
             return F.dropout(values, self.share)
         words = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
         kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= dropped
-        return values * kept * (LEVELS / (LEVELS - dropped))
+        return values * kept.to(values.dtype).mul_(LEVELS / (LEVELS - dropped))

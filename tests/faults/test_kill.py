@@ -127,9 +127,14 @@ def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkil
     record = demo / "studies" / tmp_path.name / "record.db"
     job = subprocess.Popen(command(tmp_path, demo), cwd=tmp_path, stdout=subprocess.DEVNULL)
     # Ray names a process after what it runs, and only while it runs it.
-    found = []
-    wait_for(lambda: epochs_of(record, 1) and found.extend(trainables(job)) or found, job)
-    os.kill(found[0], signal.SIGKILL)
+    victims = []
+
+    def running():
+        victims[:] = trainables(job) if epochs_of(record, 1) else []
+        return victims
+
+    wait_for(running, job)
+    os.kill(victims[0], signal.SIGKILL)
     assert job.wait(180) == 0
     plain = json.loads((tmp_path / "out.json").read_text())
     assert outcome(plain) == unkilled
