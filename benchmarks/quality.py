@@ -124,8 +124,9 @@ def frozen(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], l
     rows = {name: ablated(full, name) for name in ABLATIONS}
     rows |= {name: with_overrides(full, changes) for name, changes in READINGS.items()}
     made = compared(pool, store, rows, seeds)
-    line = baselines.eszsl(development.open_store(store)).metrics
-    figures: dict[str, object] = {f"{photos}, ESZSL": shown([line])}
+    found = baselines.lines(development.open_store(store))
+    figures: dict[str, object] = {f"{photos}, {b.name}": shown([b.metrics]) for b in found}
+    line = next(b.metrics for b in found if b.name == "ESZSL")
     figures |= {f"{photos}, {name}": shown(runs) for name, runs in made.items()}
     bars = []
     for name in ("H", "T1"):

@@ -1,19 +1,24 @@
-"""The closed-form baseline."""
+"""The closed-form baselines."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from drmn.baselines import POWERS, _solutions, _standardised, eszsl, means_of
+from drmn.baselines import POWERS, _standardised, cosine, cosines, eszsl, lines, means_of, strongest
 from drmn.config import ModelConfig, RunConfig
 from drmn.data import development
 from drmn.train import fit
 
 
 @pytest.fixture(scope="module")
-def best(toy):
-    return eszsl(toy)
+def found(toy):
+    return {line.name: line for line in lines(toy)}
+
+
+@pytest.fixture(scope="module", params=["ESZSL", "cosine"])
+def best(found, request):
+    return found[request.param]
 
 
 def test_the_closed_form_of_two_images_one_feature_and_one_attribute():
@@ -21,7 +26,7 @@ def test_the_closed_form_of_two_images_one_feature_and_one_attribute():
     # X'X = 2 and S'S = 5: V = 2 / ((2 + gamma) (5 + lambda)).
     x = torch.tensor([[1.0], [-1.0]], dtype=torch.double)
     s = torch.tensor([[2.0], [1.0]], dtype=torch.double)
-    for p, q, weights in _solutions(x, torch.tensor([0, 1]), s):
+    for (p, q), weights in eszsl(x, torch.tensor([0, 1]), s):
         gamma, lam = 2 * 10.0**p, 10.0**q
         assert weights.item() == pytest.approx(2 / ((2 + gamma) * (5 + lam)))
 
@@ -33,7 +38,7 @@ def test_every_solution_makes_the_gradient_of_its_objective_zero():
     s = torch.randn(3, 5, generator=chance, dtype=torch.double)
     labels = torch.arange(3).repeat(4)
     y = 2 * torch.eye(3, dtype=torch.double)[labels] - 1
-    for p, q, solution in _solutions(x, labels, s):
+    for (p, q), solution in eszsl(x, labels, s):
         v = solution.clone().requires_grad_()
         gamma, lam = 12 * 10.0**p, 10.0**q
         objective = (
@@ -48,8 +53,28 @@ def test_every_solution_makes_the_gradient_of_its_objective_zero():
 
 def test_every_pair_of_regularisers_is_tried_once():
     x, s = torch.randn(6, 2).double(), torch.randn(3, 2).double()
-    tried = [(p, q) for p, q, _ in _solutions(x, torch.arange(6) % 3, s)]
+    tried = [powers for powers, _ in eszsl(x, torch.arange(6) % 3, s)]
     assert sorted(tried) == [(p, q) for p in POWERS for q in POWERS]
+
+
+def test_the_regression_of_two_images_onto_one_attribute():
+    # X = (1, -1), attributes 2 and 1 with the mean 3/2: X'(Z - z) = 1/2 + 1/2 = 1, X'X = 2.
+    x = torch.tensor([[1.0], [-1.0]], dtype=torch.double)
+    s = torch.tensor([[2.0], [1.0]], dtype=torch.double)
+    for (p,), weights in cosine(x, torch.tensor([0, 1]), s):
+        assert weights.item() == pytest.approx(1 / (2 + 2 * 10.0**p))
+
+
+def test_cosines_are_taken_from_the_mean_seen_class():
+    # The seen classes (2, 0) and (0, 2) have the mean (1, 1); the unseen one (4, 1) is (3, 0) off.
+    attributes = torch.tensor([[2.0, 0], [0, 2], [4, 1]])
+    scores = cosines(torch.tensor([[5.0, 0]]), attributes, torch.tensor([True, True, False]))
+    torch.testing.assert_close(scores, torch.tensor([[2**-0.5, -(2**-0.5), 1.0]]))
+
+
+def test_the_line_to_beat_is_the_stronger_one(found):
+    most = max(line.metrics["val/H"] for line in found.values())
+    assert strongest(list(found.values())).metrics["val/H"] == most
 
 
 def test_all_features_are_standardised_by_those_of_train(toy):
@@ -75,18 +100,20 @@ def test_the_baseline_is_judged_by_the_metrics_of_drmn(best, toy):
 
 def test_the_baseline_has_no_chance_in_it(best, toy):
     torch.manual_seed(1)
-    assert eszsl(toy) == best
+    assert best in lines(toy)
 
 
 def test_one_level_is_enough(toy_store):
-    assert eszsl(development.open_store(toy_store, levels="16")).levels == "16"
+    found = lines(development.open_store(toy_store, levels="16"))
+    assert [line.levels for line in found] == ["16", "16"]
 
 
-def test_attributes_of_other_classes_bring_it_near_chance(toy_store):
+@pytest.mark.parametrize("kind", [0, 1], ids=["ESZSL", "cosine"])
+def test_attributes_of_other_classes_bring_it_near_chance(toy_store, kind):
     data = development.open_store(toy_store, levels="32")
     accuracies = []
     for shift in range(1, 9):
         moved = replace(data.classes, attributes=data.classes.attributes.roll(shift, dims=0))
-        accuracies.append(eszsl(replace(data, classes=moved)).metrics["val/T1"])
+        accuracies.append(lines(replace(data, classes=moved))[kind].metrics["val/T1"])
     # Measured: their own 0.80, others' 0.32; chance is 1/3.
     assert sum(accuracies) / 8 < 0.45

@@ -29,11 +29,8 @@ class Shown:
 
 
 def summary(console: Console, plan: Plan, outcome: Outcome) -> None:
-    """Print the figures of the best epoch beside the line they must beat."""
-    rows = {
-        f"{plan.name}, epoch {outcome.best}": outcome.epochs[outcome.best],
-        "ESZSL, same features and split": outcome.baseline,
-    }
-    console.print(figures_table(rows))
+    """Print the figures of the best epoch beside the lines they must beat."""
+    rows = {f"{plan.name}, epoch {outcome.best}": outcome.epochs[outcome.best]}
+    console.print(figures_table(rows, outcome.lines))
     console.print(f"\nHistory and checkpoints: {plan.folder}", highlight=False, soft_wrap=True)
     see_in_mlflow(console, plan.tracking_uri, plan.dataset)

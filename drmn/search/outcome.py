@@ -17,7 +17,8 @@ class Outcome:
     data: str
     """The digest of data and features."""
     best: Row | None
-    baseline: Metrics
+    lines: Mapping[str, Metrics]
+    """Those to beat, by name."""
     rows: list[Row]
 
     def plain(self) -> dict[str, Any]:
@@ -28,7 +29,7 @@ class Outcome:
             "data": self.data,
             "settings": None if best is None else dict(best.settings),
             "best": None if best is None else {"trial": best.number, **figures(best.metrics)},
-            "baseline": figures(self.baseline),
+            "baselines": {name: figures(line) for name, line in self.lines.items()},
             "trials": [_plain(row) for row in self.rows],
         }
 

@@ -28,10 +28,10 @@ class Reporter:
         self.spool.put(*events.study(self.key, self.name, experiment, params, tags))
         self.spool.put(*events.goes_on(self.key))
 
-    def baseline(self, metrics: Metrics, params: Mapping[str, Any]) -> None:
-        """Tell the line that DRMN must beat, as a run beside the trials."""
-        name, tags = "ESZSL (baseline)", {"kind": "baseline", "state": "COMPLETE"}
-        run, event = events.child(self.key, "eszsl", name, params, tags)
+    def baseline(self, name: str, metrics: Metrics, params: Mapping[str, Any]) -> None:
+        """Tell a line that DRMN must beat, as a run beside the trials."""
+        tags = {"kind": "baseline", "state": "COMPLETE"}
+        run, event = events.child(self.key, name.lower(), f"{name} (baseline)", params, tags)
         self.spool.put(run, event)
         self.spool.put(*events.metrics(run, best_of(metrics), 0))
         self.spool.put(*events.end(run, {}))

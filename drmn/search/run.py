@@ -72,14 +72,16 @@ class Outcome:
     epochs: Mapping[int, Metrics]
     best: int
     """The best epoch."""
-    baseline: Metrics
+    lines: Mapping[str, Metrics]
+    """Those to beat, by name."""
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         best = {"epoch": self.best, **figures(self.epochs[self.best])}
         epochs = [{"epoch": number, **metrics} for number, metrics in self.epochs.items()]
         parts = {"run": self.run, "data": self.data, "best": best, "epochs": epochs}
-        return parts | {"baseline": figures(self.baseline)}
+        lines = {name: figures(line) for name, line in self.lines.items()}
+        return parts | {"baselines": lines}
 
 
 def run(plan: Plan, told: Told) -> Outcome:
@@ -118,8 +120,8 @@ def run(plan: Plan, told: Told) -> Outcome:
             spool.put(*events.end(key, {}, failed=failed, again=True))
             shipper.drain(spool)
         epochs = history.epochs()
-        line = baselines.eszsl(data).metrics
-        return Outcome(plan.name, data.digest, epochs, state["number"], line)
+        lines = {line.name: line.metrics for line in baselines.lines(data)}
+        return Outcome(plan.name, data.digest, epochs, state["number"], lines)
 
 
 def _key(plan: Plan) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -81,12 +81,14 @@ def search(
         study = open_study(plan.folder, plan.name, identity)
         record = Record(study, load(plan.space), plan.base, plan.policy)
         data = development.open_store(store, fold=plan.base.fold)
-        line = baselines.eszsl(data)
+        lines = baselines.lines(data)
+        line = baselines.strongest(lines)
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         reporter = Reporter(spool, plan.name, record)
-        reporter.study(plan.dataset, identity, _about(plan, line, features.read(store)))
-        reporter.baseline(line.metrics, {"levels": line.levels})
+        reporter.study(plan.dataset, identity, _about(plan, lines, features.read(store)))
+        for each in lines:
+            reporter.baseline(each.name, each.metrics, {"levels": each.levels})
         reporter.replay()
         try:
             with _progress(plan, record, line, console) as progress:
@@ -111,7 +113,7 @@ def search(
             study=plan.name,
             data=data.digest,
             best=best,
-            baseline=line.metrics,
+            lines={each.name: each.metrics for each in lines},
             rows=record.rows(),
         )
 
@@ -146,13 +148,14 @@ def _unpacked(plan: Plan, best: Row, console: Console) -> None:
     )
 
 
-def _about(plan: Plan, line: baselines.Baseline, store: Store) -> str:
+def _about(plan: Plan, lines: Sequence[baselines.Baseline], store: Store) -> str:
+    beaten = " and ".join(f"{line.name} H {100 * line.metrics['val/H']:.1f} %" for line in lines)
     notes = "".join(f"\n- {note}" for note in store.catalogue.notes)
     return (
         f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
         f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
-        f"`best/*` is a run's best epoch, `val/*` its curve. ESZSL on the same features and split "
-        f"has H {100 * line.metrics['val/H']:.1f} %.\n\n"
+        f"`best/*` is a run's best epoch, `val/*` its curve. On the same features and split "
+        f"{beaten}.\n\n"
         f"Features `{store.folder.name}`: {len(store.catalogue.images):,} development images of "
         f"{len(store.catalogue.classes)} classes, {len(store.catalogue.skipped)} unreadable ones "
         f"skipped.{notes}"

@@ -4,7 +4,7 @@ import torch
 from conftest import write_store
 from torchvision.transforms.functional import resize
 
-from drmn.baselines import eszsl
+from drmn.baselines import lines, strongest
 from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.data import development, images
 from drmn.data.features import FeatureKey
@@ -29,9 +29,8 @@ def test_a_linear_model_on_pooled_pixels_fails_where_attention_on_features_does_
         preprocess="none",
         levels=(32,),
     )
-    linear = eszsl(
-        development.open_store(write_store(tmp_path, key, catalogue, {32: thumbnails(catalogue)}))
-    )
+    store = write_store(tmp_path, key, catalogue, {32: thumbnails(catalogue)})
+    linear = strongest(lines(development.open_store(store)))
     (store,) = (demo / "features").glob("demo-tf_efficientnet_lite0-160px-*")
     config = RunConfig(
         model=ModelConfig(sit="none", levels="16+32", fusion="concat", scale=2.2, width=192),

@@ -18,7 +18,7 @@ from conftest import ROOT
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from drmn.baselines import eszsl
+from drmn.baselines import lines
 from drmn.config import FeatureConfig
 from drmn.data import demo as drawing
 from drmn.data import development, features
@@ -167,7 +167,7 @@ def test_nothing_is_fitted_on_images_that_are_not_for_training(toy, part, fit, w
 def test_the_baseline_is_neither_standardised_nor_calibrated_on_test_images(toy, split, words):
     leaking = replace(toy, **{split: replace(getattr(toy, split), part="test")})
     with pytest.raises(DataError, match=words):
-        eszsl(leaking)
+        lines(leaking)
 
 
 def test_the_parts_of_development_are_for_training_and_validation(toy):
