@@ -14,6 +14,7 @@ from drmn.errors import ConfigError
 Sit = Literal["joint", "batch", "attr", "none"]
 Fusion = Literal["add", "concat"]
 Prototypes = Literal["normal", "words"]
+AttributeScores = Literal["bilinear", "prototype", "own"]
 OnBad = Literal["stop", "skip"]
 Resolution = Literal["pooled", "full"]
 Encoding = Literal["bf16", "int8", "pca"]
@@ -67,6 +68,9 @@ class ModelConfig:
     """How many times narrower the channel gate is inside."""
     prototypes: Prototypes = "normal"
     """Where attribute prototypes start: at random, or from the attributes' word vectors."""
+    attribute_scores: AttributeScores = "bilinear"
+    """How an attribute's score is read off its feature: through a learned matrix, by its prototype
+    as it is, or by a vector of its own."""
     sit: Sit = "joint"
     """Tokens of the semantic interaction transformer: all attributes of all images (the paper's
     words), the batch for each attribute, the attributes of one image, or no transformer."""
@@ -89,6 +93,7 @@ class ModelConfig:
         require("model.width", self.width, 0 <= self.width <= 4096, "in 0..4096")
         require("model.gate_reduction", self.gate_reduction, self.gate_reduction > 0, "positive")
         require_one_of("model.prototypes", self.prototypes, Prototypes)
+        require_one_of("model.attribute_scores", self.attribute_scores, AttributeScores)
         require_one_of("model.sit", self.sit, Sit)
         require("model.sit_layers", self.sit_layers, 0 < self.sit_layers <= 8, "in 1..8")
         require("model.sit_heads", self.sit_heads, self.sit_heads > 0, "positive")

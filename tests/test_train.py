@@ -87,6 +87,8 @@ CHANGES = [
     {"model.channel_attention": False},
     {"model.gate_reduction": 2},
     {"model.prototypes": "words"},
+    {"model.attribute_scores": "prototype"},
+    {"model.attribute_scores": "own"},
     {"model.sit": "none"},
     {"model.sit": "batch"},
     {"model.sit": "joint"},

@@ -52,7 +52,8 @@ class Scores:
 class DRMN(nn.Module):
     r"""The Dual Relation Mining Network on feature maps.
 
-    Attribute scores are $e_a = p_a^\top W_2 h_a$ (docs/paper.md, row SCORE).
+    Attribute scores are $e_a = p_a^\top W_2 h_a$, or with `attribute_scores` $p_a^\top h_a$ or
+    $w_a^\top h_a$ (docs/paper.md, row SCORE).
 
     Args:
         config: Its settings.
@@ -75,7 +76,7 @@ class DRMN(nn.Module):
         words: Float[Tensor, "attr word"] | None = None,
     ) -> None:
         super().__init__()
-        kept = _kept(config, channels)
+        kept, self.how = _kept(config, channels), config.attribute_scores
         self.fusion = Fusion(
             kept,
             config.width,
@@ -93,11 +94,13 @@ class DRMN(nn.Module):
             if config.dab
             else Pooled(attributes, width)
         )
-        self.predict = nn.Parameter(torch.eye(width))  # W_2
+        self.predict = nn.Parameter(torch.eye(width)) if self.how == "bilinear" else None  # W_2
         self.interaction = _interaction(config, width)
         self.globally = nn.Linear(width, seen) if config.global_branch else None
         if config.prototypes == "words":
             self._start_from_words(words)
+        own = self.block.prototypes.detach().clone() if self.how == "own" else None
+        self.own = None if own is None else nn.Parameter(own)
 
     def forward(self, maps: Maps) -> Scores:
         """Score the images."""
@@ -111,8 +114,14 @@ class DRMN(nn.Module):
 
     def score(self, features: Float[Tensor, "image attr width"]) -> Float[Tensor, "image attr"]:
         """Return e for attribute features h."""
-        readers = self.block.prototypes @ self.predict  # [attr, width]: once a step
-        return (features * readers).sum(dim=-1)
+        return (features * self._readers()).sum(dim=-1)
+
+    def _readers(self) -> Float[Tensor, "attr width"]:
+        """Return what reads each attribute off its feature; no image in it, so once a step."""
+        if self.own is not None:
+            return self.own
+        prototypes: Tensor = self.block.prototypes
+        return prototypes if self.predict is None else prototypes @ self.predict
 
     @torch.no_grad()
     def attention(self, maps: Maps) -> Float[Tensor, "image attr region"] | None:

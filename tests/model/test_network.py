@@ -329,3 +329,39 @@ def test_heads_that_do_not_divide_a_given_width_are_refused_before_any_network_i
 @pytest.mark.parametrize("width", [0, 10])
 def test_the_number_of_heads_does_not_matter_without_an_interaction(width):
     assert network(sit="none", sit_heads=3, width=width).interaction is None
+
+
+# Attribute scores
+
+
+def read(how):
+    """Return a network, some features and e by the network."""
+    made = stirred(network(sit="none", attribute_scores=how))
+    features = torch.randn(IMAGES, ATTRIBUTES, made.fusion.width)
+    return made, features, made.score(features)
+
+
+@pytest.mark.parametrize("how", ["bilinear", "prototype", "own"])
+def test_an_attribute_is_read_off_its_feature_as_the_setting_says(how):
+    made, features, scores = read(how)
+    for image in range(IMAGES):
+        for a in range(ATTRIBUTES):
+            reader = {
+                "bilinear": lambda p: p @ made.predict,
+                "prototype": lambda p: p,
+                "own": lambda _, a=a: made.own[a],
+            }[how](made.block.prototypes[a])
+            torch.testing.assert_close(scores[image, a], reader @ features[image, a])
+
+
+@pytest.mark.parametrize(
+    ("how", "left"), [("bilinear", {"predict"}), ("prototype", set()), ("own", {"own"})]
+)
+def test_only_what_reads_has_parameters(how, left):
+    assert names(network(sit="none", attribute_scores=how)) & {"predict", "own"} == left
+
+
+def test_own_vectors_start_where_the_prototypes_do():
+    made = network(attribute_scores="own")
+    assert torch.equal(made.own, made.block.prototypes)
+    assert made.own is not made.block.prototypes
