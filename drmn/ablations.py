@@ -1,20 +1,20 @@
-"""The rows of the paper's ablation table, as settings (docs/paper.md)."""
+"""The rows of the paper's ablation: each is the network with one part removed (docs/paper.md)."""
 
 from collections.abc import Mapping
 
-from drmn.config import RunConfig, did_you_mean, strides, with_overrides
+from drmn.config import RunConfig, did_you_mean, with_overrides
 from drmn.errors import ConfigError
 from drmn.space import Value
 
 ABLATIONS: Mapping[str, Mapping[str, Value]] = {
     "full": {},
     "no-dab": {"model.dab": False},
-    "no-fusion": {},
+    "no-fusion": {"model.fusion": "none"},
     "no-channel-attention": {"model.channel_attention": False},
     "no-sit": {"model.sit": "none"},
     "no-global-branch": {"model.global_branch": False},
 }
-"""What each row sets; `no-fusion` depends on the levels (`ablated`)."""
+"""Overrides of a run, by name. The full network is whatever they are taken from."""
 
 
 def ablated(config: RunConfig, name: str) -> RunConfig:
@@ -26,7 +26,4 @@ def ablated(config: RunConfig, name: str) -> RunConfig:
     if name not in ABLATIONS:
         near = did_you_mean(name, dict.fromkeys(ABLATIONS))
         raise ConfigError(f"--ablation {name}: no row of the ablation table.{near}")
-    changes = dict(ABLATIONS[name])
-    if name == "no-fusion":  # the last level alone, whichever it is
-        changes["model.levels"] = str(strides(config.model.levels)[-1])
-    return with_overrides(config, changes)
+    return with_overrides(config, ABLATIONS[name])

@@ -63,7 +63,9 @@ def strongest(found: Sequence[Baseline]) -> Baseline:
 
 def _judged(scores: Tensor, labels: Tensor, seen: Tensor) -> dict[str, float]:
     t1 = conventional(Predictions(scores, None, labels, frozenset({"val"})), seen)
-    return figures(calibration.reduce(scores, labels, seen), t1) | {"val/beta": 0.0}
+    leads = calibration.reduce(scores, labels, seen)
+    gamma, _ = calibration.choose(leads)
+    return figures(leads, t1, gamma) | {"val/beta": 0.0, "val/delta": 0.0}
 
 
 def eszsl(train: Features, labels: Labels, signatures: Signatures) -> Solutions:

@@ -17,8 +17,6 @@ SMOOTH = 0.45
 """Width of the logistic that stands for the step when gamma is chosen, in standard deviations of
 the leads; 0.3 to 0.6 serve alike on the official splits."""
 CANDIDATES = 128
-SHARES = tuple(i / 20 for i in range(20))
-"""Weights of the global branch that are tried; at 1 it would leave unseen classes nothing."""
 RESAMPLES = 200
 
 
@@ -126,7 +124,7 @@ def choose(leads: Leads) -> tuple[float, float]:
     logistic of `SMOOTH` standard deviations the choice loses less on other classes. The outcome
     to report is the exact one at this gamma (`at`).
     """
-    width = (SMOOTH * leads.lead.std(correction=0)).clamp(min=1e-12)
+    width = _width(leads)
     counted = leads.weight > 0
     if not counted.any():
         return 0.0, 0.0
@@ -136,6 +134,15 @@ def choose(leads: Leads) -> tuple[float, float]:
     finer = torch.linspace(float(low), float(high), CANDIDATES // 4, dtype=torch.double)
     values = _smoothed(leads, finer, width)
     return float(finer[values.argmax()]), float(values.max())
+
+
+def smoothed(leads: Leads, gamma: float) -> float:
+    """Return H at `gamma` with the step replaced by a logistic."""
+    return float(_smoothed(leads, torch.tensor([gamma], dtype=torch.double), _width(leads)))
+
+
+def _width(leads: Leads) -> Tensor:
+    return (SMOOTH * leads.lead.std(correction=0)).clamp(min=1e-12)
 
 
 def _smoothed(leads: Leads, gamma: Tensor, width: Tensor) -> Tensor:
@@ -163,41 +170,3 @@ def _resampled(right: Tensor, labels: Tensor, chance: torch.Generator) -> Tensor
     even = torch.ones(RESAMPLES, len(names))
     drawn = even.multinomial(len(names), replacement=True, generator=chance)
     return share[drawn].sum(dim=1)
-
-
-def ensemble(
-    semantic: Float[Tensor, "image class"],
-    globally: Float[Tensor, "image seen"] | None,
-    seen: Bool[Tensor, " class"],
-    *,
-    share: float,
-    bonus: float = 0.0,
-) -> Float[Tensor, "image class"]:
-    r"""Return the two branches' probabilities, mixed (docs/paper.md, row ENS).
-
-    $$P(c) = (1-\beta) \operatorname{softmax}(o + \delta\,[c \text{ unseen}])_c
-             + \beta \operatorname{softmax}(g)_c [c \text{ seen}]$$
-
-    Args:
-        semantic: o, logits of the attribute branch.
-        globally: g, logits of the global branch over the seen classes, or None without one.
-        seen: Which classes are seen.
-        share: The global branch's weight, the paper's beta.
-        bonus: delta, added to unseen classes' logits.
-    """
-    mixed = (1 - share) * (semantic.double() + bonus * ~seen).softmax(dim=-1)
-    if globally is not None:
-        mixed[:, seen] += share * globally.double().softmax(dim=-1)
-    return mixed
-
-
-def choose_share(
-    semantic: Tensor, globally: Tensor | None, labels: Tensor, seen: Tensor
-) -> tuple[float, Leads]:
-    """Return beta of `SHARES` by the smoothed rule, with the leads that it gives."""
-    tried = []
-    for share in SHARES if globally is not None else SHARES[:1]:
-        leads = reduce(ensemble(semantic, globally, seen, share=share), labels, seen)
-        tried.append((choose(leads)[1], -share, leads))
-    best = max(tried, key=lambda row: row[:2])  # of equals the smaller share
-    return -best[1], best[2]

@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeVar, get_args
 
 from drmn.errors import ConfigError
 
+Formula = Literal["mixture", "bonus", "logits"]
 Sit = Literal["joint", "batch", "attr", "none"]
-Fusion = Literal["add", "concat"]
+Fusion = Literal["add", "concat", "none"]
 Prototypes = Literal["normal", "words"]
 AttributeScores = Literal["bilinear", "prototype", "own"]
 OnBad = Literal["stop", "skip"]
@@ -54,9 +55,9 @@ class ModelConfig:
     """The network, and each row of the paper's ablation as a setting (docs/paper.md)."""
 
     levels: str = "16+32"
-    """Backbone levels to fuse, by stride; one alone means no fusion."""
+    """Backbone levels to fuse, by stride."""
     fusion: Fusion = "add"
-    """How levels are fused: added to the last one, or put side by side."""
+    """How levels are fused: added to the last one, put side by side, or the last one alone."""
     normalize: bool = True
     """Standardise channels and give every region the same length, before anything else."""
     width: int = 0
@@ -69,8 +70,8 @@ class ModelConfig:
     prototypes: Prototypes = "normal"
     """Where attribute prototypes start: at random, or from the attributes' word vectors."""
     attribute_scores: AttributeScores = "bilinear"
-    """How an attribute's score is read off its feature: through a learned matrix, by its prototype
-    as it is, or by a vector of its own."""
+    """What reads an attribute's score off its feature: its prototype through a learned matrix, the
+    prototype itself, or a vector of its own that starts as the prototype."""
     sit: Sit = "joint"
     """Tokens of the semantic interaction transformer: all attributes of all images (the paper's
     words), the batch for each attribute, the attributes of one image, or no transformer."""
@@ -83,6 +84,9 @@ class ModelConfig:
     sit_heads: int = 4
     sit_dropout: float = 0.5
     global_branch: bool = True
+    ensemble: Formula = "mixture"
+    """How the branches are put together at test: their probabilities mixed and the seen classes
+    held back by gamma; the same with a bonus on unseen logits in gamma's place; or their logits."""
     scale: float = 5.0
     """The paper's gamma: logits are scale² times a cosine."""
 
@@ -104,6 +108,7 @@ class ModelConfig:
         divides = self.sit == "none" or tokens % self.sit_heads == 0
         require("model.sit_heads", self.sit_heads, divides, f"a divisor of {name}={tokens}")
         require("model.sit_dropout", self.sit_dropout, 0 <= self.sit_dropout < 1, "in [0, 1)")
+        require_one_of("model.ensemble", self.ensemble, Formula)
         require("model.scale", self.scale, 0 < self.scale <= 20, "in (0, 20]")
 
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from drmn import calibration, parallel
-from drmn.config import RunConfig
+from drmn import calibration, ensemble, parallel
+from drmn.config import Formula, RunConfig
 from drmn.data.development import Classes, Fold, Images, Part
 from drmn.errors import DataError
 from drmn.evaluate import per_class_accuracy
@@ -68,13 +68,14 @@ def _logits(
 
 def validate(config: RunConfig, model: Network, data: Fold[Images]) -> dict[str, float]:
     """Return the validation metrics of `model`, with gamma and beta chosen for it."""
-    return judge(
-        predict(config, model, [data.val_seen, data.val_unseen], data.classes), data.classes.seen
-    )
+    made = predict(config, model, [data.val_seen, data.val_unseen], data.classes)
+    return judge(made, data.classes.seen, config.model.ensemble)
 
 
-def judge(made: Predictions, seen: Bool[Tensor, " class"]) -> dict[str, float]:
-    """Return the figures of two branches at the beta and gamma that the smoothed rule chooses.
+def judge(
+    made: Predictions, seen: Bool[Tensor, " class"], formula: Formula = "mixture"
+) -> dict[str, float]:
+    """Return the figures of two branches by the rule that is best for them when smoothed.
 
     Raises:
         DataError: The images are not for validation: nothing may be chosen on others.
@@ -84,16 +85,16 @@ def judge(made: Predictions, seen: Bool[Tensor, " class"]) -> dict[str, float]:
             "gamma and beta are chosen on val images alone; these are "
             f"{' and '.join(sorted(made.parts))} images."
         )
-    share, leads = calibration.choose_share(made.semantic, made.globally, made.labels, seen)
-    return figures(leads, conventional(made, seen)) | {"val/beta": share}
+    rule, leads = ensemble.choose(formula, made.semantic, made.globally, made.labels, seen)
+    found = figures(leads, conventional(made, seen), rule.gamma)
+    return found | {"val/beta": rule.beta, "val/delta": rule.delta}
 
 
-def figures(leads: calibration.Leads, conventional: float) -> dict[str, float]:
-    """Return U, S and H at the gamma of the smoothed rule, and AUSUC, beside T1.
+def figures(leads: calibration.Leads, conventional: float, gamma: float) -> dict[str, float]:
+    """Return U, S and H at `gamma`, and AUSUC over all gamma, beside T1.
 
     `val/H_optimal` is H at the exactly best gamma for these images: an optimistic figure.
     """
-    gamma, _ = calibration.choose(leads)
     curve, chosen = calibration.curve(leads), calibration.at(leads, gamma)
     return {
         "val/T1": conventional,

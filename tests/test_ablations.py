@@ -1,44 +1,82 @@
-"""The rows of the paper's ablation table."""
+"""The paper's ablation rows: presets of a run, and a space of exactly these."""
 
 import re
+from collections import Counter
+from pathlib import Path
 
+import optuna
 import pytest
-from conftest import ROOT
 
+from drmn import space as spaces
 from drmn.ablations import ABLATIONS, ablated
-from drmn.config import ModelConfig, RunConfig, flatten
+from drmn.config import RunConfig, flatten, with_overrides
 from drmn.errors import ConfigError
 
-
-def changed(name, config):
-    before, after = flatten(config), flatten(ablated(config, name))
-    return {key: after[key] for key in after if after[key] != before[key]}
-
-
-@pytest.mark.parametrize(
-    ("name", "left"),
-    [
-        ("full", {}),
-        ("no-dab", {"model.dab": False}),
-        ("no-fusion", {"model.levels": "32"}),
-        ("no-channel-attention", {"model.channel_attention": False}),
-        ("no-sit", {"model.sit": "none"}),
-        ("no-global-branch", {"model.global_branch": False}),
-    ],
+ROOT = Path(__file__).parents[1]
+ROWS = re.findall(
+    r"^\| (no [\w ]+) \| `--(\S+) (\S+)` \|",
+    (ROOT / "docs" / "paper.md").read_text(),
+    re.MULTILINE,
 )
-def test_a_row_removes_one_part_and_changes_nothing_else(name, left):
-    assert changed(name, RunConfig()) == left
+"""The table of docs/paper.md: row, flag, value."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def test_without_fusion_the_coarsest_level_is_left_whatever_the_levels_are():
-    assert changed("no-fusion", RunConfig(model=ModelConfig(levels="4+8+16"))) == {
-        "model.levels": "16"
+def test_there_is_a_preset_for_each_row_of_the_paper_and_the_full_network():
+    assert [row.lower().replace(" ", "-") for row, _, _ in ROWS] == list(ABLATIONS)[1:]
+    assert ABLATIONS["full"] == {}
+
+
+def test_the_presets_are_the_settings_that_the_table_has():
+    flags = [(flag.replace("-", "_"), value) for _, flag, value in ROWS]
+    (*presets,) = (preset for preset in ABLATIONS.values() if preset)
+    assert [{flag: value} for flag, value in flags] == [
+        {name: str(value) for name, value in preset.items()} for preset in presets
+    ]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_each_preset_is_a_valid_run_that_differs_in_that_part_alone(name):
+    full, run = flatten(RunConfig()), flatten(with_overrides(RunConfig(), ABLATIONS[name]))
+    assert {key: run[key] for key in run if run[key] != full[key]} == ABLATIONS[name]
+
+
+def drawn(space, points):
+    """Return the run of each of so many points that chance draws."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trials = [study.ask() for _ in range(points)]
+    return [spaces.settings(RunConfig(), space(trial), trial.params) for trial in trials]
+
+
+def row_of(run):
+    """Return the name of the preset that makes `run` of the space's full network."""
+    kept = {"model.sit": "attr", "optim.epochs": 10, "optim.schedule": "cosine", "model.width": 256}
+    full = with_overrides(RunConfig(), kept)
+    (name,) = (n for n, preset in ABLATIONS.items() if with_overrides(full, preset) == run)
+    return name
+
+
+def test_the_points_of_the_space_are_the_presets_and_no_other():
+    rows = {row_of(run) for run in drawn(spaces.load("ablation"), 120)}
+    assert rows == ABLATIONS.keys()
+
+
+def test_chance_draws_each_row_as_often_as_another():
+    # 600 points on six rows: 100 each, give or take sqrt(600 * 1/6 * 5/6) = 9.1.
+    counts = Counter(row_of(run) for run in drawn(spaces.load("ablation"), 600))
+    assert all(abs(count - 100) < 4 * 9.1 for count in counts.values())
+
+
+def test_the_first_trial_is_the_full_network():
+    point = spaces.baseline(spaces.load("ablation"), RunConfig())
+    assert point == {
+        "model.dab": True,
+        "model.fusion": "add",
+        "model.channel_attention": True,
+        "model.sit": "attr",
+        "model.global_branch": True,
     }
-
-
-def test_the_rows_are_those_of_the_page():
-    table = (ROOT / "docs" / "paper.md").read_text().split("## Ablation rows")[1]
-    assert {"full", *re.findall(r"\| `(no-[a-z-]+)` \|", table)} == set(ABLATIONS)
 
 
 def test_a_row_that_there_is_not_is_told_with_the_nearest():

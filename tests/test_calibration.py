@@ -9,13 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drmn.calibration import (
-    SHARES,
     Leads,
     at,
     choose,
-    choose_share,
     curve,
-    ensemble,
     optimum,
     reduce,
     standard_error,
@@ -301,90 +298,3 @@ def test_the_standard_error_uses_no_chance_of_the_training():
     torch.manual_seed(0)
     standard_error(reduce(*problem(0), SEEN), 0.0)
     torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
-
-
-# The two branches
-
-
-def test_the_ensemble_mixes_probabilities():
-    # softmax of log(1, 2, 3, 4, 10) is 1/20, 2/20, ...; of log(1, 1, 2) it is 1/4, 1/4, 1/2.
-    semantic = torch.tensor([[1.0, 2, 3, 4, 10]]).log()
-    globally = torch.tensor([[1.0, 1, 2]]).log()
-    mixed = ensemble(semantic, globally, SEEN, share=0.2)
-    expected = [
-        0.8 * 1 / 20 + 0.2 / 4,
-        0.8 * 2 / 20 + 0.2 / 4,
-        0.8 * 3 / 20 + 0.2 / 2,
-        0.8 * 4 / 20,
-        0.8 * 10 / 20,
-    ]
-    assert mixed[0].tolist() == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_bonus_multiplies_the_odds_of_the_unseen_classes():
-    # Equal logits and a bonus of log 2: weights 1, 1, 1, 2, 2 of 7.
-    mixed = ensemble(torch.zeros(1, 5), None, SEEN, share=0.0, bonus=float(torch.tensor(2.0).log()))
-    assert mixed[0].tolist() == pytest.approx([1 / 7, 1 / 7, 1 / 7, 2 / 7, 2 / 7])
-
-
-@given(seeds)
-def test_without_a_share_the_global_branch_says_nothing(seed):
-    chance = torch.Generator().manual_seed(seed)
-    semantic, globally = torch.randn(4, 5, generator=chance), torch.randn(4, 3, generator=chance)
-    expected = semantic.double().softmax(dim=-1)
-    for branch in (globally, None):
-        torch.testing.assert_close(ensemble(semantic, branch, SEEN, share=0.0), expected)
-
-
-@given(seeds, st.sampled_from(SHARES), st.floats(-3, 3))
-def test_the_ensemble_is_a_probability(seed, share, bonus):
-    chance = torch.Generator().manual_seed(seed)
-    semantic, globally = torch.randn(4, 5, generator=chance), torch.randn(4, 3, generator=chance)
-    mixed = ensemble(semantic, globally, SEEN, share=share, bonus=bonus)
-    assert (mixed >= 0).all()
-    torch.testing.assert_close(mixed.sum(dim=-1), torch.ones(4, dtype=torch.double))
-
-
-@given(problems, st.sampled_from(SHARES), st.floats(0, 3), st.floats(0, 3))
-def test_a_larger_bonus_never_loses_unseen_nor_wins_seen_images(drawn, share, bonus, more):
-    scores, labels = drawn
-    globally = torch.randn(len(labels), 3, generator=torch.Generator().manual_seed(0)).double()
-    low, high = (
-        at(reduce(ensemble(scores, globally, SEEN, share=share, bonus=b), labels, SEEN), 0.0)
-        for b in (bonus, bonus + more)
-    )
-    assert high.unseen >= low.unseen - 1e-9
-    if share == 0:  # else a bonus can take from the wrong seen class what made it best
-        assert high.seen <= low.seen + 1e-9
-
-
-@given(problems)
-def test_no_share_is_chosen_for_a_branch_that_is_not_there(drawn):
-    scores, labels = drawn
-    share, leads = choose_share(scores, None, labels, SEEN)
-    assert share == 0
-    expected = reduce(scores.softmax(dim=-1), labels, SEEN)
-    torch.testing.assert_close(leads.lead, expected.lead)
-
-
-def test_a_global_branch_that_alone_knows_the_seen_classes_is_given_a_share():
-    # The attribute branch tells seen from unseen and the unseen classes apart, but no seen ones.
-    labels = torch.tensor([0, 1, 2, 3, 4]).repeat(4)
-    semantic = torch.where(SEEN[labels][:, None], 2.0 * SEEN, 0.0)
-    semantic = semantic + 4.0 * (torch.eye(5)[labels] * ~SEEN)
-    globally = 6.0 * torch.eye(3)[labels.clamp(max=2)] * SEEN[labels][:, None]
-    share, leads = choose_share(semantic, globally, labels, SEEN)
-    assert share > 0
-    # Alone it takes all seen images for class 0: S = 1/3.
-    alone = optimum(curve(choose_share(semantic, None, labels, SEEN)[1]))
-    assert (alone.unseen, alone.seen) == pytest.approx((1, 1 / 3))
-    best = at(leads, choose(leads)[0])
-    assert (best.unseen, best.seen) == pytest.approx((1, 1))
-
-
-def test_a_global_branch_of_noise_is_given_little_or_none():
-    chance = torch.Generator().manual_seed(0)
-    labels = torch.arange(5).repeat(20)
-    semantic = 3.0 * torch.eye(5)[labels]
-    globally = 4 * torch.randn(100, 3, generator=chance)
-    assert choose_share(semantic, globally, labels, SEEN)[0] <= 0.1

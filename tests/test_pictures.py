@@ -15,6 +15,7 @@ from drmn.config import RunConfig, with_overrides
 from drmn.data import features
 from drmn.data.development import Classes
 from drmn.data.images import Preprocess, load
+from drmn.ensemble import Rule
 from drmn.errors import ConfigError, DataError
 from drmn.model.network import DRMN, Scores
 from drmn.pictures import names
@@ -82,8 +83,8 @@ def test_the_attributes_drawn_are_those_that_add_most_to_the_answer():
 
 def test_the_answer_is_the_calibrated_one_and_its_own_attributes_count():
     # softmax of 2.2 / 3 and 2 / 3: 0.517 and 0.483, 0.033 apart
-    assert evidence(SAID, {}, TWO, scale=1.0, gamma=0.03).answers.tolist() == [0]
-    found = evidence(SAID, {}, TWO, scale=1.0, gamma=0.04)
+    assert evidence(SAID, {}, TWO, scale=1.0, rule=Rule(gamma=0.03)).answers.tolist() == [0]
+    found = evidence(SAID, {}, TWO, scale=1.0, rule=Rule(gamma=0.04))
     assert found.answers.tolist() == [1]
     assert strongest(found.shares, 1).tolist() == [[2]]
 

@@ -149,7 +149,9 @@ def test_optuna_takes_the_last_point_of_a_grid_whose_sum_rounds_up():
 
 def test_a_missing_space_is_answered_with_those_there_are():
     message = re.escape(f"--space cup: no file {spaces.FOLDER / 'cup.py'}. Spaces: ")
-    with pytest.raises(ConfigError, match=f"{message}awa2, cub, demo.*; or give a .py file"):
+    with pytest.raises(
+        ConfigError, match=f"{message}ablation, awa2, cub, demo.*; or give a .py file"
+    ):
         spaces.load("cup")
 
 

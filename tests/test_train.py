@@ -23,7 +23,7 @@ METRICS = {
     *("train/grad_norm", "train/lr_head"),
     *("loss/total", "loss/attribute_branch", "loss/self_calibration", "loss/global_branch"),
     *("val/T1", "val/U", "val/S", "val/H", "val/H_se", "val/H_optimal", "val/AUSUC"),
-    *("val/gamma", "val/beta"),
+    *("val/gamma", "val/beta", "val/delta"),
 }
 
 
@@ -81,6 +81,7 @@ CHANGES = [
     {"seed": 1},
     {"model.levels": "32"},
     {"model.fusion": "concat"},
+    {"model.fusion": "none"},
     {"model.normalize": False},
     {"model.width": 8},
     {"model.dab": False},
@@ -122,10 +123,23 @@ def test_each_setting_changes_training_and_trains(toy, change):
     assert all(torch.tensor(value).isfinite() for value in second.metrics.values())
 
 
+@pytest.mark.parametrize("formula", ["bonus", "logits"])
+def test_the_ensemble_s_formula_changes_validation_and_no_training(toy, formula):
+    usual, other = (
+        first(CONFIG, toy),
+        first(with_overrides(CONFIG, {"model.ensemble": formula}), toy),
+    )
+    trained = [name for name in usual if not name.startswith("val/")]
+    assert {name: other[name] for name in trained} == {name: usual[name] for name in trained}
+    assert other["val/gamma"] != usual["val/gamma"]
+    assert (other["val/delta"] != 0) == (formula == "bonus")
+    assert (other["val/gamma"] == 0) == (formula == "bonus")
+
+
 def test_no_setting_is_left_out_of_the_list_above():
     # The fold decides the data, not what is done with them; the others need photos, several
     # workers, or change no number that one can see.
-    apart = {"fold", "tier", "model.sit_scope", "compute.attention"}
+    apart = {"fold", "tier", "model.sit_scope", "model.ensemble", "compute.attention"}
     apart |= {name for name in flatten(RunConfig()) if name.startswith("finetune.")}
     apart |= {"compute.checkpointing", "compute.compile"}
     assert {name for change in CHANGES for name in change} == flatten(RunConfig()).keys() - apart

@@ -69,7 +69,7 @@ def test_a_perfect_network_is_judged_so():
     perfect = dict.fromkeys(("T1", "U", "S", "H", "H_optimal", "AUSUC"), 1.0)
     assert made == pytest.approx(
         {f"val/{name}": value for name, value in perfect.items()}
-        | {"val/H_se": 0, "val/beta": 0, "val/gamma": made["val/gamma"]}
+        | {"val/H_se": 0, "val/beta": 0, "val/delta": 0, "val/gamma": made["val/gamma"]}
     )
 
 

@@ -52,8 +52,8 @@ class Scores:
 class DRMN(nn.Module):
     r"""The Dual Relation Mining Network on feature maps.
 
-    Attribute scores are $e_a = p_a^\top W_2 h_a$, or with `attribute_scores` $p_a^\top h_a$ or
-    $w_a^\top h_a$ (docs/paper.md, row SCORE).
+    Attribute scores are $e_a = p_a^\top W_2 h_a$, $p_a^\top h_a$ or $w_a^\top h_a$ with vectors
+    $w_a$ of their own (docs/paper.md, row SCORE).
 
     Args:
         config: Its settings.
@@ -76,7 +76,7 @@ class DRMN(nn.Module):
         words: Float[Tensor, "attr word"] | None = None,
     ) -> None:
         super().__init__()
-        kept, self.how = _kept(config, channels), config.attribute_scores
+        kept = _kept(config, channels)
         self.fusion = Fusion(
             kept,
             config.width,
@@ -94,30 +94,28 @@ class DRMN(nn.Module):
             if config.dab
             else Pooled(attributes, width)
         )
-        self.predict = nn.Parameter(torch.eye(width)) if self.how == "bilinear" else None  # W_2
+        scored = config.attribute_scores
+        self.predict = nn.Parameter(torch.eye(width)) if scored == "bilinear" else None  # W_2
         self.interaction = _interaction(config, width)
         self.globally = nn.Linear(width, seen) if config.global_branch else None
         if config.prototypes == "words":
             self._start_from_words(words)
-        own = self.block.prototypes.detach().clone() if self.how == "own" else None
-        self.own = None if own is None else nn.Parameter(own)
+        # Without dual attention nothing else looks at the prototypes: they are such vectors.
+        own = scored == "own" and config.dab
+        self.own = nn.Parameter(self.block.prototypes.detach().clone()) if own else None  # w_a
 
     def forward(self, maps: Maps) -> Scores:
         """Score the images."""
         regions = self.fusion(maps)
-        features = self.block(regions)
+        features, readers = self.block(regions), self.readers()
         mixed = None
         if self.training and self.interaction is not None:
-            mixed = self.score(self.interaction(features))
+            mixed = score(self.interaction(features), readers)
         logits = None if self.globally is None else self.globally(regions.mean(dim=1))
-        return Scores(self.score(features), mixed, logits)
+        return Scores(score(features, readers), mixed, logits)
 
-    def score(self, features: Float[Tensor, "image attr width"]) -> Float[Tensor, "image attr"]:
-        """Return e for attribute features h."""
-        return (features * self._readers()).sum(dim=-1)
-
-    def _readers(self) -> Float[Tensor, "attr width"]:
-        """Return what reads each attribute off its feature; no image in it, so once a step."""
+    def readers(self) -> Float[Tensor, "attr width"]:
+        """Return what reads each attribute's score: no image in it, so once a step."""
         if self.own is not None:
             return self.own
         prototypes: Tensor = self.block.prototypes
@@ -142,8 +140,15 @@ class DRMN(nn.Module):
         own.copy_(F.normalize(words, dim=-1) @ spread)  # normalize has an eps: SUN's row 88 is zero
 
 
+def score(
+    features: Float[Tensor, "image attr width"], readers: Float[Tensor, "attr width"]
+) -> Float[Tensor, "image attr"]:
+    """Return e, each attribute's feature read by its reader (docs/paper.md, row SCORE)."""
+    return (features * readers).sum(dim=-1)
+
+
 def _kept(config: ModelConfig, channels: Mapping[int, int]) -> dict[int, int]:
-    wanted = strides(config.levels)
+    wanted = strides(config.levels)[-1 if config.fusion == "none" else 0 :]
     for stride in wanted:
         if stride not in channels:
             have = "+".join(map(str, sorted(channels)))

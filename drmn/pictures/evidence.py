@@ -9,9 +9,11 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from drmn.calibration import ensemble
 from drmn.data.development import Classes
+from drmn.ensemble import Rule
 from drmn.model.network import DRMN, hyperspherical
+
+PLAIN = Rule()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,8 +36,7 @@ def evidence(
     classes: Classes,
     *,
     scale: float,
-    gamma: float = 0.0,
-    beta: float = 0.0,
+    rule: Rule = PLAIN,
 ) -> Evidence | None:
     """Return what `model` says of images with these maps; None if it has no dual attention.
 
@@ -46,8 +47,7 @@ def evidence(
         maps: Of the images, by stride.
         classes: The candidates.
         scale: The paper's gamma, `model.scale`.
-        gamma: Calibrated stacking: how much seen classes are held back.
-        beta: Weight of the global branch.
+        rule: How classes are scored.
     """
     training, device = model.training, next(model.parameters()).device
     there = {stride: level.to(device) for stride, level in maps.items()}
@@ -58,8 +58,7 @@ def evidence(
     scores = F.normalize(said.attributes.cpu(), dim=-1)
     globally = None if said.globally is None else said.globally.cpu()
     logits = hyperspherical(scores, classes.attributes, scale)
-    mixed = ensemble(logits, globally, classes.seen, share=beta) - gamma * classes.seen
-    answers = mixed.argmax(dim=1)
+    answers = rule.scores(logits, globally, classes.seen).argmax(dim=1)
     adds = scores * classes.attributes[answers]
     side = math.isqrt(looks.shape[-1])
     return Evidence(

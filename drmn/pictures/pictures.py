@@ -12,11 +12,12 @@ from torch import Tensor
 from drmn.data.catalogue import Catalogue
 from drmn.data.development import Development, Split
 from drmn.data.images import Preprocess, load, photos
+from drmn.ensemble import Rule
 from drmn.errors import DataError
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN
 from drmn.pictures import names, sheet
-from drmn.pictures.evidence import Evidence, evidence, has, strongest
+from drmn.pictures.evidence import PLAIN, Evidence, evidence, has, strongest
 
 LEGEND = (
     "On the left the photo and what it was taken for. On the right {which}: the warmer, the more "
@@ -75,8 +76,7 @@ class Pictures:
         path: Path,
         *,
         scale: float,
-        gamma: float = 0.0,
-        beta: float = 0.0,
+        rule: Rule = PLAIN,
         title: str = "Where the network looks",
         backbone: Backbone | None = None,
     ) -> Path | None:
@@ -86,13 +86,12 @@ class Pictures:
             model: A trained network; it is left as it was.
             path: Of a PNG, in a folder that is made if need be.
             scale: Of the logits, `model.scale`.
-            gamma: `val/gamma`; without it seen classes are answered too often.
-            beta: `val/beta`.
+            rule: How classes are scored; without it seen ones are answered too often.
             title: Above the picture.
             backbone: What makes the maps, where it was trained along; without it the store's serve.
         """
         maps = self.maps if backbone is None else backbone(self.normal)
-        found = evidence(model, maps, self.classes, scale=scale, gamma=gamma, beta=beta)
+        found = evidence(model, maps, self.classes, scale=scale, rule=rule)
         if found is None:
             return None
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from drmn.config import RunConfig
 from drmn.data import development, features
 from drmn.data.catalogue import Catalogue
+from drmn.ensemble import rule_of
 from drmn.extract import backbone_of
 from drmn.pictures.pictures import Pictures
 from drmn.search.packing import restored, takes_photos
@@ -67,8 +68,7 @@ class Album:
             network,
             page(self.folder, epoch.number),
             scale=self.run.model.scale,
-            gamma=epoch.metrics["val/gamma"],
-            beta=epoch.metrics["val/beta"],
+            rule=rule_of(self.run.model.ensemble, epoch.metrics),
             title=f"Epoch {epoch.number}: where the network looks",
             backbone=tuned,
         )

@@ -36,7 +36,7 @@ class Outcome:
 
 def figures(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the figures of a model on validation, with H's standard error."""
-    names = (*SHOWN, "H_se", "H_optimal", "beta")
+    names = (*SHOWN, "H_se", "H_optimal", "beta", "delta")
     return {name: metrics[f"val/{name}"] for name in names}
 
 

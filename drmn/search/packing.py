@@ -8,6 +8,7 @@ from drmn.checkpoint import BEST, State, load
 from drmn.config import RunConfig, with_overrides
 from drmn.data import features
 from drmn.data.development import Classes, Development
+from drmn.ensemble import rule_of
 from drmn.errors import DataError
 from drmn.extract import backbone_of
 from drmn.model.backbone import Backbone
@@ -58,8 +59,8 @@ def pack(folder: Path, run: RunConfig, state: State, data: Development, store: P
     """
     backbone, config = backbone_of(store)
     network = restored(run, state, data.classes, backbone)
-    gamma, beta = state["metrics"]["val/gamma"], state["metrics"]["val/beta"]
-    package = Package(backbone, network, run, data.classes, gamma=gamma, beta=beta)
+    rule = rule_of(run.model.ensemble, state["metrics"])
+    package = Package(backbone, network, run, data.classes, rule)
     save(folder, package, config)
     return Packed(folder, package)
 
@@ -89,7 +90,6 @@ def picture(
         package.network,
         packed.folder.with_name(PICTURE),
         scale=package.run.model.scale,
-        gamma=package.gamma,
-        beta=package.beta,
+        rule=package.rule,
         title=title,
     )

@@ -1,6 +1,6 @@
 """A trained network with all that it needs to classify a photo, as a folder.
 
-The folder holds `about.json` (settings, classes, gamma, beta, preprocessing) and
+The folder holds `about.json` (settings, classes, how they are scored, preprocessing) and
 `model.safetensors` (backbone, network, class attributes). Nothing in it is unpickled.
 """
 
@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
-from drmn.calibration import ensemble
 from drmn.config import FeatureConfig, RunConfig, flatten, with_overrides
 from drmn.data.development import Classes
+from drmn.ensemble import Rule
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
 
@@ -40,8 +40,7 @@ class Package:
         network: The trained DRMN.
         run: The settings it was trained with.
         classes: The candidates.
-        gamma: Calibrated stacking: how much seen classes are held back.
-        beta: Weight of the global branch.
+        rule: How the classes are scored.
     """
 
     def __init__(
@@ -50,12 +49,10 @@ class Package:
         network: DRMN,
         run: RunConfig,
         classes: Classes,
-        *,
-        gamma: float,
-        beta: float,
+        rule: Rule,
     ) -> None:
         self.backbone, self.network, self.run = backbone.eval(), network.eval(), run
-        self.classes, self.gamma, self.beta = classes, gamma, beta
+        self.classes, self.rule = classes, rule
 
     def classify(self, photos: Sequence[bytes]) -> Answer:
         """Classify image files given by their bytes."""
@@ -68,8 +65,8 @@ class Package:
         """Classify feature maps."""
         scores = self.network(maps)
         logits = hyperspherical(scores.attributes, self.classes.attributes, self.run.model.scale)
-        mixed = ensemble(logits, scores.globally, self.classes.seen, share=self.beta)
-        return Answer(mixed - self.gamma * self.classes.seen, scores.attributes)
+        calibrated = self.rule.scores(logits, scores.globally, self.classes.seen)
+        return Answer(calibrated, scores.attributes)
 
 
 def _decode(photo: bytes) -> Tensor:
@@ -92,8 +89,7 @@ def save(folder: Path, package: Package, features: FeatureConfig) -> None:
         "seen": package.classes.seen.tolist(),
         "attribute_names": package.classes.attribute_names,
         "channels": {str(s): package.backbone.channels[s] for s in package.backbone.strides},
-        "gamma": package.gamma,
-        "beta": package.beta,
+        "rule": asdict(package.rule),
     }
     (folder / "about.json").write_text(json.dumps(about, indent=1))
 
@@ -116,7 +112,7 @@ def load(folder: Path) -> Package:
     count, seen = classes.attributes.shape[1], int(classes.seen.sum())
     network = DRMN(run.model, channels, attributes=count, seen=seen)
     network.load_state_dict(_below(tensors, "network."))
-    return Package(backbone, network, run, classes, gamma=about["gamma"], beta=about["beta"])
+    return Package(backbone, network, run, classes, Rule(**about["rule"]))
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -142,18 +142,63 @@ def test_training_standardises_by_the_batch():
 # Scores
 
 
+def slow_scores(features, read):
+    """e of each image and attribute; `read(a, h)` gives that of feature h of attribute a."""
+    rows = [torch.stack([read(a, h) for a, h in enumerate(image)]) for image in features]
+    return torch.stack(rows)
+
+
 @pytest.mark.parametrize("dab", [True, False])
-def test_attribute_scores_match_the_equation_written_out(dab):
+def test_bilinear_scores_are_read_by_the_prototypes_through_a_matrix(dab):
     model = stirred(network(dab=dab, sit="none", width=8)).eval()
     features = model.block(model.fusion(maps()))
-    expected = [
-        p @ model.predict @ h
-        for image in features
-        for p, h in zip(model.block.prototypes, image, strict=True)
-    ]
-    torch.testing.assert_close(
-        model(maps()).attributes, torch.stack(expected).view(IMAGES, ATTRIBUTES)
+    p, w_2 = model.block.prototypes, model.predict
+    expected = slow_scores(features, lambda a, h: p[a] @ w_2 @ h)
+    torch.testing.assert_close(model(maps()).attributes, expected)
+
+
+@pytest.mark.parametrize("dab", [True, False])
+def test_prototype_scores_are_read_by_the_prototypes_themselves(dab):
+    settings = {"attribute_scores": "prototype", "dab": dab, "sit": "none"}
+    model = stirred(network(**settings)).eval()
+    features = model.block(model.fusion(maps()))
+    expected = slow_scores(features, lambda a, h: model.block.prototypes[a] @ h)
+    torch.testing.assert_close(model(maps()).attributes, expected)
+
+
+def test_own_scores_are_read_by_vectors_apart_from_the_prototypes():
+    model = stirred(network(attribute_scores="own", sit="none")).eval()
+    features = model.block(model.fusion(maps()))
+    expected = slow_scores(features, lambda a, h: model.own[a] @ h)
+    torch.testing.assert_close(model(maps()).attributes, expected)
+
+
+@pytest.mark.parametrize("prototypes", ["normal", "words"])
+def test_all_readers_start_as_the_prototypes(prototypes):
+    # W_2 starts as the identity, w_a as p_a, wherever the prototypes start.
+    words = torch.randn(ATTRIBUTES, 3, generator=torch.Generator().manual_seed(4))
+    first, *others = (
+        network(words, attribute_scores=scored, prototypes=prototypes).eval()(maps()).attributes
+        for scored in ("bilinear", "prototype", "own")
     )
+    for other in others:
+        torch.testing.assert_close(other, first)
+
+
+def test_own_vectors_are_learnt_apart_from_the_prototypes():
+    model = network(attribute_scores="own", sit="none")
+    with torch.no_grad():
+        model.own.add_(1.0)
+    torch.testing.assert_close(model.own, model.block.prototypes + 1)
+
+
+def test_readers_have_no_image_in_them_and_are_made_once_a_step(monkeypatch):
+    made = []
+    make = DRMN.readers
+    monkeypatch.setattr(DRMN, "readers", lambda model: made.append(make(model)) or made[-1])
+    network(sit="attr").train()(maps())  # scores the features before and after the interaction
+    (readers,) = made
+    assert readers.shape == (ATTRIBUTES, 8)
 
 
 def test_the_global_branch_reads_the_mean_region():
@@ -203,6 +248,11 @@ FULL = {"fusion", "block", "predict", "interaction", "globally"}
         ({"sit": "none"}, FULL - {"interaction"}),
         ({"global_branch": False}, FULL - {"globally"}),
         ({"levels": "32"}, FULL - {"fusion"}),
+        ({"fusion": "none"}, FULL - {"fusion"}),
+        ({"attribute_scores": "prototype"}, FULL - {"predict"}),
+        ({"attribute_scores": "own"}, FULL - {"predict"} | {"own"}),
+        # There the prototypes read nothing but the scores: a second set would be one too many.
+        ({"attribute_scores": "own", "dab": False}, FULL - {"predict"}),
     ],
 )
 def test_an_ablated_part_has_no_parameters(settings, left):
@@ -234,7 +284,27 @@ def test_a_level_that_is_not_fused_is_not_looked_at():
     torch.testing.assert_close(model(blank).attributes, model(maps()).attributes, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("settings", [{}, {"dab": False}, {"fusion": "concat"}, {"sit": "batch"}])
+@pytest.mark.parametrize("levels", ["8", "8+16", "16+32", "8+16+32"])
+def test_no_fusion_is_the_coarsest_of_the_levels_alone(levels):
+    alone, without = (
+        network(**settings, sit="none").eval()
+        for settings in ({"levels": levels.split("+")[-1]}, {"levels": levels, "fusion": "none"})
+    )
+    torch.testing.assert_close(without(maps()).attributes, alone(maps()).attributes)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"dab": False},
+        {"fusion": "concat"},
+        {"sit": "batch"},
+        {"attribute_scores": "prototype"},
+        {"attribute_scores": "own"},
+        {"attribute_scores": "own", "dab": False},
+    ],
+)
 def test_every_parameter_is_trained(settings):
     model = stirred(network(**settings)).train()
     scores = model(maps())
@@ -329,39 +399,3 @@ def test_heads_that_do_not_divide_a_given_width_are_refused_before_any_network_i
 @pytest.mark.parametrize("width", [0, 10])
 def test_the_number_of_heads_does_not_matter_without_an_interaction(width):
     assert network(sit="none", sit_heads=3, width=width).interaction is None
-
-
-# Attribute scores
-
-
-def read(how):
-    """Return a network, some features and e by the network."""
-    made = stirred(network(sit="none", attribute_scores=how))
-    features = torch.randn(IMAGES, ATTRIBUTES, made.fusion.width)
-    return made, features, made.score(features)
-
-
-@pytest.mark.parametrize("how", ["bilinear", "prototype", "own"])
-def test_an_attribute_is_read_off_its_feature_as_the_setting_says(how):
-    made, features, scores = read(how)
-    for image in range(IMAGES):
-        for a in range(ATTRIBUTES):
-            reader = {
-                "bilinear": lambda p: p @ made.predict,
-                "prototype": lambda p: p,
-                "own": lambda _, a=a: made.own[a],
-            }[how](made.block.prototypes[a])
-            torch.testing.assert_close(scores[image, a], reader @ features[image, a])
-
-
-@pytest.mark.parametrize(
-    ("how", "left"), [("bilinear", {"predict"}), ("prototype", set()), ("own", {"own"})]
-)
-def test_only_what_reads_has_parameters(how, left):
-    assert names(network(sit="none", attribute_scores=how)) & {"predict", "own"} == left
-
-
-def test_own_vectors_start_where_the_prototypes_do():
-    made = network(attribute_scores="own")
-    assert torch.equal(made.own, made.block.prototypes)
-    assert made.own is not made.block.prototypes

@@ -17,6 +17,7 @@ from drmn.data.catalogue import Catalogue
 from drmn.data.chance import Chance
 from drmn.data.images import stream
 from drmn.data.shards import Shards
+from drmn.ensemble import Rule
 from drmn.errors import ConfigError, DataError
 from drmn.model import fusion
 from drmn.model.backbone import Backbone
@@ -298,7 +299,7 @@ def test_a_packed_network_says_of_a_photo_what_it_says_of_its_stored_maps(
     run = RunConfig(model=ModelConfig(levels="16+32", width=8, sit="none", normalize=False))
     network = build(run, data.classes, data.channels)
     backbone, config = extract.backbone_of(place)
-    saved = package.Package(backbone, network, run, data.classes, gamma=0.1, beta=0.3)
+    saved = package.Package(backbone, network, run, data.classes, Rule("mixture", 0.3, 0.1))
     package.save(tmp_path / "package", saved, config)
     loaded = package.load(tmp_path / "package")
     photos = [file.read_bytes() for file in pictures.files]

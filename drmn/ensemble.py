@@ -1,0 +1,100 @@
+"""The two branches together, and what holds the seen classes back: a rule, chosen on validation.
+
+Three formulas for what the paper leaves open (docs/paper.md, row ENS). In each, images are judged
+with calibrated stacking by gamma; beta, gamma and delta are computed from validation scores.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from drmn import calibration
+from drmn.calibration import Leads
+from drmn.config import Formula
+
+SHARES = tuple(i / 20 for i in range(20))
+"""Weights of the global branch that are tried; at 1 it would leave unseen classes nothing."""
+BONUSES = 16
+"""Deltas that are tried lie at so many quantiles of the lead of seen over unseen logits."""
+
+Logits = Float[Tensor, "image class"]
+Seen = Bool[Tensor, " class"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    r"""How classes are scored.
+
+    mixture: $P(c) = (1-\beta) \operatorname{softmax}(o)_c + \beta \operatorname{softmax}(g)_c
+    [c \text{ seen}]$; bonus: the same of $o + \delta\,[c \text{ unseen}]$, without $\gamma$;
+    logits: $(1-\beta)\, o_c + \beta\, g_c [c \text{ seen}]$. All less $\gamma\,[c \text{ seen}]$.
+    """
+
+    formula: Formula = "mixture"
+    beta: float = 0.0
+    """The weight of the global branch."""
+    gamma: float = 0.0
+    """How much seen classes are held back."""
+    delta: float = 0.0
+    """Added to the logits of unseen classes."""
+
+    def scores(
+        self, semantic: Logits, globally: Float[Tensor, "image seen"] | None, seen: Seen
+    ) -> Logits:
+        """Return scores of all classes, the largest of which is the prediction.
+
+        Args:
+            semantic: o, logits of the attribute branch.
+            globally: g, logits of the global branch over the seen classes, or None without one.
+            seen: Which classes are seen.
+        """
+        own = semantic.double()
+        if self.formula != "logits":
+            own = (own + self.delta * ~seen).softmax(dim=-1)
+        mixed = (1 - self.beta) * own - self.gamma * seen
+        if globally is not None:
+            other = globally.double()
+            other = other if self.formula == "logits" else other.softmax(dim=-1)
+            mixed[:, seen] += self.beta * other
+        return mixed
+
+
+def rule_of(formula: Formula, metrics: Mapping[str, float]) -> Rule:
+    """Return the rule that an epoch's metrics hold."""
+    return Rule(formula, metrics["val/beta"], metrics["val/gamma"], metrics["val/delta"])
+
+
+def choose(
+    formula: Formula, semantic: Logits, globally: Tensor | None, labels: Tensor, seen: Seen
+) -> tuple[Rule, Leads]:
+    """Return the rule of the best smoothed H, with the leads it gives before gamma.
+
+    Of equals the one with the smaller beta.
+    """
+    tried = []
+    for rule in _rules(formula, semantic, globally, seen):
+        leads = calibration.reduce(rule.scores(semantic, globally, seen), labels, seen)
+        gamma, value = (
+            (0.0, calibration.smoothed(leads, 0.0))
+            if formula == "bonus"
+            else calibration.choose(leads)
+        )
+        tried.append((value, -rule.beta, replace(rule, gamma=gamma), leads))
+    best = max(tried, key=lambda row: row[:2])
+    return best[2], best[3]
+
+
+def _rules(
+    formula: Formula, semantic: Logits, globally: Tensor | None, seen: Seen
+) -> Iterator[Rule]:
+    bonuses = [0.0]
+    if formula == "bonus":
+        lead = semantic[:, seen].amax(dim=1) - semantic[:, ~seen].amax(dim=1)
+        places = torch.linspace(0, 1, BONUSES, dtype=torch.double)
+        bonuses = lead.double().quantile(places).tolist()
+    for beta in SHARES if globally is not None else SHARES[:1]:
+        for delta in bonuses:
+            yield Rule(formula, beta, delta=delta)
