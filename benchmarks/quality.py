@@ -9,15 +9,15 @@ backbone trained along; how alike the tiers rank them.
 
 import os
 import statistics
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
-import torch
 from bars import Bar, arguments, finish
 from points import points
+from pool import processes
 from rich.console import Console
 from scipy.stats import spearmanr
 
@@ -28,7 +28,6 @@ from drmn.data import development
 from drmn.data.catalogue import Catalogue
 from drmn.data.photographs import open_photos
 from drmn.extract import backbone_of
-from drmn.model import speed
 from drmn.report.terminal import Order, prepared
 from drmn.space import Value
 from drmn.train import fit
@@ -48,7 +47,7 @@ SETTINGS: dict[str, Value] = {
     "loss.attribute_regression": 0.01,
     "loss.global_branch": 0.3,
     "optim.lr": 1e-3,
-    "optim.epochs": 10,
+    "optim.epochs": 6,
     "optim.schedule": "cosine",
 }
 READINGS: dict[str, dict[str, Value]] = {
@@ -75,12 +74,6 @@ def store_of(photos: str, image_size: int) -> tuple[Path, Catalogue]:
         storage=ROOT / "results" / "benchmarks",
     )
     return prepared(Console(stderr=True), order)
-
-
-def begin() -> None:
-    """Set up a process of the pool."""
-    torch.set_num_threads(1)
-    speed.keep_memory()
 
 
 def trained(config: RunConfig, store: Path, catalogue: Catalogue | None = None) -> Figures:
@@ -113,7 +106,11 @@ def compared(
         name: [pool.submit(trained, replace(config, seed=s), store) for s in range(seeds)]
         for name, config in rows.items()
     }
-    return {name: [run.result() for run in runs] for name, runs in asked.items()}
+    made = {}
+    for name, waiting in asked.items():
+        made[name] = [run.result() for run in waiting]
+        print(f"{store.name}, {name}: {shown(made[name])}", file=sys.stderr, flush=True)
+    return made
 
 
 def frozen(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noqa: FBT001
@@ -173,9 +170,7 @@ def main() -> None:
     asked = arguments(__doc__ or "")
     if not (SHARED / "cub2010_dev").is_dir():
         raise SystemExit(f"no {SHARED}/cub2010_dev: set DRMN_SHARED to the real data's folder")
-    with ProcessPoolExecutor(
-        os.cpu_count(), mp_context=get_context("spawn"), initializer=begin
-    ) as pool:
+    with processes() as pool:
         figures, bars = frozen(pool, asked.quick)
         figures |= readings(pool, asked.quick)
         more, gained = tiers(pool, asked.quick)

@@ -3,8 +3,9 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from drmn.search import packing
 from drmn.search.album import PICTURES, page
 from drmn.search.history import HISTORY, History
 from drmn.search.outcome import figures
+from drmn.search.reporting import best_of
 from drmn.search.rows import Metrics
 from drmn.search.settings import Group, PicturesConfig, require_store
 from drmn.search.storage import difference, held
 from drmn.tracking import events
 from drmn.tracking.ship import ShipperProcess, absolute
-from drmn.tracking.spool import open_spool
+from drmn.tracking.spool import Spool, open_spool
 
 Told = Callable[[int, Metrics], None]
 """Told each epoch once, with its metrics."""
@@ -91,37 +93,51 @@ def run(plan: Plan, told: Told) -> Outcome:
         UserError: The run is held by another process, was made with other settings, or failed.
     """
     with held(plan.folder, plan.name, kind="run"):
-        key = _key(plan)
-        history = History(plan.folder / HISTORY)
-        spool = open_spool(plan.folder / "spool.db")
-        shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
-        tags = {"kind": "run", "tier": plan.config.tier, "workers": str(plan.group.most)}
-        spool.put(*events.study(key, plan.name, plan.dataset, plan.identity(), tags))
-        spool.put(*events.goes_on(key))
-
-        def tell(epoch: int, metrics: Metrics) -> None:
-            spool.put(*events.metrics(key, metrics, epoch))
-            if (drawn := page(plan.folder, epoch)).is_file():
-                spool.put(*events.artifact(key, drawn, PICTURES))
-            told(epoch, metrics)
-
-        failed = False
+        key, history = _key(plan), History(plan.folder / HISTORY)
         data = development.open_store(plan.store, fold=plan.config.fold)
-        try:
+        with _reported(plan, key) as spool:
+
+            def tell(epoch: int, metrics: Metrics) -> None:
+                spool.put(*events.metrics(key, metrics, epoch))
+                if (drawn := page(plan.folder, epoch)).is_file():
+                    spool.put(*events.artifact(key, drawn, PICTURES))
+                told(epoch, metrics)
+
             state = _trained(plan, history, tell)
+            lines = {line.name: line.metrics for line in baselines.lines(data)}
+            _tell_best(spool, key, state, lines)
             if packing.takes_photos(plan.store):
                 place = plan.folder / "package"
                 packing.pack(place, plan.config, state, data, plan.store)
                 spool.put(*events.model(key, str(place.absolute())))
-        except Exception:
-            failed = True
-            raise
-        finally:
-            spool.put(*events.end(key, {}, failed=failed, again=True))
-            shipper.drain(spool)
-        epochs = history.epochs()
-        lines = {line.name: line.metrics for line in baselines.lines(data)}
-        return Outcome(plan.name, data.digest, epochs, state["number"], lines)
+        return Outcome(plan.name, data.digest, history.epochs(), state["number"], lines)
+
+
+@contextmanager
+def _reported(plan: Plan, key: str) -> Iterator[Spool]:
+    """Tell MLflow of a run for a `with` block: that it goes on, and how it ends."""
+    spool = open_spool(plan.folder / "spool.db")
+    shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
+    tags = {"kind": "run", "tier": plan.config.tier, "workers": str(plan.group.most)}
+    spool.put(*events.study(key, plan.name, plan.dataset, plan.identity(), tags))
+    spool.put(*events.goes_on(key))
+    failed = False
+    try:
+        yield spool
+    except Exception:
+        failed = True
+        raise
+    finally:
+        spool.put(*events.end(key, {}, failed=failed, again=True))
+        shipper.drain(spool)
+
+
+def _tell_best(spool: Spool, key: str, state: State, lines: Mapping[str, Metrics]) -> None:
+    """Tell the best epoch's figures under names of their own, as trials have them."""
+    beaten = {f"baseline/{name}_H": line["val/H"] for name, line in lines.items()}
+    found = best_of(state["metrics"]) | beaten
+    run, event = events.metrics(key, found, state["number"])
+    spool.put(f"{run}#best", event)
 
 
 def _key(plan: Plan) -> str:

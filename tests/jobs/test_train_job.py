@@ -62,7 +62,7 @@ def test_it_shows_each_epoch_and_the_line_to_beat(alone):
 
 
 def test_the_run_is_in_mlflow_with_its_curves_and_a_model_that_takes_photos(demo, alone):
-    folder, _, _ = alone
+    folder, _, plain = alone
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     (experiment,) = [e for e in client.search_experiments() if e.name == "demo"]
     (found,) = client.search_runs([experiment.experiment_id])
@@ -73,6 +73,8 @@ def test_the_run_is_in_mlflow_with_its_curves_and_a_model_that_takes_photos(demo
         assert [m.step for m in client.get_metric_history(found.info.run_id, name)] == list(
             range(1, 9)
         )
+    assert found.data.metrics["best/H"] == pytest.approx(plain["best"]["H"])
+    assert found.data.metrics["baseline/ESZSL_H"] > 0
     drawn = [file.path for file in client.list_artifacts(found.info.run_id, "pictures")]
     assert drawn == ["pictures/epoch-005.png", "pictures/epoch-008.png"]
     (model,) = client.search_logged_models([experiment.experiment_id])

@@ -1,0 +1,19 @@
+"""Processes for trainings that do not wait for each other, a thread each."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import torch
+
+from drmn.model import speed
+
+
+def processes() -> ProcessPoolExecutor:
+    """Return as many as there are cores, set up as the workers of trials are."""
+    return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    speed.keep_memory()
