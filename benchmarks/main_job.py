@@ -29,32 +29,33 @@ def tune(*more: str) -> tuple[dict[str, Any], float]:
 
 
 def gained(outcome: dict[str, Any]) -> float:
-    """Return the validation H of the best trial above ESZSL's."""
-    return float(outcome["best"]["H"] - outcome["baselines"]["ESZSL"]["H"])
+    """Return the validation H of the best trial above that of the line to beat."""
+    return float(outcome["best"]["H"] - max(line["H"] for line in outcome["baselines"].values()))
+
+
+def shown(name: str, outcome: dict[str, Any]) -> dict[str, object]:
+    """Return the figures of the best trial and of each line."""
+    lines = {f"{name} {line}": figures for line, figures in outcome["baselines"].items()}
+    return {f"{name} DRMN": outcome["best"], **lines}
 
 
 def main() -> None:
     """Run both searches and compare."""
     asked = arguments(__doc__ or "")
     photos, trials = ("cub2010_mini", "6") if asked.quick else ("cub2010_dev", "24")
-    figures: dict[str, object] = {}
     demo, seconds = tune("--dataset", "demo")
-    figures |= {"demo DRMN": demo["best"], "demo ESZSL": demo["baselines"]["ESZSL"]}
+    figures = shown("demo", demo)
     bars = [
         Bar("demo, wall seconds", seconds, 180, least=False),
-        Bar(
-            "demo, validation H above ESZSL",
-            demo["best"]["H"] - demo["baselines"]["ESZSL"]["H"],
-            0.1,
-        ),
+        Bar("demo, validation H above the line to beat", gained(demo), 0.1),
     ]
     if (SHARED / photos).is_dir():
         root = str(SHARED / photos)
         birds, _ = tune("--dataset", "cub", "--data-root", root, "--budget.trials", trials)
-        figures |= {f"{photos} DRMN": birds["best"], f"{photos} ESZSL": birds["baselines"]["ESZSL"]}
-        gain = gained(birds)
+        figures |= shown(photos, birds)
         # 20 training classes of cub2010_mini are little to learn from: there it has to run only.
-        bars.append(Bar(f"{photos}, validation H above ESZSL", gain, -1 if asked.quick else 0.03))
+        least = -1 if asked.quick else 0.03
+        bars.append(Bar(f"{photos}, validation H above the line to beat", gained(birds), least))
     else:
         print(f"no {SHARED / photos}: the search on real photos is left out")
     finish(figures, bars, asked.json)

@@ -18,7 +18,8 @@ from drmn.config import Formula
 SHARES = tuple(i / 20 for i in range(20))
 """Weights of the global branch that are tried; at 1 it would leave unseen classes nothing."""
 BONUSES = 16
-"""Deltas that are tried lie at so many quantiles of the lead of seen over unseen logits."""
+"""Deltas that are tried lie at so many quantiles of the lead of seen over unseen logits: at beta 0
+a delta turns exactly the images whose lead is smaller, whatever the logits' scale."""
 
 Logits = Float[Tensor, "image class"]
 Seen = Bool[Tensor, " class"]
@@ -51,13 +52,24 @@ class Rule:
             globally: g, logits of the global branch over the seen classes, or None without one.
             seen: Which classes are seen.
         """
-        own = semantic.double()
-        if self.formula != "logits":
-            own = (own + self.delta * ~seen).softmax(dim=-1)
+        return self.mixed(self.own(semantic, seen), self.other(globally), seen)
+
+    def own(self, semantic: Logits, seen: Seen) -> Logits:
+        """Return the attribute branch's part: of the three numbers delta alone is in it."""
+        logits = semantic.double()
+        return logits if self.formula == "logits" else (logits + self.delta * ~seen).softmax(dim=-1)
+
+    def other(self, globally: Tensor | None) -> Tensor | None:
+        """Return the global branch's part: none of the three numbers is in it."""
+        if globally is None:
+            return None
+        logits = globally.double()
+        return logits if self.formula == "logits" else logits.softmax(dim=-1)
+
+    def mixed(self, own: Logits, other: Tensor | None, seen: Seen) -> Logits:
+        """Return the scores of both parts."""
         mixed = (1 - self.beta) * own - self.gamma * seen
-        if globally is not None:
-            other = globally.double()
-            other = other if self.formula == "logits" else other.softmax(dim=-1)
+        if other is not None:
             mixed[:, seen] += self.beta * other
         return mixed
 
@@ -72,11 +84,13 @@ def choose(
 ) -> tuple[Rule, Leads]:
     """Return the rule of the best smoothed H, with the leads it gives before gamma.
 
-    Of equals the one with the smaller beta.
+    Of equals the one with the smaller beta. "bonus" predicts the largest P, so its step is at 0 and
+    the logistic in its place is as wide as the leads of P are spread at that beta and delta: each
+    pair is judged anew, for a delta inside a softmax has no exact sweep as gamma has.
     """
     tried = []
-    for rule in _rules(formula, semantic, globally, seen):
-        leads = calibration.reduce(rule.scores(semantic, globally, seen), labels, seen)
+    for rule, scores in _tried(formula, semantic, globally, seen):
+        leads = calibration.reduce(scores, labels, seen)
         gamma, value = (
             (0.0, calibration.smoothed(leads, 0.0))
             if formula == "bonus"
@@ -87,14 +101,20 @@ def choose(
     return best[2], best[3]
 
 
-def _rules(
+def _tried(
     formula: Formula, semantic: Logits, globally: Tensor | None, seen: Seen
-) -> Iterator[Rule]:
-    bonuses = [0.0]
-    if formula == "bonus":
-        lead = semantic[:, seen].amax(dim=1) - semantic[:, ~seen].amax(dim=1)
-        places = torch.linspace(0, 1, BONUSES, dtype=torch.double)
-        bonuses = lead.double().quantile(places).tolist()
-    for beta in SHARES if globally is not None else SHARES[:1]:
-        for delta in bonuses:
-            yield Rule(formula, beta, delta=delta)
+) -> Iterator[tuple[Rule, Logits]]:
+    """Yield each rule without gamma, and its scores; a softmax is taken once for all betas."""
+    other = Rule(formula).other(globally)
+    for delta in _deltas(semantic, seen) if formula == "bonus" else [0.0]:
+        own = Rule(formula, delta=delta).own(semantic, seen)
+        for beta in SHARES if globally is not None else SHARES[:1]:
+            rule = Rule(formula, beta, delta=delta)
+            yield rule, rule.mixed(own, other, seen)
+
+
+def _deltas(semantic: Logits, seen: Seen) -> list[float]:
+    lead = semantic[:, seen].amax(dim=1) - semantic[:, ~seen].amax(dim=1)
+    places = torch.linspace(0, 1, BONUSES, dtype=torch.double)
+    deltas: list[float] = lead.double().quantile(places).tolist()
+    return deltas

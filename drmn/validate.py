@@ -93,7 +93,9 @@ def judge(
 def figures(leads: calibration.Leads, conventional: float, gamma: float) -> dict[str, float]:
     """Return U, S and H at `gamma`, and AUSUC over all gamma, beside T1.
 
-    `val/H_optimal` is H at the exactly best gamma for these images: an optimistic figure.
+    `val/H_optimal` is H at the exactly best gamma for these images: an optimistic figure. It and
+    AUSUC are of the curve that gamma traces. "bonus" predicts at gamma = 0 of its curve, which a
+    gamma taken from its probabilities traces at the chosen beta and delta.
     """
     curve, chosen = calibration.curve(leads), calibration.at(leads, gamma)
     return {

@@ -65,6 +65,28 @@ def test_the_regression_of_two_images_onto_one_attribute():
         assert weights.item() == pytest.approx(1 / (2 + 2 * 10.0**p))
 
 
+def test_the_regression_is_a_ridge_written_out():
+    # Row by row: sum over images of |w'x - z|^2 + gamma |w|^2, solved by adding gamma's root as
+    # images of their own whose target is 0.
+    chance = torch.Generator().manual_seed(0)
+    x = torch.randn(12, 4, generator=chance, dtype=torch.double)
+    s = torch.randn(3, 5, generator=chance, dtype=torch.double)
+    labels = torch.arange(3).repeat(4)
+    mean = sum(s) / 3
+    for (p,), weights in cosine(x, labels, s):
+        extra = (12 * 10.0**p) ** 0.5 * torch.eye(4, dtype=torch.double)
+        for a in range(5):
+            targets = torch.stack([s[label, a] - mean[a] for label in labels])
+            rows, wanted = torch.cat([x, extra]), torch.cat([targets, targets.new_zeros(4)])
+            slow = torch.linalg.lstsq(rows, wanted[:, None]).solution[:, 0]
+            torch.testing.assert_close(weights[:, a], slow)
+
+
+def test_each_regulariser_of_the_regression_is_tried_once():
+    x, s = torch.randn(6, 2).double(), torch.randn(3, 2).double()
+    assert [powers for powers, _ in cosine(x, torch.arange(6) % 3, s)] == [(p,) for p in POWERS]
+
+
 def test_cosines_are_taken_from_the_mean_seen_class():
     # The seen classes (2, 0) and (0, 2) have the mean (1, 1); the unseen one (4, 1) is (3, 0) off.
     attributes = torch.tensor([[2.0, 0], [0, 2], [4, 1]])

@@ -7,9 +7,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from drmn.calibration import at, curve, optimum, reduce
+from drmn.calibration import at, curve, optimum, reduce, smoothed
 from drmn.ensemble import SHARES, Rule, choose, rule_of
-from drmn.evaluate import per_class_accuracy
+from drmn.evaluate import harmonic_mean, per_class_accuracy
 
 seeds = st.integers(0, 2**32 - 1)
 SEEN = torch.tensor([True, True, True, False, False])
@@ -139,6 +139,31 @@ def test_a_bonus_finds_unseen_images_behind_a_lead_of_the_seen_classes():
     assert rule.gamma == 0
     assert rule.delta > 0
     assert (at(leads, 0.0).seen, at(leads, 0.0).unseen) == pytest.approx((1, 1))
+
+
+@given(problems)
+def test_a_bonus_is_the_best_of_its_grid_by_the_smoothed_rule(drawn):
+    scores, labels = drawn
+    globally = torch.randn(len(labels), 3, generator=torch.Generator().manual_seed(0)).double()
+    _, leads = choose("bonus", scores, globally, labels, SEEN)
+    lead = scores[:, SEEN].amax(dim=1) - scores[:, ~SEEN].amax(dim=1)
+    found = []
+    for beta in SHARES:
+        for place in range(16):
+            delta = float(lead.quantile(place / 15))
+            other = reduce(
+                Rule("bonus", beta, delta=delta).scores(scores, globally, SEEN), labels, SEEN
+            )
+            found.append(slowly_smoothed(other))
+    assert slowly_smoothed(leads) == pytest.approx(max(found))
+    assert slowly_smoothed(leads) == pytest.approx(smoothed(leads, 0.0))
+
+
+def slowly_smoothed(leads):
+    """H with the step at 0 replaced by a logistic of 0.45 standard deviations of the leads."""
+    taken = 1 / (1 + (-leads.lead / (0.45 * leads.lead.std(correction=0))).exp())
+    seen = float((leads.weight * taken)[~leads.unseen].sum())
+    return harmonic_mean(float((leads.weight * (1 - taken))[leads.unseen].sum()), seen)
 
 
 def test_a_rule_is_read_off_the_metrics_of_an_epoch():

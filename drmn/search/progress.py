@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -33,7 +32,8 @@ class Progress:
         study: Its name.
         target: The number of trials to come to.
         objective: The metric that is shown.
-        line: What the best trial should beat.
+        rival: The name of the closed form that the best trial should beat.
+        line: Its H.
         earlier: Trials that the record had before.
     """
 
@@ -41,6 +41,7 @@ class Progress:
     study: str
     target: int
     objective: str
+    rival: str
     line: float
     earlier: list[Row] = field(default_factory=list)
 
@@ -58,7 +59,7 @@ class Progress:
         """Trials that are over."""
         return sum(self.states.values())
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":  # noqa: PYI034 - beartype, in tests, refuses Self
         """Start to show."""
         if self.console.is_terminal:
             self.live = Live(self._view(), console=self.console, refresh_per_second=4)
@@ -126,7 +127,8 @@ class Progress:
         for number, trial in sorted(self.running.items()):
             value = _percent(trial.best) if trial.epoch else "-"
             table.add_row(f"trial {number}", f"{trial.epoch}/{trial.epochs}", value)
-        return Group(Text(head + self._left()), Text(f"{best}; ESZSL {_percent(self.line)}"), table)
+        beaten = f"{best}; to beat: {self.rival} {_percent(self.line)}"
+        return Group(Text(head + self._left()), Text(beaten), table)
 
 
 def _percent(value: float | None) -> str:

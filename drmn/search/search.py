@@ -124,6 +124,7 @@ def _progress(plan: Plan, record: Record, line: baselines.Baseline, console: Con
         plan.name,
         plan.budget.trials,
         plan.policy.objective,
+        line.name,
         line.metrics["val/H"],
         earlier=record.rows(),
     )
@@ -149,13 +150,15 @@ def _unpacked(plan: Plan, best: Row, console: Console) -> None:
 
 
 def _about(plan: Plan, lines: Sequence[baselines.Baseline], store: Store) -> str:
-    beaten = " and ".join(f"{line.name} H {100 * line.metrics['val/H']:.1f} %" for line in lines)
+    beaten = " and ".join(
+        f"{line.name} has H {100 * line.metrics['val/H']:.1f} %" for line in lines
+    )
     notes = "".join(f"\n- {note}" for note in store.catalogue.notes)
     return (
         f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
         f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
         f"`best/*` is a run's best epoch, `val/*` its curve. On the same features and split "
-        f"{beaten}.\n\n"
+        f"{beaten}: {baselines.strongest(lines).name} is the line to beat.\n\n"
         f"Features `{store.folder.name}`: {len(store.catalogue.images):,} development images of "
         f"{len(store.catalogue.classes)} classes, {len(store.catalogue.skipped)} unreadable ones "
         f"skipped.{notes}"
