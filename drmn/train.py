@@ -16,11 +16,14 @@ import torch
 from drmn.checkpoint import State
 from drmn.config import RunConfig
 from drmn.data.development import Classes, Development, Fold, Images
+from drmn.errors import ConfigError
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN
 from drmn.model.tuned import Tuned
 from drmn.trainer import Trainer
 from drmn.validate import Network, validate
+
+JOB = "jobs/train.py to train a backbone along"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,14 @@ def build(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> D
 
 
 def assemble(config: RunConfig, data: Fold[Images], backbone: Backbone | None = None) -> Network:
-    """Return an untrained network for `data`: on stored maps, or with the backbone below it."""
+    """Return an untrained network for `data`: on stored maps, or with the backbone below it.
+
+    Raises:
+        ConfigError: The tier is not that of the data.
+    """
     if backbone is None:
-        if not isinstance(data, Development):
-            raise ValueError("a network on photos needs a backbone")
+        if config.tier != "frozen" or not isinstance(data, Development):
+            raise ConfigError(f"tier {config.tier}: a search has stored features; use {JOB}.")
         return build(config, data.classes, data.channels)
     return Tuned(backbone, build(config, data.classes, backbone.channels))
 

@@ -12,6 +12,7 @@ from conftest import write_store
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig, flatten, with_overrides
 from drmn.data import development, features
+from drmn.errors import ConfigError
 from drmn.train import build, fit
 from drmn.trainer import Trainer
 from drmn.validate import validate as validated
@@ -229,3 +230,8 @@ def test_a_network_without_a_global_branch_gives_it_no_share(toy):
     made = first(with_overrides(CONFIG, {"model.global_branch": False}), toy)
     assert made["val/beta"] == 0
     assert made.keys() == METRICS - {"loss/global_branch"}
+
+
+def test_a_backbone_is_not_trained_on_stored_features(toy):
+    with pytest.raises(ConfigError, match=r"use jobs/train\.py to train a backbone along"):
+        first(with_overrides(CONFIG, {"tier": "finetuned"}), toy)

@@ -27,6 +27,7 @@ from drmn.search.study import Record
 from drmn.space import load, source
 from drmn.tracking.ship import ShipperProcess, absolute
 from drmn.tracking.spool import Spool, open_spool
+from drmn.train import JOB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +50,9 @@ class Plan:
     def __post_init__(self) -> None:
         """Check what nothing else does."""
         require_name("study", self.name)
+        require(
+            "tier", self.base.tier, self.base.tier == "frozen", f"frozen in a search; use {JOB}"
+        )
         require_store(self.tracking_uri)
         require("cpus", self.cpus, self.cpus > 0, "positive")
         require("gpus", self.gpus, self.gpus >= 0, "0 or more")
