@@ -76,6 +76,22 @@ def test_two_workers_learn_what_one_does(toy_store, toy, settings):
             torch.testing.assert_close(state[name], value, rtol=2e-3, atol=2e-4, msg=name)
 
 
+def test_in_bfloat16_they_do_too_as_far_as_that_goes(toy_store, toy):
+    config = with_overrides(CONFIG, {"model.sit": "batch", "compute.precision": "bf16"})
+    *_, alone = fit(config, toy)
+    for metrics, _ in on(2, train, toy_store, config):
+        assert metrics["loss/total"] == pytest.approx(alone.metrics["loss/total"], rel=0.02)
+
+
+@pytest.mark.parametrize("sit", ["joint", "batch", "attr"])
+def test_a_worker_may_have_no_image_of_a_small_batch(toy_store, toy, sit):
+    # Batches of 23, 23 and 2 of the 48 training images: of the last, the third worker has none.
+    config = with_overrides(CONFIG, {"model.sit": sit, "optim.batch_size": 23})
+    *_, alone = fit(config, toy)
+    for metrics, _ in on(3, train, toy_store, config):
+        assert metrics["loss/total"] == pytest.approx(alone.metrics["loss/total"], rel=2e-4)
+
+
 def test_a_local_transformer_sees_its_workers_images_alone(toy_store, toy):
     config = with_overrides(CONFIG, {"model.sit": "joint", "model.sit_scope": "local"})
     *_, alone = fit(config, toy)

@@ -16,13 +16,14 @@ class BatchNorm(nn.BatchNorm1d):
         """Normalise each channel."""
         if parallel.world() == 1 or not self.training:
             return super().forward(rows)
-        count = parallel.total(rows.new_full((1,), len(rows)))
-        mean = parallel.total(rows.sum(dim=0)) / count
-        centred = rows - mean
+        wide = rows.float()  # statistics in float32, whatever the step is computed in
+        count = parallel.total(wide.new_full((1,), len(wide)))
+        mean = parallel.total(wide.sum(dim=0)) / count
+        centred = wide - mean
         variance = parallel.total(centred.square().sum(dim=0)) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
         out: Tensor = centred * (variance + self.eps).rsqrt()
-        return out * self.weight + self.bias if self.affine else out
+        return (out * self.weight + self.bias if self.affine else out).to(rows.dtype)
 
     def _remember(self, mean: Tensor, unbiased: Tensor) -> None:
         if self.num_batches_tracked is None or self.momentum is None:
