@@ -23,7 +23,6 @@ from machine import peak, timed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from drmn.compute import Way
 from drmn.config import ComputeConfig, ModelConfig, OptimConfig, RunConfig
 from drmn.data.chance import Chance
 from drmn.data.development import Batch, Classes, Fold, Part
@@ -174,7 +173,7 @@ def main() -> None:
     }
     median = {name: statistics.median(values) for name, values in times.items()}
     for name, made in steps.items():
-        way = made.way or Way()
+        way = made.way
         share = work[name] / median[name] / peaks[way.precision]
         figures[name] = (
             f"{median[name]:.3f} CPU-s, {way.precision}, {way.attention}, "

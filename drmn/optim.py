@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from drmn import parallel
 from drmn.config import OptimConfig, RunConfig
@@ -57,16 +57,16 @@ def _cut(order: Tensor, size: int) -> list[Tensor]:
 def optimizer_of(config: RunConfig, network: Network) -> torch.optim.Optimizer:
     """Return an optimizer with a group of weights for the head, and one for a backbone."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optim.name]
-    groups: list[dict[str, Any]] = [{"name": "head", "params": network.parameters()}]
-    rate = {"head": config.optim.lr}
+    parts: dict[str, tuple[nn.Module, float]] = {"head": (network, config.optim.lr)}
     if isinstance(network, Tuned):
-        groups = [
-            {"name": "head", "params": network.head.parameters()},
-            {"name": "backbone", "params": network.backbone.parameters()},
-        ]
-        rate["backbone"] = config.finetune.lr
-    for group in groups:
-        group["lr"] = group["initial_lr"] = rate[group["name"]]
+        parts = {
+            "head": (network.head, config.optim.lr),
+            "backbone": (network.backbone, config.finetune.lr),
+        }
+    groups: list[dict[str, Any]] = [
+        {"name": name, "params": part.parameters(), "lr": rate, "initial_lr": rate}
+        for name, (part, rate) in parts.items()
+    ]
     return kind(groups, weight_decay=config.optim.weight_decay)
 
 

@@ -85,10 +85,7 @@ def fit(
     """
     network = assemble(config, data, backbone).to(device)
     trainer = Trainer(config, network, data)
-    done = 0
-    if resume is not None:
-        done = trainer.go_on(resume)
-    trainer.begin()
+    done = trainer.begin(resume)
     for number in range(done + 1, config.optim.epochs + 1):
         began = time.perf_counter()
         trained = trainer.epoch(number)

@@ -35,26 +35,24 @@ class Trainer:
         self.optimizer = optimizer_of(config, network)
         self.device = next(network.parameters()).device
         self.classes = data.classes.to(self.device)
-        self.way: Way | None = None
+        self.way = Way()
 
-    def go_on(self, state: State) -> int:
-        """Take over a state; return the number of its epoch."""
-        self.network.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.way = Way(**state["way"])
-        return int(state["number"])
-
-    def begin(self) -> None:
-        """Choose how to compute a step, unless a state has said so."""
-        if self.way is None:
+    def begin(self, state: State | None = None) -> int:
+        """Take over a state, or choose how to compute a step; return the epochs that are done."""
+        if state is None:
             self.way = self._chosen()
+        else:
+            self.network.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.way = Way(**state["way"])
         if isinstance(self.network, Tuned):
             self.network.arrange(self.config.compute)
+        return 0 if state is None else int(state["number"])
 
     def state(self, number: int) -> State:
         """Return all that is needed to go on after epoch `number`. Live."""
         both = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return both | {"number": number, "way": {} if self.way is None else asdict(self.way)}
+        return both | {"number": number, "way": asdict(self.way)}
 
     def epoch(self, number: int) -> dict[str, float]:
         """Go through the training images once.
@@ -85,17 +83,17 @@ class Trainer:
         if isinstance(run, DistributedDataParallel):
             run.require_backward_grad_sync = piece.last
         labels = self.data.train.labels[piece.images].to(self.device)
-        loss, terms = self._loss(run, own, labels)
+        loss, terms = self._loss(run, own, labels, self.way)
         # Every worker takes the whole loss and owns the gradient of its rows; DDP takes the mean.
         (loss * piece.share * parallel.world()).backward()
         return {name: term.detach() for name, term in {"total": loss, **terms}.items()}
 
     def _loss(
-        self, run: nn.Module, own: Batch, labels: Tensor, way: Way | None = None
+        self, run: nn.Module, own: Batch, labels: Tensor, way: Way
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of the images of all workers, and its terms, in float32."""
         there = own.to(self.device)
-        with (way or self.way or Way()).applied(self.device):
+        with way.applied(self.device):
             scores = run(there.inputs)
         joined = scores.each(lambda part: parallel.join(part.float()))
         loss, terms = total(self.config.loss, self.config.model, joined, self.classes, labels)
@@ -123,6 +121,8 @@ class Trainer:
         (few,) = images.stream([torch.arange(min(FEW, len(images)))])
         labels = few.labels.to(self.device)
         self.network.train()
+        if isinstance(self.network, Tuned):  # most steps go through all of the backbone
+            self.network.thaw(1, every=0)
 
         def step(copy: nn.Module, way: Way) -> None:
             self._loss(copy, few, labels, way)[0].backward()

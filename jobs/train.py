@@ -102,7 +102,7 @@ def main(job: TrainJob) -> None:
         group=group,
         pictures=job.pictures,
     )
-    outcome = run(plan, Shown(console, config.optim.epochs))
+    outcome = run(plan, Shown(console, config.optim.epochs), console)
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))
     summary(console, plan, outcome)

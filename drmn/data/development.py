@@ -118,8 +118,11 @@ class Split:
     ) -> Batch:
         """Return the images at the positions `chosen`, each as its plain view or another one."""
         rows = self.rows[chosen] if view is None else self.rows[chosen] + view * self.stored
-        maps = {stride: level.rows(rows).float() for stride, level in self.levels.items()}
-        return Batch(maps, self.labels[chosen])
+        return Batch(self.maps(rows), self.labels[chosen])
+
+    def maps(self, rows: Int[Tensor, " image"]) -> dict[int, Tensor]:
+        """Return the maps [image, region, channel] in these rows of the store, by stride."""
+        return {stride: level.rows(rows).float() for stride, level in self.levels.items()}
 
     def stream(
         self, parts: Sequence[Int[Tensor, " _"]], chance: Chance | None = None

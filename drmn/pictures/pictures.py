@@ -68,7 +68,7 @@ class Pictures:
         self.split = _split(data, self.rows)
         self.pixels = _pixels(catalogue, self.rows, preprocess, files)
         self.normal = preprocess.normal()(self.pixels)
-        self.maps = _maps(self.split)
+        self.maps = self.split.maps(self.split.rows)
 
     def draw(
         self,
@@ -140,11 +140,6 @@ def _split(data: Development, rows: Sequence[int]) -> Split:
     label = {r: c for p in parts for r, c in zip(p.rows.tolist(), p.labels.tolist(), strict=True)}
     labels = torch.tensor([label[row] for row in rows])
     return replace(data.val_unseen, rows=torch.tensor(rows), labels=labels)
-
-
-def _maps(split: Split) -> dict[int, Tensor]:
-    rows = split.rows
-    return {stride: level.rows(rows).float() for stride, level in split.levels.items()}
 
 
 def _pixels(

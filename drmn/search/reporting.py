@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from drmn.config import flatten
 from drmn.search.rows import Metrics, Row, epochs, row_of
 from drmn.search.study import Point, Record
 from drmn.tracking import events
+from drmn.tracking.ship import ShipperProcess
 from drmn.tracking.spool import Spool
 
 
@@ -96,6 +99,16 @@ class Reporter:
 
     def _run(self, number: int) -> str:
         return f"{self.key}/{_label(number)}"
+
+
+def drain(shipper: ShipperProcess, spool: Spool, uri: str, console: Console) -> None:
+    """Wait until MLflow has all, or say what it lacks."""
+    if not shipper.drain(spool):
+        console.print(
+            f"MLflow at {uri} lacks {spool.count} entries, kept in {spool.path}: "
+            f"python -m drmn.tracking sync {spool.path} --uri {uri}",
+            soft_wrap=True,
+        )
 
 
 def best_of(metrics: Metrics) -> dict[str, float]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from drmn import baselines
 from drmn.checkpoint import BEST, State, load, save
 from drmn.config import RunConfig, flatten
@@ -20,7 +22,7 @@ from drmn.search import packing
 from drmn.search.album import PICTURES, page
 from drmn.search.history import HISTORY, History
 from drmn.search.outcome import figures
-from drmn.search.reporting import best_of
+from drmn.search.reporting import best_of, drain
 from drmn.search.rows import Metrics
 from drmn.search.settings import Group, PicturesConfig, require_store
 from drmn.search.storage import difference, held
@@ -86,7 +88,7 @@ class Outcome:
         return parts | {"baselines": lines}
 
 
-def run(plan: Plan, told: Told) -> Outcome:
+def run(plan: Plan, told: Told, console: Console) -> Outcome:
     """Train the run of `plan` to its last epoch, from where it stands.
 
     Raises:
@@ -95,7 +97,7 @@ def run(plan: Plan, told: Told) -> Outcome:
     with held(plan.folder, plan.name, kind="run"):
         key, history = _key(plan), History(plan.folder / HISTORY)
         data = development.open_store(plan.store, fold=plan.config.fold)
-        with _reported(plan, key) as spool:
+        with _reported(plan, key, console) as spool:
 
             def tell(epoch: int, metrics: Metrics) -> None:
                 spool.put(*events.metrics(key, metrics, epoch))
@@ -114,7 +116,7 @@ def run(plan: Plan, told: Told) -> Outcome:
 
 
 @contextmanager
-def _reported(plan: Plan, key: str) -> Iterator[Spool]:
+def _reported(plan: Plan, key: str, console: Console) -> Iterator[Spool]:
     """Tell MLflow of a run for a `with` block: that it goes on, and how it ends."""
     spool = open_spool(plan.folder / "spool.db")
     shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
@@ -129,7 +131,7 @@ def _reported(plan: Plan, key: str) -> Iterator[Spool]:
         raise
     finally:
         spool.put(*events.end(key, {}, failed=failed, again=True))
-        shipper.drain(spool)
+        drain(shipper, spool, plan.tracking_uri, console)
 
 
 def _tell_best(spool: Spool, key: str, state: State, lines: Mapping[str, Metrics]) -> None:

@@ -19,14 +19,14 @@ from drmn.search import packing
 from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.progress import Progress
-from drmn.search.reporting import Reporter
+from drmn.search.reporting import Reporter, drain
 from drmn.search.rows import Row
 from drmn.search.settings import Budget, PolicyConfig, require_name, require_store
 from drmn.search.storage import held, open_study
 from drmn.search.study import Record
 from drmn.space import load, source
 from drmn.tracking.ship import ShipperProcess, absolute
-from drmn.tracking.spool import Spool, open_spool
+from drmn.tracking.spool import open_spool
 from drmn.train import JOB
 
 
@@ -112,7 +112,7 @@ def search(
                 )
         elif best is not None:
             _unpacked(plan, best, console)
-        _drain(plan, shipper, spool, console)
+        drain(shipper, spool, plan.tracking_uri, console)
         return Outcome(
             study=plan.name,
             data=data.digest,
@@ -132,16 +132,6 @@ def _progress(plan: Plan, record: Record, line: baselines.Baseline, console: Con
         line.metrics["val/H"],
         earlier=record.rows(),
     )
-
-
-def _drain(plan: Plan, shipper: ShipperProcess, spool: Spool, console: Console) -> None:
-    """Wait until MLflow has all, or say what it lacks."""
-    if not shipper.drain(spool):
-        console.print(
-            f"MLflow at {plan.tracking_uri} lacks {spool.count} entries, kept in {spool.path}: "
-            f"python -m drmn.tracking sync {spool.path} --uri {plan.tracking_uri}",
-            soft_wrap=True,
-        )
 
 
 def _unpacked(plan: Plan, best: Row, console: Console) -> None:
