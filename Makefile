@@ -1,6 +1,9 @@
 # Everything runs in .venv, which each target makes first if need be.
 PYTHON ?= python3
 BIN := .venv/bin
+# Jobs under test mostly wait for Ray's processes to start: a worker more than cores keeps these busy.
+# A worker that dies ends the tests: xdist would wait for its file for ever.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
 
 .PHONY: setup demo test check bench ui faults
 
@@ -16,14 +19,14 @@ demo: setup
 	$(BIN)/python jobs/tune.py --dataset demo --budget.trials 32
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 bench: setup
 	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[bench]'

@@ -1,7 +1,9 @@
 """Extraction over a Ray cluster: the same store as one process makes."""
 
 import re
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -42,29 +44,46 @@ def pictures(tmp_path_factory):
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
+def in_a_cluster():
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    plan.SHARD_BYTES = 40_000  # five rows
 
 
-@pytest.fixture(autouse=True)
-def several_shards(monkeypatch):
-    monkeypatch.setattr(plan, "SHARD_BYTES", 40_000)  # five rows
+@pytest.fixture(scope="module")
+def driver():
+    """Return a process with a Ray cluster: Ray ends the process of a driver that loses it."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=in_a_cluster) as process:
+        yield process
+        process.submit(ray.shutdown).result()
 
 
-def test_two_workers_make_the_store_that_one_process_makes(pictures, tmp_path):
+def spread_out(pictures, folder, stop_after=None, workers=2, gpus=0):
+    """Extract over the cluster; return the store and each progress that was told."""
     told = []
+
+    def tell(done, total):
+        told.append((done, total))
+        if stop_after is not None and done > stop_after:
+            raise KeyboardInterrupt
+
+    try:
+        place = prepare(
+            pictures, CONFIG, folder, told=lambda _: tell, spread=over_cluster(workers, gpus)
+        )
+    except KeyboardInterrupt:
+        place = None
+    return place, told
+
+
+def spread(driver, *asked, **more):
+    return driver.submit(spread_out, *asked, **more).result(timeout=300)
+
+
+def test_two_workers_make_the_store_that_one_process_makes(driver, pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "SHARD_BYTES", 40_000)
     alone = features.read(prepare(pictures, CONFIG, tmp_path / "alone"))
-    spread = prepare(
-        pictures,
-        CONFIG,
-        tmp_path / "spread",
-        told=lambda _: lambda done, total: told.append((done, total)),
-        spread=over_cluster(2, 0),
-    )
-    together = features.read(spread)
+    place, told = spread(driver, pictures, tmp_path / "spread")
+    together = features.read(place)
     assert together.key == alone.key
     every = torch.arange(2 * IMAGES)
     for stride, level in alone.levels.items():
@@ -74,38 +93,24 @@ def test_two_workers_make_the_store_that_one_process_makes(pictures, tmp_path):
     assert told[-1] == (2 * IMAGES, 2 * IMAGES)
 
 
-def test_a_spread_extraction_goes_on_where_it_stopped(pictures, tmp_path):
-    def stop(done, _):
-        if done > 20:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare(pictures, CONFIG, tmp_path, told=lambda _: stop, spread=over_cluster(2, 0))
+def test_a_spread_extraction_goes_on_where_it_stopped(driver, pictures, tmp_path):
+    place, _ = spread(driver, pictures, tmp_path, stop_after=20)
+    assert place is None
     (half,) = tmp_path.glob(".*.building")
-    done = len(site.journal(half))
-    assert done >= 3
-    told = []
-    place = prepare(
-        pictures,
-        CONFIG,
-        tmp_path,
-        told=lambda _: lambda *progress: told.append(progress),
-        spread=over_cluster(0, 0),
-    )
+    assert len(site.journal(half)) >= 3
+    place, told = spread(driver, pictures, tmp_path, workers=0)
     assert told[-1][1] < 2 * IMAGES - 10
     assert features.read(place).levels[32].rows(torch.arange(IMAGES)).isfinite().all()
 
 
-def test_gpus_that_the_cluster_has_not_are_told(pictures, tmp_path):
+def test_gpus_that_the_cluster_has_not_are_told(driver, pictures, tmp_path):
     with pytest.raises(ConfigError, match="--gpus 1: the cluster has 0 GPUs"):
-        prepare(pictures, CONFIG, tmp_path, spread=over_cluster(0, 1))
+        spread(driver, pictures, tmp_path, workers=0, gpus=1)
 
 
-def test_a_bad_image_on_a_worker_is_named(pictures, tmp_path):
+def test_a_bad_image_on_a_worker_is_named(driver, pictures, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
     files = (*pictures.files[:-1], bad)
     with pytest.raises(DataError, match=f"^{re.escape(str(bad))}: not a readable image"):
-        prepare(
-            replace(pictures, files=files), CONFIG, tmp_path / "stores", spread=over_cluster(2, 0)
-        )
+        spread(driver, replace(pictures, files=files), tmp_path / "stores")
