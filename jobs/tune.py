@@ -3,6 +3,7 @@
 python jobs/tune.py --dataset demo                          # minutes on a laptop, no data needed
 python jobs/tune.py --dataset cub --data-root ~/data        # the official files
 python jobs/tune.py --dataset cub --data-root ~/data --budget.trials 60   # go on with the study
+python jobs/tune.py --list                                  # the studies there are
 python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-root ~/data
 """
 
@@ -23,7 +24,7 @@ from drmn.search.settings import Budget, PolicyConfig
 class TuneJob:
     """Search for the best settings on one dataset. The same command resumes it."""
 
-    dataset: str
+    dataset: str = ""
     """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: Path = Path("data")
     """The folder that holds xlsa17/ and the images; the demo needs none."""
@@ -32,6 +33,17 @@ class TuneJob:
     --hdf5."""
     study: str = ""
     """Its name; by default the space's. A study that exists is gone on with."""
+    fork: str = ""
+    """Learn from the trials of this study, in a new one: after a change of settings, space, code or
+    data."""
+    warm_start: str = ""
+    """A study of any dataset, or a JSON file: its best settings are tried first."""
+    list: bool = False
+    """Show the studies there are."""
+    status: bool = False
+    """Show how --study stands."""
+    stop: bool = False
+    """End the driver of --study, wherever on this machine; the same command goes on later."""
     budget: Budget = field(default_factory=Budget)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     base: Annotated[RunConfig, tyro.conf.FlagConversionOff, tyro.conf.arg(name="")] = field(
@@ -54,7 +66,13 @@ class TuneJob:
 
 
 def main(job: TuneJob) -> None:
-    """Prepare the features, search, and show what came of it."""
+    """Prepare the features, search, and show what came of it; or look after the studies."""
+    if job.list or job.status or job.stop:
+        look_after(job)
+        return
+    if not job.dataset:
+        raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
+
     from drmn.data import specs
     from drmn.space import baseline, load
 
@@ -82,6 +100,8 @@ def main(job: TuneJob) -> None:
         tracking_uri=job.tracking_uri,
         cpus=job.cpus,
         gpus=job.gpus,
+        fork=job.fork,
+        warm_start=job.warm_start,
     )
     order = Order(
         dataset=job.dataset,
@@ -96,6 +116,24 @@ def main(job: TuneJob) -> None:
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))
     summary(console, outcome, job.tracking_uri, job.dataset)
+
+
+def look_after(job: TuneJob) -> None:
+    """Show the studies, or one of them, or stop it."""
+    from rich.console import Console
+
+    from drmn.report import studies
+
+    console, folder = Console(), job.storage / "studies"
+    name = job.study or job.space or job.dataset
+    if not (name or job.list):
+        raise ConfigError("--study is missing: which one. --list shows them.")
+    if job.stop:
+        studies.stop(console, folder, name)
+    if job.list:
+        studies.show(console, folder)
+    if job.status:
+        studies.status(console, folder, name)
 
 
 if __name__ == "__main__":

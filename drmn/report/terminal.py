@@ -16,6 +16,7 @@ from drmn.errors import StudyError
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.stores import Spread, backbone_for, prepare
 from drmn.report.progress import progress
+from drmn.search.budget import spent
 from drmn.search.outcome import Outcome
 from drmn.search.rows import Metrics
 
@@ -98,6 +99,14 @@ def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: s
         console.print(f"  --{name} {value}", highlight=False)
     rows = {f"DRMN, trial {best.number}": best.metrics}
     console.print(figures_table(rows, outcome.lines))
+    used = spent(outcome.rows)
+    say(
+        console,
+        f"\nSpent: {used.trials} trials, {used.epochs} epochs, {used.worker_hours:.2f} worker hours"
+        + (f"; it ended because {outcome.ended}." if outcome.ended else "."),
+    )
+    for note in outcome.notes:
+        say(console, f"note: {note}")
     see_in_mlflow(console, tracking_uri, experiment)
 
 

@@ -16,9 +16,12 @@ from ray.tune.search import Searcher
 from drmn.config import flatten
 from drmn.search.cluster import places
 from drmn.search.folders import drop_last, trial_folder
-from drmn.search.rows import Metrics, Row
+from drmn.search.rows import SECONDS, Metrics, Row
 from drmn.search.study import Point, Record
 from drmn.search.trainable import TrialRunner
+
+TOLD = ("loss/", "train/", "val/", "cost/")
+"""Whose names begin like this are an epoch's metrics, among all that Tune adds."""
 
 
 class Watcher(Protocol):
@@ -42,8 +45,8 @@ class Work:
     """The feature store."""
     folder: Path
     """Of the study; each trial has a folder in it."""
-    may_start: Callable[[int], bool]
-    """Given the number of trials so far: may another one start?"""
+    may_start: Callable[[], bool]
+    """May another trial start?"""
     cpus: float = 1
     gpus: float = 0
     at_once: int = 0
@@ -62,10 +65,12 @@ class RecordSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
-        more = self.record.interrupted or self.work.may_start(self.record.count)
+        more = self.record.interrupted or self.work.may_start()
         if not more:
             return None if self.live else str(Searcher.FINISHED)
         point = self.record.next()
+        if point is None:
+            return None
         self.live[trial_id] = point.number
         for watcher in self.work.watchers:
             watcher.started(point)
@@ -115,11 +120,11 @@ class RecordScheduler(FIFOScheduler):
         """Record an epoch."""
         del tune_controller
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
-        metrics = {k: v for k, v in result.items() if k.startswith(("loss/", "train/", "val/"))}
+        metrics = {k: v for k, v in result.items() if k.startswith(TOLD)}
+        metrics[SECONDS] = result["time_this_iter_s"]
         stop = self.record.report(number, epoch, metrics)
-        costs = {k: v for k, v in result.items() if k.startswith("cost/")}
         for watcher in self.watchers:
-            watcher.epoch(number, epoch, metrics | costs)
+            watcher.epoch(number, epoch, metrics)
         if stop:
             self._ended(number)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)

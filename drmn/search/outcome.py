@@ -1,9 +1,10 @@
 """What a search came to, as `--json` writes it and the terminal shows it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from drmn.search.budget import spent
 from drmn.search.rows import Metrics, Row
 
 SHOWN = ("T1", "U", "S", "H", "AUSUC", "gamma")
@@ -20,6 +21,10 @@ class Outcome:
     lines: Mapping[str, Metrics]
     """Those to beat, by name."""
     rows: list[Row]
+    ended: str = ""
+    """Why no more trials were begun; empty if it was stopped."""
+    notes: list[str] = field(default_factory=list)
+    """What is to be said of the space."""
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -30,6 +35,9 @@ class Outcome:
             "settings": None if best is None else dict(best.settings),
             "best": None if best is None else {"trial": best.number, **figures(best.metrics)},
             "baselines": {name: figures(line) for name, line in self.lines.items()},
+            "ended": self.ended,
+            "spent": asdict(spent(self.rows)),
+            "notes": self.notes,
             "trials": [_plain(row) for row in self.rows],
         }
 

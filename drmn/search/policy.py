@@ -2,30 +2,88 @@
 
 import warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from drmn.search.rows import bests
 from drmn.search.settings import PolicyConfig
 
 
-def build_sampler(config: PolicyConfig, seed: int, number: int) -> optuna.samplers.BaseSampler:
+def build_sampler(
+    config: PolicyConfig, seed: int, number: int, known: int
+) -> optuna.samplers.BaseSampler:
     """Return the sampler for trial `number`.
 
     Chance depends on the seed and the number alone, so a resumed study draws what an uninterrupted
     one would have drawn; one sampler for a whole study would begin again with its first points.
+
+    Args:
+        config: Which sampler, and after how many trials it follows its model.
+        seed: Of the study.
+        number: Of the trial.
+        known: The number of trials that it may learn from.
     """
     seed = 1_000_003 * seed + number
-    if config.sampler == "random":
+    if config.sampler == "random" or known < config.startup_trials:
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
+        tpe = optuna.samplers.TPESampler(
             seed=seed,
             n_startup_trials=config.startup_trials,
             group=True,  # conditional spaces: each branch is modelled with its own parameters
             constant_liar=True,
         )
+        if config.sampler == "tpe":
+            return tpe
+        return optuna.samplers.GPSampler(
+            seed=seed,
+            independent_sampler=tpe,  # for what only some trials have: a GP needs all in all
+            n_startup_trials=config.startup_trials,
+        )
+
+
+def adviser(
+    trials: Sequence[FrozenTrial], config: PolicyConfig, seed: int, number: int
+) -> optuna.Study:
+    """Return a study in memory to ask for trial `number`: what the sampler may learn from.
+
+    The record is honest, and a sampler wants other things: to the GP, which looks at no pruned
+    trial, one is worth its best value so far (performance is lost otherwise: mlflow-optuna.md);
+    a failed one is as bad as the worst, so that its neighbourhood is left.
+    """
+    made = optuna.create_study(
+        direction="maximize", sampler=build_sampler(config, seed, number, len(trials))
+    )
+    values = [value for trial in trials for value in trial.intermediate_values.values()]
+    for trial in trials:
+        lesson = _lesson(trial, config, min(values, default=None))
+        if lesson is not None:
+            made.add_trial(lesson)
+    return made
+
+
+def _lesson(trial: FrozenTrial, config: PolicyConfig, worst: float | None) -> FrozenTrial | None:
+    """Return what the sampler is told of a trial, without what it does not look at."""
+    state, value = trial.state, trial.value
+    if state == TrialState.FAIL:
+        if worst is None or not trial.params:
+            return None
+        state, value = TrialState.COMPLETE, worst
+    elif state == TrialState.PRUNED:
+        value = max(bests(trial).values(), default=worst)
+        if config.sampler == "gp" and value is not None:
+            state = TrialState.COMPLETE
+    return create_trial(
+        state=state,
+        value=value,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values=trial.intermediate_values,
+    )
 
 
 @dataclass
@@ -39,6 +97,8 @@ class Halving:
 
     first: int
     factor: int
+    window: int = 0
+    """With one, a trial is compared with those that are so many numbers before it, or more."""
     reached: dict[int, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     """Best value so far by rung and trial."""
 
@@ -48,8 +108,14 @@ class Halving:
             return False
         rung = self.reached[epoch]
         rung[trial] = best
-        better = sum(value > best for value in rung.values())
-        return better >= max(1, len(rung) // self.factor)
+        others = [
+            value
+            for other, value in rung.items()
+            if not self.window or other <= trial - self.window
+        ]
+        better = sum(value > best for value in others)
+        count = len(others) + bool(self.window)  # with a window, the trial itself is not among them
+        return better >= max(1, count // self.factor)
 
     def is_rung(self, epoch: int) -> bool:
         """Return whether trials are compared after `epoch` epochs."""

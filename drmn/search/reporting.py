@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from drmn.config import flatten
+from drmn.search.budget import spent
 from drmn.search.rows import Metrics, Row, epochs, row_of
 from drmn.search.study import Point, Record
 from drmn.tracking import events
@@ -68,7 +69,9 @@ class Reporter:
         rows = [row for row in self.record.rows() if row.state != "RUNNING"]
         best = self.record.best()
         states = Counter(row.state.lower() for row in rows)
+        used = spent(rows)
         standing = {f"trials/{state}": float(count) for state, count in states.items()}
+        standing |= {"spent/epochs": used.epochs, "spent/worker_hours": used.worker_hours}
         figures = {} if best is None else best_of(best.metrics)
         self.spool.put(*events.metrics(self.key, standing | figures, len(rows)))
 
@@ -91,10 +94,10 @@ class Reporter:
         """Tell that a trial has the picture in the file `path`."""
         self.spool.put(*events.artifact(self._run(row.number), path, "pictures"))
 
-    def over(self) -> None:
-        """Tell that the search ends, for now: a later one may go on with the study."""
+    def over(self, why: str) -> None:
+        """Tell that the search ends, for now, and why: a later one may go on with the study."""
         best = self.record.best()
-        tags = {} if best is None else {"best_trial": str(best.number)}
+        tags = {"ended": why} | ({} if best is None else {"best_trial": str(best.number)})
         self.spool.put(*events.end(self.key, tags, again=True))
 
     def _run(self, number: int) -> str:

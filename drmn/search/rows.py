@@ -10,6 +10,8 @@ from optuna.trial import FrozenTrial
 Metrics = Mapping[str, float]
 EPOCH = "epoch/"
 """User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
+SECONDS = "cost/epoch_seconds"
+"""What an epoch took, its validation included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,19 @@ class Row:
     """Of the best epoch."""
     settings: Mapping[str, Any]
     params: Mapping[str, Any]
+    seconds: float = 0.0
+    """What its epochs took, training and validation."""
 
 
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
-    """Return the metrics of each epoch of a recorded trial."""
+    """Return the metrics of each epoch of a recorded trial, its costs among them."""
     named = {k: v for k, v in trial.user_attrs.items() if k.startswith(EPOCH)}
     return {int(key.removeprefix(EPOCH)): value for key, value in named.items()}
+
+
+def without_costs(metrics: Metrics) -> Metrics:
+    """Return what does not depend on how busy the machine was."""
+    return {name: value for name, value in metrics.items() if not name.startswith("cost/")}
 
 
 def bests(trial: FrozenTrial) -> dict[int, float]:
@@ -57,7 +66,8 @@ def row_of(trial: FrozenTrial) -> Row:
         epochs=max(values, default=0),
         value=values.get(best),
         best_epoch=best,
-        metrics=epochs(trial).get(best, {}),
+        metrics=without_costs(epochs(trial).get(best, {})),
         settings=trial.user_attrs["settings"],
         params=trial.params,
+        seconds=sum(each.get(SECONDS, 0.0) for each in epochs(trial).values()),
     )

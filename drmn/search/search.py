@@ -15,7 +15,8 @@ from drmn.checkpoint import BEST
 from drmn.config import RunConfig, flatten, require
 from drmn.data import development, features
 from drmn.data.features import Store
-from drmn.search import packing
+from drmn.search import code, health, heritage, packing
+from drmn.search.budget import Purse
 from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.progress import Progress
@@ -46,6 +47,10 @@ class Plan:
     tracking_uri: str
     cpus: float = 1
     gpus: float = 0
+    fork: str = ""
+    """The study whose trials this one learns from."""
+    warm_start: str = ""
+    """The study, or JSON file, whose best settings this one tries first."""
 
     def __post_init__(self) -> None:
         """Check what nothing else does."""
@@ -64,6 +69,9 @@ class Plan:
             "data": store.name,
             "space": Path(self.space).stem,
             "space_digest": hashlib.sha256(text).hexdigest()[:16],
+            "code": code.digest(),
+            "fork": self.fork,
+            "warm_start": self.warm_start,
             **flatten(self.policy, "policy."),
             **flatten(self.base, "base."),
         }
@@ -83,6 +91,7 @@ def search(
     with held(plan.folder, plan.name):
         identity = plan.identity(store)
         study = open_study(plan.folder, plan.name, identity)
+        heritage.begin(study, plan.folder.parent, fork=plan.fork, warm_start=plan.warm_start)
         record = Record(study, load(plan.space), plan.base, plan.policy)
         data = development.open_store(store, fold=plan.base.fold)
         lines = baselines.lines(data)
@@ -94,11 +103,13 @@ def search(
         for each in lines:
             reporter.baseline(each.name, each.metrics, {"levels": each.levels})
         reporter.replay()
+        purse = Purse(plan.budget, time.monotonic())
         try:
             with _progress(plan, record, line, console) as progress:
-                _execute(plan, store, record, [progress, reporter])
+                _execute(plan, store, record, purse, [progress, reporter])
         finally:
-            reporter.over()
+            ended = purse.empty(record.rows())
+            reporter.over(ended)
         best = record.best()
         if best is not None and packing.takes_photos(store):
             packed = packing.pack_trial(plan.folder, best, data, store)
@@ -117,8 +128,10 @@ def search(
             study=plan.name,
             data=data.digest,
             best=best,
+            ended=ended,
             lines={each.name: each.metrics for each in lines},
             rows=record.rows(),
+            notes=health.notes(best, record.rows(), record.trials(), plan.policy.first_rung),
         )
 
 
@@ -159,20 +172,19 @@ def _about(plan: Plan, lines: Sequence[baselines.Baseline], store: Store) -> str
     )
 
 
-def _execute(plan: Plan, store: Path, record: Record, watchers: list[Any]) -> None:
-    if record.count >= plan.budget.trials and not record.interrupted:
+def _execute(plan: Plan, store: Path, record: Record, purse: Purse, watchers: list[Any]) -> None:
+    if purse.empty(record.rows()) and not record.interrupted:
         return
     from drmn.search.cluster import cluster  # noqa: PLC0415 - Ray takes seconds to import
     from drmn.search.executor import Work, execute  # noqa: PLC0415
 
-    ends = time.monotonic() + plan.budget.minutes * 60 if plan.budget.minutes else float("inf")
     work = Work(
         store=store.absolute(),
         folder=plan.folder.absolute(),
-        may_start=lambda count: count < plan.budget.trials and time.monotonic() < ends,
+        may_start=lambda: not purse.empty(record.rows()),
         cpus=plan.cpus,
         gpus=plan.gpus,
-        at_once=plan.budget.at_once,
+        at_once=plan.budget.at_once or plan.policy.window,
         watchers=watchers,
     )
     with cluster():

@@ -8,7 +8,7 @@ from typing import Literal
 from drmn.config import require, require_one_of
 from drmn.errors import ConfigError
 
-Sampler = Literal["tpe", "random"]
+Sampler = Literal["tpe", "gp", "random"]
 Pruner = Literal["halving", "none"]
 Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1"]
 
@@ -37,6 +37,7 @@ class PolicyConfig:
     objective: Objective = "val/H"
     """What a trial's value is: the best epoch's figure on validation."""
     sampler: Sampler = "tpe"
+    """tpe, gp (a Gaussian process; stronger from some fifty full trainings on), or random."""
     startup_trials: int = 10
     """Random trials before the sampler follows its model."""
     pruner: Pruner = "halving"
@@ -44,6 +45,10 @@ class PolicyConfig:
     """Epochs after which a trial may be stopped for the first time."""
     factor: int = 3
     """One trial in so many goes on from a rung to the next, which is so many times as far."""
+    window: int = 0
+    """Choose and judge trial n by the results of trials up to n - window alone, so that a search
+    comes out the same however many trials run at a time (at most so many) and however long each
+    takes; 0 uses all results as they come, and waits for none."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -53,23 +58,40 @@ class PolicyConfig:
         require_one_of("policy.pruner", self.pruner, Pruner)
         require("policy.first_rung", self.first_rung, self.first_rung > 0, "positive")
         require("policy.factor", self.factor, self.factor > 1, "at least 2")
+        require("policy.window", self.window, self.window >= 0, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """What a search may spend, restarts included."""
+    """What a search may spend. All but `minutes` hold over all starts of a study."""
 
     trials: int = 24
     """Trials in all, pruned and failed ones included."""
+    epochs: int = 0
+    """Epochs of all trials together; 0 for no limit."""
+    worker_hours: float = 0.0
+    """Hours of training and validation, those of trials that run at a time added up; 0 for no
+    limit."""
+    money: float = 0.0
+    """Of which an hour of a trial costs `price`; 0 for no limit."""
+    price: float = 0.0
+    """Of an hour of a trial, its cores and GPUs together, in any currency."""
     minutes: float = 0.0
     """Of this start; no new trial after it. 0 for no limit."""
+    least_gain: float = 0.0
+    """End early once all trials that are left are expected to raise the objective by less than
+    this, the error of that estimate included; such as 0.002. 0 never does."""
     at_once: int = 0
     """Trials at a time; 0 for as many as the cluster holds."""
 
     def __post_init__(self) -> None:
         """Check each value."""
         require("budget.trials", self.trials, self.trials > 0, "positive")
-        require("budget.minutes", self.minutes, self.minutes >= 0, "0 or more")
+        for name in ("epochs", "worker_hours", "money", "price", "minutes", "least_gain"):
+            value = getattr(self, name)
+            require(f"budget.{name}", value, value >= 0, "0 or more")
+        priced = not self.money or self.price > 0
+        require("budget.price", self.price, priced, "positive where budget.money is set")
         require("budget.at_once", self.at_once, self.at_once >= 0, "0 or more")
 
 

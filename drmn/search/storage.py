@@ -14,6 +14,8 @@ import sqlalchemy
 
 from drmn.errors import StudyError
 
+RECORD, LOCK = "record.db", "lock"
+"""Files of a study's folder: its record, and what its driver holds."""
 Identity = Mapping[str, Any]
 """What must not change while a study goes on, by name."""
 
@@ -24,8 +26,8 @@ def open_study(folder: Path, name: str, identity: Identity) -> optuna.Study:
     Raises:
         StudyError: It was made with another identity; says what differs.
     """
-    path = folder / "record.db"
-    try:
+    path = folder / RECORD
+    with _readable(path):
         storage = _database(path)
         study = _create(storage, name)
         made = study.user_attrs.get("identity", {})
@@ -37,13 +39,41 @@ def open_study(folder: Path, name: str, identity: Identity) -> optuna.Study:
             study = _create(storage, name)
             study.set_user_attr("identity", now)
             study.set_user_attr("key", f"{name}-{uuid.uuid4().hex[:8]}")
-    except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as problem:
+        return study
+
+
+def names(studies: Path) -> list[str]:
+    """Return the studies in a folder of studies."""
+    return sorted(path.parent.name for path in studies.glob(f"*/{RECORD}"))
+
+
+def recorded(studies: Path, name: str) -> optuna.Study:
+    """Return a study of a folder of studies, to be read; its driver may be at work.
+
+    Raises:
+        StudyError: There is none of that name, or its record cannot be read.
+    """
+    if name not in (have := names(studies)):
+        raise StudyError(
+            f"There is no study {name!r} in {studies}; there are: {', '.join(have) or 'none'}."
+        )
+    path = studies / name / RECORD
+    with _readable(path):
+        return optuna.load_study(study_name=name, storage=_database(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say which record it is that cannot be read in a `with` block."""
+    broken = (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError, KeyError)
+    try:
+        yield
+    except broken as problem:
         reason = str(problem).splitlines()[0]
         raise StudyError(
             f"{path}: not a readable record ({reason}); put a copy of it back, or use --study NAME "
             "to start another."
         ) from None
-    return study
 
 
 def _database(path: Path) -> optuna.storages.RDBStorage:
@@ -69,11 +99,24 @@ def difference(kind: str, name: str, made: Identity, now: Identity) -> str:
     """Return the sentence that refuses to go on with a study or a run, and says what differs."""
     keys = [key for key in {**made, **now} if made.get(key) != now.get(key)]
     parts = [f"{key} was {made.get(key)!r}, now {now.get(key)!r}" for key in keys[:3]]
+    fork = f", with --fork {name} to learn from it" if kind == "study" else ""
     more = f" and {len(keys) - 3} more" if len(keys) > len(parts) else ""
     return (
         f"{kind.capitalize()} {name} was started with other settings: {'; '.join(parts)}{more}. "
-        f"Give the old ones to resume it, or --{kind} NAME to start another."
+        f"Give the old ones to resume it, or --{kind} NAME to start another{fork}."
     )
+
+
+def holder(folder: Path) -> int | None:
+    """Return the process that holds a study or a run, or None."""
+    if not (folder / LOCK).is_file():
+        return None
+    with (folder / LOCK).open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read() or 0)
+    return None
 
 
 @contextmanager
@@ -84,7 +127,7 @@ def held(folder: Path, name: str, *, kind: str = "study") -> Iterator[None]:
         StudyError: Another process holds it; says which.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as lock:
+    with (folder / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -5,19 +5,20 @@ MLflow shows; both can be lost. Whoever opens the record goes on where it stands
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
-from drmn.search.policy import Halving, build_sampler
+from drmn.search.heritage import first_points, inherited
+from drmn.search.policy import Halving, adviser
 from drmn.search.rows import EPOCH, Metrics, Row, bests, row_of
 from drmn.search.settings import PolicyConfig
-from drmn.space import Space, ask, baseline, settings
+from drmn.space import Space, ask, settings
 
 LIVES = 3
 """How often a trial may lose its process before that counts as its own failure."""
@@ -49,40 +50,59 @@ class Record:
         self, study: optuna.Study, space: Space, base: RunConfig, policy: PolicyConfig
     ) -> None:
         self.study, self.space, self.base, self.policy = study, space, base, policy
-        self.halving = Halving(policy.first_rung, policy.factor)
+        self.halving = Halving(policy.first_rung, policy.factor, policy.window)
+        self.inherited = inherited(study, space)
+        self.first = first_points(study, space, base)
         trials = study.get_trials(deepcopy=False)
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
         for trial in trials:
             for epoch, best in bests(trial).items():
                 self.halving.stops(trial.number, epoch, best)
-        if not trials:
-            study.enqueue_trial(baseline(space, base))
 
-    def next(self) -> Point:
+    def next(self) -> Point | None:
         """Return a trial that lost its process, or else a new one.
+
+        None if the next one waits for results (`policy.window`).
 
         Raises:
             ConfigError: The space cannot be asked, or its point is no valid run.
         """
-        lost = bool(self.interrupted)
-        number = self.interrupted.pop(0) if lost else self.count
-        # A driver may have died between asking for a trial and settling it: it asks the same again.
-        self.study.sampler = build_sampler(self.policy, self.base.seed, number)
-        trial = self._live(number) if lost else self.study.ask()
-        if "settings" not in trial.user_attrs:
-            self._settle(trial)
+        if self.interrupted:
+            return self.point(self.interrupted.pop(0))
+        number, known = self.count, self._trials()
+        if self.policy.window:
+            known = known[: max(0, number + 1 - self.policy.window)]
+            if not all(trial.state.is_finished() for trial in known):
+                return None
+        self._add(number, known)
         return self.point(number)
 
-    def _settle(self, trial: Trial) -> None:
+    def _add(self, number: int, known: Sequence[FrozenTrial]) -> None:
+        """Choose a trial's settings and write it down, all at once: a driver may die."""
+        study = adviser([*self.inherited, *known], self.policy, self.base.seed, number)
+        if number < len(self.first):
+            study.enqueue_trial(self.first[number])
+        trial = study.ask()
         try:
             run = settings(self.base, ask(self.space, trial), trial.params)
-        except ConfigError:
-            self.study.tell(trial, state=TrialState.FAIL)
+        except ConfigError as mistake:
+            self._write(TrialState.FAIL, trial, {"cause": str(mistake)})
             raise
         # The same point once more says more with another seed than with the same.
-        repeats = sum(t.params == trial.params for t in self._trials()[: trial.number])
-        trial.set_user_attr("settings", flatten(run) | {"seed": self.base.seed + repeats})
+        repeats = sum(each.params == trial.params for each in self._trials())
+        found = flatten(run) | {"seed": self.base.seed + repeats}
+        self._write(TrialState.RUNNING, trial, {"settings": found})
+
+    def _write(self, state: TrialState, asked: Trial, about: Mapping[str, Any]) -> None:
+        self.study.add_trial(
+            create_trial(
+                state=state,
+                params=asked.params,
+                distributions=asked.distributions,
+                user_attrs=dict(about),
+            )
+        )
 
     def point(self, number: int) -> Point:
         """Return a recorded trial as it is to be run."""
@@ -140,7 +160,7 @@ class Record:
     @property
     def count(self) -> int:
         """The number of trials that were begun, whatever became of them."""
-        return sum(trial.state != TrialState.WAITING for trial in self._trials())
+        return len(self._trials())
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials that have settings, as Optuna has them."""

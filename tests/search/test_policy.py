@@ -2,9 +2,10 @@
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from drmn.errors import ConfigError
-from drmn.search.policy import Halving, build_sampler
+from drmn.search.policy import Halving, adviser, build_sampler
 from drmn.search.settings import Budget, PolicyConfig
 
 
@@ -35,11 +36,11 @@ def test_a_rung_that_is_told_twice_of_a_trial_counts_it_once():
 
 
 def drawn(config, seed, number):
-    study = optuna.create_study(sampler=build_sampler(config, seed, number))
+    study = optuna.create_study(sampler=build_sampler(config, seed, number, known=number))
     return study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params["x"]
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
 def test_chance_depends_on_the_seed_and_the_trials_number_alone(sampler):
     config = PolicyConfig(sampler=sampler)
     points = {(seed, number): drawn(config, seed, number) for seed in (0, 1) for number in range(5)}
@@ -47,11 +48,71 @@ def test_chance_depends_on_the_seed_and_the_trials_number_alone(sampler):
     assert all(drawn(config, *key) == value for key, value in points.items())
 
 
+X = {"x": optuna.distributions.FloatDistribution(0, 1)}
+
+
+def trial(x, *curve, state):
+    return optuna.trial.create_trial(
+        state=state,
+        value=max(curve) if state == TrialState.COMPLETE else None,
+        params={"x": x},
+        distributions=X,
+        intermediate_values=dict(enumerate(curve, start=1)),
+    )
+
+
+HISTORY = [
+    trial(0.1, 0.3, 0.6, state=TrialState.COMPLETE),
+    trial(0.2, 0.2, 0.1, state=TrialState.PRUNED),
+    trial(0.3, state=TrialState.FAIL),
+    trial(0.4, 0.5, state=TrialState.RUNNING),
+]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "pruned"), [("gp", ("COMPLETE", 0.2)), ("tpe", ("PRUNED", 0.2))]
+)
+def test_a_sampler_is_told_what_it_can_learn_from(sampler, pruned):
+    """The GP looks at no pruned trial; a failed one is as bad as the worst epoch there was."""
+    told = adviser(HISTORY, PolicyConfig(sampler=sampler), seed=0, number=4).get_trials()
+    found = [(t.state.name, t._values[0] if t._values else None) for t in told]
+    assert found == [("COMPLETE", 0.6), pruned, ("COMPLETE", 0.1), ("RUNNING", None)]
+    assert [t.params["x"] for t in told] == [0.1, 0.2, 0.3, 0.4]
+    assert told[1].intermediate_values == {1: 0.2, 2: 0.1}
+
+
+def test_the_gp_follows_what_it_is_told():
+    """Values rise towards x = 0.8, in pruned trials alone."""
+    curve = [trial(x / 10, 1 - abs(x / 10 - 0.8), state=TrialState.PRUNED) for x in range(11)]
+    asked = adviser(curve, PolicyConfig(sampler="gp", startup_trials=5), seed=0, number=11)
+    assert asked.ask(X).params["x"] == pytest.approx(0.8, abs=0.1)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_the_first_trials_are_drawn_by_chance_so_that_there_is_something_to_compare(sampler):
+    config = PolicyConfig(sampler=sampler, startup_trials=5)
+    kinds = [type(build_sampler(config, 0, n, known=n)).__name__ for n in (0, 4, 5)]
+    assert kinds[:2] == ["RandomSampler"] * 2
+    assert kinds[2] == {"tpe": "TPESampler", "gp": "GPSampler"}[sampler]
+
+
+def test_with_a_window_a_rung_compares_with_trials_far_enough_back():
+    halving = Halving(first=1, factor=2, window=2)
+    values = [0.5, 0.9, 0.6, 0.4]
+    # Trial 2 is compared with 0 alone, and 3 with 0 and 1.
+    assert [halving.stops(n, 1, v) for n, v in enumerate(values)] == [False, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: PolicyConfig(factor=1), "policy.factor must be at least 2; got 1."),
         (lambda: Budget(trials=0), "budget.trials must be positive; got 0."),
+        (lambda: PolicyConfig(window=-1), "policy.window must be 0 or more; got -1."),
+        (
+            lambda: Budget(money=5.0),
+            "budget.price must be positive where budget.money is set; got 0.0.",
+        ),
         (lambda: Budget(minutes=-1.0), "budget.minutes must be 0 or more; got -1.0."),
     ],
 )

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from drmn.config import RunConfig
@@ -105,7 +106,7 @@ def test_an_epoch_told_twice_counts_once(tmp_path):
     assert (row.epochs, row.value) == (3, 0.7)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
 def test_a_reopened_study_draws_what_it_would_have_drawn(tmp_path, sampler):
     def points(name, reopen):
         (tmp_path / name).mkdir()
@@ -119,6 +120,49 @@ def test_a_reopened_study_draws_what_it_would_have_drawn(tmp_path, sampler):
         return [row.params for row in record.rows()]
 
     assert points("straight", ()) == points("reopened", (1, 4))
+
+
+def worth(params, epoch):
+    """Return what an epoch of a trial comes to: the best rate is 0.001."""
+    return 0.8 - 0.1 * abs(math.log10(params["optim.lr"]) + 3) - 0.1 / epoch
+
+
+def run_at_once(record, at_once, order, trials):
+    """Run trials as a cluster would: so many at a time, whichever `order` picks has an epoch."""
+    running, chance = {}, np.random.default_rng(order)
+    while record.count < trials or running:
+        while len(running) < at_once and record.count < trials:
+            point = record.next()
+            if point is None:
+                assert running, "everybody waits"
+                break
+            running[point.number] = (point, 1)
+        number = int(chance.choice(list(running)))
+        point, epoch = running.pop(number)
+        if not record.report(number, epoch, metrics(worth(point.params, epoch))):
+            running[number] = (point, epoch + 1)
+    return [(row.number, row.state, row.epochs, row.params) for row in record.rows()]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_with_a_window_a_search_comes_out_the_same_whatever_runs_at_once(tmp_path, sampler):
+    outcomes = []
+    for at_once, order in ((1, 0), (4, 1), (4, 2), (9, 3)):
+        folder = tmp_path / f"{at_once}-{order}"
+        folder.mkdir()
+        record = open_record(folder, sampler=sampler, startup_trials=3, window=4)
+        outcomes.append(run_at_once(record, at_once, order, trials=14))
+    assert {state for _, state, _, _ in outcomes[0]} == {"COMPLETE", "PRUNED"}
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+
+
+def test_without_a_window_it_does_not_which_is_why_there_is_one(tmp_path):
+    outcomes = []
+    for order in (1, 2):
+        (tmp_path / str(order)).mkdir()
+        record = open_record(tmp_path / str(order), sampler="tpe", startup_trials=3)
+        outcomes.append(run_at_once(record, 4, order, trials=14))
+    assert outcomes[0] != outcomes[1]
 
 
 def test_rungs_are_rebuilt_from_the_record(tmp_path):
@@ -155,14 +199,19 @@ def test_a_rung_that_was_passed_is_passed_when_its_epoch_is_told_again(tmp_path)
     assert not record.report(first, 1, metrics(0.5))  # by now it would be the last of three
 
 
-def test_a_driver_that_dies_between_asking_and_settling_asks_the_same_again(tmp_path):
+def test_a_driver_that_dies_before_a_trial_is_written_down_asks_the_same_again(
+    tmp_path, monkeypatch
+):
     (tmp_path / "whole").mkdir()
     (tmp_path / "died").mkdir()
     whole = open_record(tmp_path / "whole")
     points = [whole.next().params for _ in range(3)]
     died = open_record(tmp_path / "died")
     died.next()
-    died.study.ask()
+    with monkeypatch.context() as patch:
+        patch.setattr(died.study, "add_trial", lambda _: sys.exit(9))
+        with pytest.raises(SystemExit):
+            died.next()
     again = open_record(tmp_path / "died")
     assert [again.next().params for _ in range(3)] == points
 

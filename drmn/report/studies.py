@@ -1,0 +1,83 @@
+"""The studies that there are: a table of them, one by itself, and how to stop one."""
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from drmn.errors import StudyError
+from drmn.report.terminal import say
+from drmn.search.budget import spent
+from drmn.search.rows import Row, row_of
+from drmn.search.storage import holder, names, recorded
+
+PATIENCE = 60.0
+"""Seconds that a driver is given to end."""
+
+
+def show(console: Console, studies: Path) -> None:
+    """Print a row a study."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("study", "trials", "best", "epochs", "worker hours", "driver"):
+        table.add_column(column, justify="left" if column in ("study", "driver") else "right")
+    for name in names(studies):
+        rows = _rows(studies, name)
+        used, pid = spent(rows), holder(studies / name)
+        table.add_row(
+            *(name, str(used.trials), _best(rows), str(used.epochs), f"{used.worker_hours:.2f}"),
+            f"process {pid}" if pid is not None else "none",
+        )
+    console.print(table)
+
+
+def status(console: Console, studies: Path, name: str) -> None:
+    """Print how one study stands: its trials by state, and those that run."""
+    rows, pid = _rows(studies, name), holder(studies / name)
+    states = Counter(row.state.lower() for row in rows)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+    used = spent(rows)
+    say(console, f"study {name}: trials: {counts}; best {_best(rows)}")
+    say(console, f"spent: {used.epochs} epochs, {used.worker_hours:.2f} worker hours")
+    say(console, f"driver: {'none' if pid is None else f'process {pid}'}")
+    for row in rows:
+        if row.state == "RUNNING":
+            left = "" if pid is not None else "; goes on with the next start"
+            say(console, f"trial {row.number}: at epoch {row.epochs}{left}")
+        elif row.state == "FAIL":
+            say(console, f"trial {row.number}: failed: {row.cause}")
+
+
+def stop(console: Console, studies: Path, name: str) -> None:
+    """End the driver of a study, as SIGTERM does; the same command goes on later.
+
+    Raises:
+        StudyError: There is no such study, nobody runs it here, or it does not end.
+    """
+    _rows(studies, name)
+    pid = holder(studies / name)
+    if pid is None:
+        raise StudyError(f"Study {name} is run by no process of this machine; nothing to stop.")
+    os.kill(pid, signal.SIGTERM)
+    until = time.monotonic() + PATIENCE
+    while holder(studies / name) == pid:
+        if time.monotonic() > until:
+            raise StudyError(
+                f"Study {name}: process {pid} does not end; kill -9 {pid} is safe too."
+            )
+        time.sleep(0.2)
+    say(console, f"study {name}: stopped; the same command as before goes on with it")
+
+
+def _rows(studies: Path, name: str) -> list[Row]:
+    trials = recorded(studies, name).get_trials(deepcopy=False)
+    return [row_of(trial) for trial in trials if "settings" in trial.user_attrs]
+
+
+def _best(rows: list[Row]) -> str:
+    complete = [row for row in rows if row.state == "COMPLETE"]
+    best = max(complete, key=lambda row: row.value or 0.0, default=None)
+    return "-" if best is None else f"{100 * (best.value or 0):.1f} (trial {best.number})"
