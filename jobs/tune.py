@@ -38,6 +38,8 @@ class TuneJob:
     data."""
     warm_start: str = ""
     """A study of any dataset, or a JSON file: its best settings are tried first."""
+    plan: bool = False
+    """Time some steps for a minute and tell what the search will take; start nothing."""
     list: bool = False
     """Show the studies there are."""
     status: bool = False
@@ -112,6 +114,11 @@ def main(job: TuneJob) -> None:
         gpus=job.gpus,
     )
     store, catalogue = prepared(console, order)
+    if job.plan:
+        from drmn.report.plan import show
+
+        show(console, plan, store)
+        return
     outcome = search(plan, store, console, catalogue.places())
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))

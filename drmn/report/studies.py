@@ -12,6 +12,7 @@ from rich.table import Table
 from drmn.errors import StudyError
 from drmn.report.terminal import say
 from drmn.search.budget import spent
+from drmn.search.duration import duration
 from drmn.search.rows import Row, row_of
 from drmn.search.storage import holder, names, recorded
 
@@ -22,13 +23,19 @@ PATIENCE = 60.0
 def show(console: Console, studies: Path) -> None:
     """Print a row a study."""
     table = Table(box=None, pad_edge=False)
-    for column in ("study", "trials", "best", "epochs", "worker hours", "driver"):
+    for column in ("study", "trials", "best", "epochs", "worker time", "driver"):
         table.add_column(column, justify="left" if column in ("study", "driver") else "right")
     for name in names(studies):
         rows = _rows(studies, name)
         used, pid = spent(rows), holder(studies / name)
         table.add_row(
-            *(name, str(used.trials), _best(rows), str(used.epochs), f"{used.worker_hours:.2f}"),
+            *(
+                name,
+                str(used.trials),
+                _best(rows),
+                str(used.epochs),
+                duration(3600 * used.worker_hours),
+            ),
             f"process {pid}" if pid is not None else "none",
         )
     console.print(table)
@@ -41,7 +48,9 @@ def status(console: Console, studies: Path, name: str) -> None:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
     used = spent(rows)
     say(console, f"study {name}: trials: {counts}; best {_best(rows)}")
-    say(console, f"spent: {used.epochs} epochs, {used.worker_hours:.2f} worker hours")
+    say(
+        console, f"spent: {used.epochs} epochs, {duration(3600 * used.worker_hours)} of worker time"
+    )
     say(console, f"driver: {'none' if pid is None else f'process {pid}'}")
     for row in rows:
         if row.state == "RUNNING":

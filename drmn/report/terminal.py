@@ -99,12 +99,8 @@ def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: s
         console.print(f"  --{name} {value}", highlight=False)
     rows = {f"DRMN, trial {best.number}": best.metrics}
     console.print(figures_table(rows, outcome.lines))
-    used = spent(outcome.rows)
-    say(
-        console,
-        f"\nSpent: {used.trials} trials, {used.epochs} epochs, {used.worker_hours:.2f} worker hours"
-        + (f"; it ended because {outcome.ended}." if outcome.ended else "."),
-    )
+    why = f"; it ended because {outcome.ended}" if outcome.ended else ""
+    say(console, f"\nSpent: {spent(outcome.rows)}{why}.")
     for note in outcome.notes:
         say(console, f"note: {note}")
     see_in_mlflow(console, tracking_uri, experiment)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from drmn.search.duration import duration
 from drmn.search.rows import Row
 from drmn.search.settings import Budget
 
@@ -21,6 +22,11 @@ class Spent:
     trials: int
     epochs: int
     worker_hours: float
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        worked = duration(3600 * self.worker_hours)
+        return f"{self.trials} trials, {self.epochs} epochs, {worked} of worker time"
 
 
 def spent(rows: Sequence[Row]) -> Spent:

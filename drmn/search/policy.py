@@ -11,6 +11,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from drmn.search.rows import bests
 from drmn.search.settings import PolicyConfig
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are to be seen
+
 
 def build_sampler(
     config: PolicyConfig, seed: int, number: int, known: int

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from drmn.search.duration import duration
 from drmn.search.rows import Metrics, Row
 from drmn.search.study import Point
 
@@ -112,7 +113,7 @@ class Progress:
         if not finished or remaining <= 0:
             return ""
         seconds = (time.monotonic() - self.begin) / finished * remaining
-        return f", about {_duration(seconds)} left"
+        return f", about {duration(seconds)} left"
 
     def _view(self) -> Group:
         counts = ", ".join(f"{n} {state.lower()}" for state, n in sorted(self.states.items()))
@@ -133,8 +134,3 @@ class Progress:
 
 def _percent(value: float | None) -> str:
     return f"{100 * (value or 0.0):.1f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -77,7 +77,6 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _database(path: Path) -> optuna.storages.RDBStorage:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
     sqlalchemy.event.listen(storage.engine, "connect", _durable)
     storage.engine.dispose()  # connections made so far lack the settings

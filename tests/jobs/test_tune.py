@@ -19,6 +19,7 @@ from drmn.config import RunConfig, flatten, with_overrides
 from drmn.data import development
 from drmn.search import packing
 from drmn.search.folders import trial_folder
+from drmn.search.storage import recorded
 from drmn.tracking import package
 from drmn.validate import validate
 
@@ -237,8 +238,16 @@ def test_real_photos_in_the_official_layout_are_searched(shared, demo, tmp_path,
 VALIDATION = {"cub": range(8), "awa2": range(6)}
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_stopping_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path, stop):
+def stop_command(demo, study):
+    command = [sys.executable, ROOT / "jobs" / "tune.py", "--stop", "--study", study]
+    done = subprocess.run(
+        [*command, "--storage", demo], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"study {study}: stopped; the same command as before goes on with it\n"
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "--stop"])
+def test_stopping_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path, how):
     command = [
         *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--storage", demo),
         *("--space", SPACE, "--study", tmp_path.name, "--budget.trials", "200"),
@@ -254,14 +263,63 @@ def test_stopping_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path, 
     )
     assert "trial" in job.stdout.readline()
     children = psutil.Process(job.pid).children(recursive=True)
-    if stop == signal.SIGINT:
-        os.killpg(job.pid, stop)  # as a terminal does: to all of the group
-    else:
-        job.send_signal(stop)
     began = time.monotonic()
+    if how == "Ctrl-C":
+        os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to all of the group
+    else:
+        stop_command(demo, tmp_path.name)  # SIGTERM, to the driver alone
     _, errors = job.communicate(timeout=120)
     assert job.returncode == 130
     assert "the same command goes on" in errors
     assert time.monotonic() - began < 60
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
+
+
+def test_the_studies_are_listed_and_one_is_shown(finished, demo):
+    folder, _, outcome = finished
+    listed = run(folder, "--list", "--status", "--study", folder.name, "--storage", demo)
+    assert listed.returncode == 0, listed.stderr
+    best = f"{100 * outcome['best']['H']:.1f} (trial {outcome['best']['trial']})"
+    (row,) = (line for line in listed.stdout.splitlines() if line.startswith(f"{folder.name} "))
+    assert best in row
+    assert row.split()[1] == "4"
+    assert row.rstrip().endswith("none")
+    assert f"study {folder.name}: trials: " in listed.stdout
+    assert f"; best {best}\n" in listed.stdout
+    epochs = outcome["spent"]["epochs"]
+    assert epochs == sum(trial["epochs"] for trial in outcome["trials"])
+    assert f"spent: 4 trials, {epochs} epochs, " in listed.stdout
+
+
+def test_a_search_says_what_it_spent_and_why_it_ended(finished):
+    _, output, outcome = finished
+    assert outcome["ended"] == "all 4 trials were begun (--budget.trials)"
+    assert outcome["spent"]["worker_hours"] > 0
+    assert f"; it ended because {outcome['ended']}.\n" in output
+
+
+def test_a_plan_tells_what_a_search_will_take_and_starts_none(demo, tmp_path):
+    done = run(
+        tmp_path,
+        *("--dataset", "demo", "--storage", demo, "--space", SPACE, "--study", tmp_path.name),
+        *("--plan", "--budget.trials", "6", "--budget.price", "2", "--policy.pruner", "none"),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {line[:29].strip(): line[29:].split() for line in done.stdout.splitlines()}
+    (numbers,) = (row for name, row in rows.items() if name.startswith("trials of 6"))
+    assert numbers[-3:] == ["6", "6", "6"]
+    assert rows["epochs"] == ["18", "18", "18"]
+    assert "cost" in rows
+    assert not (demo / "studies" / tmp_path.name).exists()
+
+
+def test_a_fork_begins_with_what_its_parent_found_out(finished, demo, tmp_path):
+    folder, _, _ = finished
+    _, outcome = search(
+        *(tmp_path, demo, "--dataset", "demo", "--fork", folder.name, "--budget.trials", "2"),
+        *("--policy.startup-trials", "2", "--policy.first-rung", "2"),
+    )
+    assert len(outcome["trials"]) == 2  # the parent's are not its own
+    record = recorded(demo / "studies", tmp_path.name)
+    assert len(record.user_attrs["inherited"]) == 4
