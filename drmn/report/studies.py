@@ -46,11 +46,8 @@ def status(console: Console, studies: Path, name: str) -> None:
     rows, pid = _rows(studies, name), holder(studies / name)
     states = Counter(row.state.lower() for row in rows)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
-    used = spent(rows)
     say(console, f"study {name}: trials: {counts}; best {_best(rows)}")
-    say(
-        console, f"spent: {used.epochs} epochs, {duration(3600 * used.worker_hours)} of worker time"
-    )
+    say(console, f"spent: {spent(rows)}")
     say(console, f"driver: {'none' if pid is None else f'process {pid}'}")
     for row in rows:
         if row.state == "RUNNING":

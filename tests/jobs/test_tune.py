@@ -247,10 +247,13 @@ def stop_command(demo, study):
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "--stop"])
-def test_stopping_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path, how):
+def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
+    demo, finished, tmp_path, how
+):
     command = [
         *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--storage", demo),
         *("--space", SPACE, "--study", tmp_path.name, "--budget.trials", "200"),
+        *("--fork", finished[0].name),
     ]
     job = subprocess.Popen(
         command,
@@ -274,6 +277,9 @@ def test_stopping_ends_soon_leaves_no_process_and_loses_nothing(demo, tmp_path, 
     assert time.monotonic() - began < 60
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
+    record = recorded(demo / "studies", tmp_path.name)
+    assert len(record.user_attrs["inherited"]) == 4
+    assert any(trial.intermediate_values for trial in record.trials)
 
 
 def test_the_studies_are_listed_and_one_is_shown(finished, demo):
@@ -312,14 +318,3 @@ def test_a_plan_tells_what_a_search_will_take_and_starts_none(demo, tmp_path):
     assert rows["epochs"] == ["18", "18", "18"]
     assert "cost" in rows
     assert not (demo / "studies" / tmp_path.name).exists()
-
-
-def test_a_fork_begins_with_what_its_parent_found_out(finished, demo, tmp_path):
-    folder, _, _ = finished
-    _, outcome = search(
-        *(tmp_path, demo, "--dataset", "demo", "--fork", folder.name, "--budget.trials", "2"),
-        *("--policy.startup-trials", "2", "--policy.first-rung", "2"),
-    )
-    assert len(outcome["trials"]) == 2  # the parent's are not its own
-    record = recorded(demo / "studies", tmp_path.name)
-    assert len(record.user_attrs["inherited"]) == 4
