@@ -25,6 +25,8 @@ WORTH_A_TEST = 1e13
 that a small training comes out the same, to the bit, however busy the machine is."""
 GAIN = 1.1
 """How much faster another way has to be: less is noise."""
+SECONDS, LONG = 1.0, 5.0
+"""What a way is tried for: no third step after the one, no second step after the other."""
 PAIRS = 2**26
 """Pairs of tokens that a table is made for at most: more do not fit."""
 BACKENDS = {
@@ -110,11 +112,12 @@ def _fastest(
 
 
 def _seconds(model: nn.Module, step: Callable[[nn.Module, Way], None], way: Way) -> float:
-    times = []
-    for _ in range(3):  # the first one warms up
+    """Return the least of a step or two after a first one; a very long one is taken as it is."""
+    times: list[float] = []
+    while len(times) < 3 and sum(times) < (SECONDS if len(times) > 1 else LONG):
         began = time.perf_counter()
         step(model, way)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
-    return min(times[1:])
+    return min(times[1:] or times)  # the first one warms up

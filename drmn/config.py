@@ -82,6 +82,8 @@ class ModelConfig:
     """With several workers: tokens of all of them, or of each worker's own images alone."""
     sit_layers: int = 1
     sit_heads: int = 4
+    sit_feedforward: int = 0
+    """Channels inside the transformer's feed-forward layers; 0 for those of a token."""
     sit_dropout: float = 0.5
     global_branch: bool = True
     ensemble: Formula = "mixture"
@@ -102,6 +104,8 @@ class ModelConfig:
         require("model.sit_layers", self.sit_layers, 0 < self.sit_layers <= 8, "in 1..8")
         require("model.sit_heads", self.sit_heads, self.sit_heads > 0, "positive")
         require("model.sit_width", self.sit_width, 0 <= self.sit_width <= 4096, "in 0..4096")
+        ok = 0 <= self.sit_feedforward <= 16384
+        require("model.sit_feedforward", self.sit_feedforward, ok, "in 0..16384")
         require_one_of("model.sit_scope", self.sit_scope, Scope)
         name = "model.sit_width" if self.sit_width else "model.width"
         tokens = self.sit_width or self.width

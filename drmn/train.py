@@ -38,7 +38,7 @@ class Epoch:
     state: State
     """All that `fit` needs to go on from here. Live: save it before asking for the next epoch."""
     costs: dict[str, float]
-    """What it took (`cost/`): seconds, images a second, memory of the device."""
+    """What training took (`cost/`): seconds, images a second, peak memory of a GPU."""
 
 
 def build(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> DRMN:
@@ -87,15 +87,21 @@ def fit(
     trainer = Trainer(config, network, data)
     done = trainer.begin(resume)
     for number in range(done + 1, config.optim.epochs + 1):
-        began = time.perf_counter()
-        trained = trainer.epoch(number)
-        took = time.perf_counter() - began
+        trained, costs = _measured(trainer, number)
         metrics = trained | validate(config, network, data)
-        yield Epoch(number, metrics, trainer.state(number), _costs(len(data.train), took))
+        yield Epoch(number, metrics, trainer.state(number), costs)
 
 
-def _costs(images: int, seconds: float) -> dict[str, float]:
+def _measured(trainer: Trainer, number: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Train an epoch; return its metrics and what it took."""
+    gpu = trainer.device if trainer.device.type == "cuda" else None
+    if gpu is not None:
+        torch.cuda.reset_peak_memory_stats(gpu)
+    began = time.perf_counter()
+    trained = trainer.epoch(number)
+    seconds = time.perf_counter() - began
+    images = len(trainer.data.train)
     costs = {"cost/seconds": seconds, "cost/images_per_second": images / seconds}
-    if torch.cuda.is_available():
-        costs["cost/device_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
-    return costs
+    if gpu is not None:
+        costs["cost/device_memory_mb"] = torch.cuda.max_memory_allocated(gpu) / 2**20
+    return trained, costs

@@ -18,7 +18,8 @@ from drmn.optim import Piece, optimizer_of, pieces, rates
 from drmn.validate import Network
 
 FEW = 4
-"""Images that ways to compute a step are tried on."""
+"""Images that ways to compute a step are tried on: what grows with the square of their number, as
+the pairs of tokens of "joint" do, weighs less there than in a step of a batch."""
 
 
 class Trainer:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 from drmn.data import development, listing
 from drmn.data.build import build
@@ -138,6 +140,23 @@ def toy_store(tmp_path_factory):
 def toy(toy_store):
     """Return fold 1 of the toy data: 48 training images, 12 val-seen, 30 val-unseen."""
     return development.open_store(toy_store)
+
+
+@pytest.fixture(scope="session")
+def toy_photos(tmp_path_factory):
+    """Return photos on which each attribute is a stripe of its own."""
+    root, chance = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    catalogue = toy_catalogue()
+    shows = catalogue.attributes[catalogue.labels] > 0
+    files = []
+    for name, attributes in zip(catalogue.images, shows, strict=True):
+        pixels = chance.integers(0, 80, (36, 36, 3))
+        for stripe in np.flatnonzero(attributes):
+            pixels[6 * stripe : 6 * stripe + 6, :, stripe % 3] += 150
+        file = root / name.replace("/", "-").replace(".jpg", ".png")
+        Image.fromarray(pixels.astype(np.uint8)).save(file)
+        files.append(file)
+    return replace(catalogue, files=tuple(files))
 
 
 @pytest.fixture(scope="session")

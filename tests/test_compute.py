@@ -8,7 +8,9 @@ from torch import nn
 
 from drmn import compute
 from drmn.compute import Way, choose, ways
-from drmn.config import ComputeConfig
+from drmn.config import ComputeConfig, ModelConfig, RunConfig
+from drmn.train import build
+from drmn.trainer import Trainer
 
 AUTO = ComputeConfig()
 
@@ -68,6 +70,29 @@ def test_a_way_that_this_machine_lacks_is_passed_over():
         step(model, way)
 
     assert choose(AUTO, nn.Linear(64, 64), fails, times=1e8, pairs=0) == Way()
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(0.1, 3), (0.45, 3), (0.6, 2), (4, 2), (6, 1)])
+def test_a_way_is_tried_for_about_a_second(monkeypatch, seconds, steps):
+    clock = [0.0]
+
+    def slow(model, way):
+        del model, way
+        clock.append(clock[-1] + seconds)
+
+    monkeypatch.setattr(compute.time, "perf_counter", lambda: clock[-1])
+    assert compute._seconds(nn.Linear(1, 1), slow, Way()) == pytest.approx(seconds)
+    assert len(clock) - 1 == steps
+
+
+def test_a_training_takes_the_way_that_is_faster(toy, monkeypatch):
+    config = RunConfig(model=ModelConfig(sit="attr"))
+    fast = Way("bf16", "plain")
+    monkeypatch.setattr(compute, "WORTH_A_TEST", 0)
+    monkeypatch.setattr(compute, "_seconds", lambda model, step, way: 1.0 if way == fast else 2.0)
+    trainer = Trainer(config, build(config, toy.classes, toy.channels), toy)
+    trainer.begin()
+    assert trainer.way == fast
 
 
 def test_a_gain_within_noise_is_none(monkeypatch):

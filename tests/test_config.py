@@ -137,7 +137,7 @@ def test_flatten_names_fields_by_their_path():
     assert next(iter(flat)) == "model.levels"
     # 18 of the model, 3 of the loss, 7 of the optimiser, 3 of the backbone, 5 of the computing, the
     # tier, the seed and the fold.
-    assert len(flat) == 18 + 3 + 7 + 3 + 5 + 3
+    assert len(flat) == 19 + 3 + 7 + 3 + 5 + 3
 
 
 @given(changes)

@@ -3,11 +3,8 @@
 from dataclasses import replace
 from itertools import islice
 
-import numpy as np
 import pytest
 import torch
-from conftest import toy_catalogue
-from PIL import Image
 
 from drmn.config import FeatureConfig, ModelConfig, OptimConfig, RunConfig, with_overrides
 from drmn.data.photographs import open_photos
@@ -22,27 +19,10 @@ CONFIG = RunConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Return photos on which each attribute is a stripe of its own."""
-    root, chance = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    catalogue = toy_catalogue()
-    shows = catalogue.attributes[catalogue.labels] > 0
-    files = []
-    for name, attributes in zip(catalogue.images, shows, strict=True):
-        pixels = chance.integers(0, 80, (36, 36, 3))
-        for stripe in np.flatnonzero(attributes):
-            pixels[6 * stripe : 6 * stripe + 6, :, stripe % 3] += 150
-        file = root / name.replace("/", "-").replace(".jpg", ".png")
-        Image.fromarray(pixels.astype(np.uint8)).save(file)
-        files.append(file)
-    return replace(catalogue, files=tuple(files))
-
-
-def run(photos, changes=(), **more):
+def run(toy_photos, changes=(), features=FEATURES, **more):
     config = with_overrides(CONFIG, dict(changes))
-    backbone = Backbone(FEATURES)
-    data = open_photos(photos, backbone.preprocess, augment=config.finetune.augment)
+    backbone = Backbone(features)
+    data = open_photos(toy_photos, backbone.preprocess, augment=config.finetune.augment)
     return fit(config, data, backbone=backbone, **more)
 
 
@@ -50,9 +30,9 @@ def weights(epoch, part):
     return {k: v for k, v in epoch.state["model"].items() if k.startswith(part)}
 
 
-def test_the_backbone_is_trained_along(photos):
+def test_the_backbone_is_trained_along(toy_photos):
     before = Backbone(FEATURES).body.state_dict()
-    first = next(run(photos))
+    first = next(run(toy_photos))
     changed = moved(first, before)
     assert any("layer4" in name for name in changed)
     assert not any("running" in name or "num_batches" in name for name in changed)
@@ -60,10 +40,10 @@ def test_the_backbone_is_trained_along(photos):
     assert first.metrics["train/lr_head"] == pytest.approx(3e-3)
 
 
-def test_resuming_changes_no_bit(photos):
-    straight = list(run(photos))
-    (half,) = islice(run(photos), 1)
-    resumed = list(run(photos, resume=half.state))
+def test_resuming_changes_no_bit(toy_photos):
+    straight = list(run(toy_photos))
+    (half,) = islice(run(toy_photos), 1)
+    resumed = list(run(toy_photos, resume=half.state))
     assert [e.metrics for e in resumed] == [e.metrics for e in straight[1:]]
     for name, value in straight[-1].state["model"].items():
         assert torch.equal(resumed[-1].state["model"][name], value), name
@@ -74,10 +54,10 @@ def moved(epoch, before):
     return [k for k, v in now.items() if not torch.equal(v, before[k.split(".", 2)[2]])]
 
 
-def test_before_the_first_stage_is_due_the_head_learns_alone(photos):
+def test_before_the_first_stage_is_due_the_head_learns_alone(toy_photos):
     before, stream = (
         Backbone(FEATURES).body.state_dict(),
-        run(photos, {"finetune.unfreeze_every": 1}),
+        run(toy_photos, {"finetune.unfreeze_every": 1}),
     )
     assert moved(next(stream), before) == []
     second = moved(next(stream), before)
@@ -96,14 +76,14 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)
-def test_each_setting_changes_training_and_trains(photos, change):
-    _, usual = islice(run(photos), 2)
-    _, changed = islice(run(photos, change), 2)
+def test_each_setting_changes_training_and_trains(toy_photos, change):
+    _, usual = islice(run(toy_photos), 2)
+    _, changed = islice(run(toy_photos, change), 2)
     assert changed.metrics["loss/total"] != usual.metrics["loss/total"]
     assert all(torch.tensor(value).isfinite() for value in changed.metrics.values())
 
 
-def test_summed_micro_batches_give_the_gradient_of_the_batch(photos):
+def test_summed_micro_batches_give_the_gradient_of_the_batch(toy_photos):
     # Without the terms that look at a whole batch, micro-batches change the rounding alone.
     plain = {
         "model.sit": "none",
@@ -112,16 +92,45 @@ def test_summed_micro_batches_give_the_gradient_of_the_batch(photos):
         "loss.self_calibration": 0.0,
         "finetune.augment": "none",
     }
-    whole = next(run(photos, plain))
-    parts = next(run(photos, plain | {"compute.micro_batch": 5}))
+    whole = next(run(toy_photos, plain))
+    parts = next(run(toy_photos, plain | {"compute.micro_batch": 5}))
     assert parts.metrics["loss/total"] == pytest.approx(whole.metrics["loss/total"], rel=1e-4)
     assert parts.metrics["train/grad_norm"] == pytest.approx(
         whole.metrics["train/grad_norm"], rel=1e-3
     )
 
 
-def test_the_stripes_are_learnt_better_with_the_backbone(photos):
+def test_the_stripes_are_learnt_better_with_the_backbone(toy_photos):
     quick = {"optim.epochs": 12, "finetune.augment": "none", "model.sit": "none"}
-    *_, frozen = run(photos, quick | {"finetune.lr": 0.0})
-    *_, tuned = run(photos, quick | {"finetune.lr": 1e-3})
+    *_, frozen = run(toy_photos, quick | {"finetune.lr": 0.0})
+    *_, tuned = run(toy_photos, quick | {"finetune.lr": 1e-3})
     assert tuned.metrics["loss/attribute_branch"] < frozen.metrics["loss/attribute_branch"]
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("test_convnext", "32"),
+        ("tf_efficientnet_lite0", "32"),
+        ("test_vit", "16"),
+        ("hiera_tiny_224", "32"),
+    ],
+)
+def test_backbones_of_any_family_are_trained_along(toy_photos, name, level):
+    features = replace(FEATURES, backbone=name, levels=level)
+    before = Backbone(features).body.state_dict()
+    quick = {"model.levels": level, "optim.batch_size": 24, "finetune.lr": 1e-3}
+    first = next(run(toy_photos, quick, features))
+    assert torch.tensor(list(first.metrics.values())).isfinite().all()
+    trained = {f"backbone.body.{n}" for n, _ in Backbone(features).body.named_parameters()}
+    assert len(trained & set(moved(first, before))) > 0.9 * len(trained)
+
+
+def test_a_compiled_backbone_learns_alike(toy_photos):
+    features = replace(FEATURES, backbone="test_vit", levels="16")
+    still = {"finetune.augment": "none", "model.levels": "16", "optim.batch_size": 24}
+    plain = next(run(toy_photos, still, features))
+    fast = next(run(toy_photos, still | {"compute.compile": True}, features))
+    for name in ("loss/total", "train/grad_norm"):
+        assert fast.metrics[name] == pytest.approx(plain.metrics[name], rel=1e-3)
+    assert fast.state["model"].keys() == plain.state["model"].keys()

@@ -1,13 +1,8 @@
 """Several workers compute what one would: real processes, gloo."""
 
-import os
-import tempfile
-from pathlib import Path
-
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from processes import on
 
 from drmn import parallel
 from drmn.config import ModelConfig, OptimConfig, RunConfig, with_overrides
@@ -20,24 +15,6 @@ CONFIG = RunConfig(
     model=ModelConfig(scale=3.0, sit_dropout=0.0),
     optim=OptimConfig(epochs=2, batch_size=18, lr=3e-3),
 )
-
-
-def work(rank, task, world, folder, arguments):
-    torch.set_num_threads(1)
-    os.environ |= {"GLOO_SOCKET_IFNAME": "lo"}
-    store = dist.FileStore(f"{folder}/store", world)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-    torch.save(task(*arguments), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def on(world, task, *arguments):
-    """Return what `task` gives on each of so many workers."""
-    with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(
-            work, args=(task, world, folder, arguments), nprocs=world, start_method="spawn"
-        )
-        return [torch.load(Path(folder, f"{rank}.pt"), weights_only=False) for rank in range(world)]
 
 
 def train(folder, config):

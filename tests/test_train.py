@@ -13,7 +13,7 @@ from conftest import write_store
 from drmn.config import ModelConfig, OptimConfig, RunConfig, flatten, with_overrides
 from drmn.data import development, features
 from drmn.errors import ConfigError
-from drmn.train import build, fit
+from drmn.train import _measured, build, fit
 from drmn.trainer import Trainer
 from drmn.validate import validate as validated
 
@@ -98,6 +98,7 @@ CHANGES = [
     {"model.sit_heads": 2},
     {"model.sit_dropout": 0.1},
     {"model.sit_width": 8},
+    {"model.sit_feedforward": 24},
     {"model.global_branch": False},
     {"model.scale": 4.0},
     {"loss.global_branch": 0.5},
@@ -224,6 +225,26 @@ def test_every_epoch_has_all_metrics_and_they_agree(toy):
         assert m["val/H"] <= m["val/H_optimal"] + 1e-9
         assert m["val/U"] <= m["val/T1"] + 1e-9  # without a bonus T1 has fewer rivals
         assert 0 <= m["val/AUSUC"] <= m["val/T1"]
+
+
+def test_an_epoch_on_the_cpu_has_no_memory_of_a_gpu_even_where_there_is_one(toy, monkeypatch):
+    trainer = Trainer(CONFIG, build(CONFIG, toy.classes, toy.channels), toy)
+    monkeypatch.setattr(trainer, "epoch", lambda _: {})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: 2**20)
+    _, costs = _measured(trainer, 1)
+    assert costs.keys() == {"cost/seconds", "cost/images_per_second"}
+    assert costs["cost/images_per_second"] == pytest.approx(48 / costs["cost/seconds"])
+
+
+def test_each_epoch_has_the_peak_of_its_own_memory(toy, monkeypatch):
+    # Seen from the trainer: 5 MB are held at the start, and an epoch's peak is 1 MB above them.
+    peak, trainer = [9.0], Trainer(CONFIG, build(CONFIG, toy.classes, toy.channels), toy)
+    trainer.device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: peak.append(5.0))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: peak[-1] * 2**20)
+    monkeypatch.setattr(trainer, "epoch", lambda _: peak.append(peak[-1] + 1) or {})
+    assert [_measured(trainer, n)[1]["cost/device_memory_mb"] for n in (1, 2)] == [6.0, 6.0]
 
 
 def test_a_network_without_a_global_branch_gives_it_no_share(toy):

@@ -45,7 +45,7 @@ class Backbone(nn.Module):
 
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
-        self.strides = strides(config.levels)
+        self.config, self.strides = config, strides(config.levels)
         self.body = weights.create(config)
         info: Any = self.body.feature_info
         self.every = tuple(info.reduction())
@@ -92,9 +92,16 @@ class Backbone(nn.Module):
 
     @torch.inference_mode()
     def shapes(self) -> dict[int, tuple[int, int]]:
-        """Return the regions and channels of each level."""
+        """Return the regions and channels of each level.
+
+        Raises:
+            ConfigError: The backbone takes no images of this size.
+        """
         side = self.preprocess.size
-        maps = self(torch.zeros(1, 3, side, side, device=self.device))
+        try:
+            maps = self(torch.zeros(1, 3, side, side, device=self.device))
+        except (AssertionError, IndexError, RuntimeError) as problem:
+            raise weights.other_size(self.config, problem) from None
         return {stride: (level.shape[1], level.shape[2]) for stride, level in maps.items()}
 
     @property

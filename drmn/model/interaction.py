@@ -19,13 +19,14 @@ class Encoder(nn.Module):
     9,984 tokens of a CUB batch does not fit; `scaled_dot_product_attention` alone drops no scores.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, feedforward: int = 0) -> None:
         super().__init__()
+        wide = feedforward or width
         self.heads, self.dropout = heads, Dropout(dropout)
         self.project = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.mlp = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), Dropout(dropout), nn.Linear(width, width)
+            nn.Linear(width, wide), nn.ReLU(), Dropout(dropout), nn.Linear(wide, width)
         )
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
 
@@ -69,6 +70,7 @@ class Interaction(nn.Module):
         layers: How many encoder layers.
         heads: Attention heads; they divide `inside`.
         dropout: Of the attention's and the MLP's output.
+        feedforward: Channels inside an MLP; 0 for `inside`.
         scope: Whether "joint" and "batch" take the images of all workers, or of one alone.
     """
 
@@ -81,6 +83,7 @@ class Interaction(nn.Module):
         layers: int,
         heads: int,
         dropout: float,
+        feedforward: int = 0,
         scope: Scope = "global",
     ) -> None:
         super().__init__()
@@ -88,7 +91,9 @@ class Interaction(nn.Module):
         same = inside == width
         self.narrow = nn.Identity() if same else nn.Linear(width, inside)
         self.widen = nn.Identity() if same else nn.Linear(inside, width)
-        self.layers = nn.ModuleList([Encoder(inside, heads, dropout) for _ in range(layers)])
+        self.layers = nn.ModuleList(
+            [Encoder(inside, heads, dropout, feedforward) for _ in range(layers)]
+        )
 
     def forward(
         self, features: Float[Tensor, "image attr width"]

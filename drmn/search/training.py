@@ -4,9 +4,10 @@ Each worker runs `drmn.train.fit`; worker 0 saves. Ray Train starts a group anew
 and a run of the same name and folder goes on from its last whole checkpoint.
 """
 
+import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ KEPT = 2
 """Best checkpoints that are kept beside the last one."""
 OBJECTIVE = "val/H"
 """What the best epoch is best at."""
+Kept = tuple[ray.train.Checkpoint, Mapping[str, Any]]
+"""A checkpoint and what its epoch came to."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ class Recorder(UserCallback):
 
 
 def train(job: Job, group: Group, folder: Path) -> State:
-    """Train until the last epoch; return the state of the best one. Needs a `cluster`.
+    """Train until the last epoch; return the state of the best whole one. Needs a `cluster`.
 
     Args:
         job: What is trained.
@@ -148,7 +153,7 @@ def train(job: Job, group: Group, folder: Path) -> State:
         folder: Of the run: the history and the checkpoints are in it.
 
     Raises:
-        StudyError: The workers failed; says why.
+        StudyError: The workers failed, and it says why; or no checkpoint is whole.
     """
     os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
     trainer = TorchTrainer(
@@ -175,11 +180,27 @@ def train(job: Job, group: Group, folder: Path) -> State:
         result = trainer.fit()
     except TrainingFailedError as problem:
         raise StudyError(f"{folder}: {_cause(problem)}.") from None
-    best = max(result.best_checkpoints or [], key=lambda pair: pair[1][OBJECTIVE], default=None)
-    state = None if best is None else state_of(best[0])
-    if state is None:
-        raise StudyError(f"{folder}: the best epoch's checkpoint is gone; remove the folder.")
-    return state
+    return best_of(folder, result.best_checkpoints or [])
+
+
+def best_of(folder: Path, kept: Sequence[Kept]) -> State:
+    """Return the state of the best epoch whose checkpoint is whole; say so if others were better.
+
+    Raises:
+        StudyError: None is whole.
+    """
+    ranked = sorted(kept, key=lambda pair: pair[1][OBJECTIVE], reverse=True)
+    for damaged, (checkpoint, _) in enumerate(ranked):
+        state = state_of(checkpoint)
+        if state is None:
+            continue
+        if damaged:
+            log.warning(
+                "%s: the best epoch's checkpoint is damaged; epoch %d is the best that is whole.",
+                *(folder, state["number"]),
+            )
+        return state
+    raise StudyError(f"{folder}: no checkpoint of it is whole; remove the folder to train it anew.")
 
 
 def _cause(problem: TrainingFailedError) -> str:

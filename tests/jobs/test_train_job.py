@@ -14,6 +14,8 @@ import pytest
 from conftest import ROOT
 from mlflow import MlflowClient
 
+from drmn.checkpoint import BEST, load
+
 LONG = ("--optim.epochs", "8")
 SMALL = ("--model.sit", "attr", "--model.width", "64", "--model.sit-dropout", "0")
 
@@ -69,10 +71,17 @@ def test_the_run_is_in_mlflow_with_its_curves_and_a_model_that_takes_photos(demo
     assert (found.info.run_name, found.info.status) == (folder.name, "FINISHED")
     assert found.data.tags["tier"] == "frozen"
     assert found.data.params["model.width"] == "64"
-    for name in ("loss/total", "train/grad_norm", "train/lr_head", "val/H", "cost/seconds"):
+    for name in (
+        "loss/total",
+        "train/grad_norm",
+        "train/lr_head",
+        "val/H",
+        "cost/images_per_second",
+    ):
         assert [m.step for m in client.get_metric_history(found.info.run_id, name)] == list(
             range(1, 9)
         )
+    assert found.data.metrics["cost/images_per_second"] > 0
     assert found.data.metrics["best/H"] == pytest.approx(plain["best"]["H"])
     assert found.data.metrics["baseline/ESZSL_H"] > 0
     drawn = [file.path for file in client.list_artifacts(found.info.run_id, "pictures")]
@@ -82,12 +91,6 @@ def test_the_run_is_in_mlflow_with_its_curves_and_a_model_that_takes_photos(demo
     photo = next((demo / "demo").rglob("images/*/*")).read_bytes()
     answer = mlflow.pyfunc.load_model(model.model_uri).predict(pd.DataFrame({"image": [photo]}))
     assert list(answer.columns) == ["class", "score", "attributes"]
-
-
-def test_two_workers_learn_what_one_does(demo, alone, tmp_path):
-    _, _, one = alone
-    _, two = run(demo, tmp_path, *LONG, "--workers", 2)
-    assert losses(two) == pytest.approx(losses(one), rel=1e-3)
 
 
 def test_the_same_command_says_the_same_without_training(demo, alone):
@@ -135,14 +138,19 @@ def test_a_killed_driver_goes_on_to_the_same_numbers(demo, tmp_path, alone):
     assert figures(run(demo, tmp_path, *LONG)[1]) == figures(alone[2])
 
 
-def test_a_killed_worker_is_replaced_and_goes_on_to_the_same_numbers(demo, tmp_path, alone):
-    job = subprocess.Popen(command(demo, tmp_path, *LONG), cwd=tmp_path, stdout=subprocess.DEVNULL)
+def test_a_group_that_loses_a_worker_goes_on_to_what_one_alone_learns(demo, tmp_path, alone):
+    """Two workers, one killed; those that go on may be one or two."""
+    elastic = command(demo, tmp_path, *LONG, "--workers", 1, "--max-workers", 2)
+    job = subprocess.Popen(elastic, cwd=tmp_path, stdout=subprocess.DEVNULL)
     wait_for_epoch(demo, tmp_path, job, 2)
     workers = [p for p in tree(job) if "RayTrainWorker" in " ".join(p.cmdline())]
-    assert workers
+    assert len(workers) == 2
+    assert "glibc.malloc.mmap_max=0" in workers[0].environ()["GLIBC_TUNABLES"]
     os.kill(workers[0].pid, signal.SIGKILL)
     assert job.wait(180) == 0
-    assert figures(json.loads((tmp_path / "out.json").read_text())) == figures(alone[2])
+    plain = json.loads((tmp_path / "out.json").read_text())
+    assert [epoch["epoch"] for epoch in plain["epochs"]] == list(range(1, 9))
+    assert losses(plain) == pytest.approx(losses(alone[2]), rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -177,11 +185,19 @@ def test_a_mistake_is_one_sentence(demo, tmp_path, more, words):
     assert "Traceback" not in done.stderr
 
 
-def test_photos_are_trained_on_with_the_backbone(demo, tmp_path):
+def test_photos_are_trained_on_with_the_backbone_and_a_part_removed(demo, tmp_path):
     _, plain = run(
         *(demo, tmp_path, "--tier", "finetuned", "--optim.epochs", 1, "--workers", 2),
+        *("--backbone", "resnet10t", "--weights", "random", "--image-size", 64),
         *("--finetune.lr", 1e-4, "--ablation", "no-sit"),
     )
     (epoch,) = plain["epochs"]
     assert epoch["train/lr_backbone"] == pytest.approx(1e-4)
-    assert epoch["val/T1"] > 1.5 / 8  # above chance among the validation classes
+    assert epoch["cost/images_per_second"] > 0
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "demo"]
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert found.data.params["model.sit"] == "none"  # SMALL asks for "attr"
+    weights = load(demo / "runs" / tmp_path.name / BEST)["model"]
+    assert any(name.startswith("backbone.body.layer4") for name in weights)
+    assert not any("interaction" in name for name in weights)

@@ -311,3 +311,19 @@ def test_levels_of_any_family_are_named_by_stride(name, channels):
         stride: (224 // stride) ** 2 for stride in channels
     }
     assert {stride: made.channels[stride] for stride in channels} == channels
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [("vit_tiny_patch16_224", 16), ("swin_tiny_patch4_window7_224", 32), ("hiera_tiny_224", 32)],
+)
+def test_a_transformer_is_made_for_the_size_of_the_images(name, stride):
+    made = random_net(name, levels=str(stride), size=64)
+    assert made.shapes()[stride][0] == (64 // stride) ** 2
+
+
+@pytest.mark.parametrize("name", ["hiera_tiny_224", "twins_svt_small"])
+def test_a_size_that_a_transformer_cannot_have_is_told_in_one_sentence(name):
+    words = rf"--image-size 100: {name} takes no such images \(.*\); use 224\."
+    with pytest.raises(ConfigError, match=words):
+        random_net(name, levels="32", size=100).shapes()

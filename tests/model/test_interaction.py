@@ -11,10 +11,10 @@ WIDTH, HEADS = 8, 2
 seeds = st.integers(0, 2**32 - 1)
 
 
-def interaction(mode, *, inside=WIDTH, layers=1, dropout=0.5, seed=0):
+def interaction(mode, *, inside=WIDTH, layers=1, dropout=0.5, seed=0, **more):
     torch.manual_seed(seed)
     made = Interaction(
-        mode, WIDTH, inside=inside, layers=layers, heads=HEADS, dropout=dropout
+        mode, WIDTH, inside=inside, layers=layers, heads=HEADS, dropout=dropout, **more
     ).eval()
     with torch.no_grad():
         for parameter in made.parameters():  # so that no bias is 0 and no norm's weight 1
@@ -66,6 +66,12 @@ def test_layers_follow_each_other():
     torch.testing.assert_close(
         made(features)[0], slow(made.layers[1], slow(made.layers[0], features[0]))
     )
+
+
+def test_the_feed_forward_layer_may_be_of_a_width_of_its_own():
+    made, features = interaction("attr", feedforward=20), torch.randn(1, 4, WIDTH)
+    assert made.layers[0].mlp[0].out_features == 20
+    torch.testing.assert_close(made(features)[0], slow(made.layers[0], features[0]))
 
 
 def test_attr_makes_a_sequence_of_each_image():

@@ -47,6 +47,49 @@ def learning(made):
     return [any(weight.requires_grad for weight in s) for s in stages_of(made.backbone.body)]
 
 
+def test_stages_above_the_highest_level_used_are_never_trained():
+    made = tuned(replace(SMALL, levels="8+16+32"), levels="8+16")
+    made.thaw(1, every=0)
+    *used, last = learning(made)  # the last one makes the level of stride 32
+    assert all(used)
+    assert not last
+    made.thaw(2, every=1)  # one stage is due: the highest that counts
+    assert learning(made) == [False] * (len(used) - 1) + [True, False]
+
+
+def test_all_that_is_trained_has_a_gradient():
+    made = tuned(replace(SMALL, levels="8+16+32"), levels="8+16").train()
+    made.thaw(1, every=0)
+    scores = made(photos())
+    (scores.attributes.sum() + scores.globally.sum()).backward()
+    asked = [name for name, weight in made.named_parameters() if weight.requires_grad]
+    assert all(made.get_parameter(name).grad is not None for name in asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [("resnet10t", "32"), ("test_convnext", "32"), ("test_vit", "16"), ("hiera_tiny_224", "32")],
+)
+def test_no_photos_have_no_scores_and_gradients_of_zero(name, level):
+    made = tuned(replace(SMALL, backbone=name, levels=level), levels=level).train()
+    made.thaw(1, every=0)
+    scores = made(photos()[:0])
+    assert scores.attributes.shape == (0, ATTRIBUTES)
+    (scores.attributes.sum() + scores.globally.sum()).backward()
+    grads = [weight.grad for weight in made.backbone.body.parameters()]
+    assert all(grad is not None and not grad.any() for grad in grads)
+
+
+def test_the_backbone_is_given_pixels_and_weights_with_channels_last():
+    made, seen = tuned(), []
+    made.backbone.body.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    made(photos())
+    kernels = [w for w in made.backbone.body.parameters() if w.dim() == 4 and w.shape[1] > 1]
+    assert kernels
+    for laid_out in [*seen, *kernels]:
+        assert laid_out.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_stages_are_unfrozen_from_the_top_one_at_a_time():
     made = tuned()  # a stem of two parts, then four stages
     count = len(stages_of(made.backbone.body))
@@ -95,11 +138,3 @@ def test_a_backbone_that_cannot_checkpoint_is_told():
     config = replace(SMALL, backbone="vit_tiny_patch16_224", image_size=224, levels="16")
     with pytest.raises(ConfigError, match="this backbone cannot do without its activations"):
         tuned(config, levels="16").arrange(ComputeConfig(checkpointing=True))
-
-
-def test_a_compiled_backbone_scores_alike():
-    plain, fast = tuned().eval(), tuned().eval()
-    fast.arrange(ComputeConfig(compile=True))
-    want, have = plain(photos()), fast(photos())
-    torch.testing.assert_close(have.attributes, want.attributes, rtol=1e-3, atol=1e-4)
-    assert fast.state_dict().keys() == plain.state_dict().keys()

@@ -1,0 +1,28 @@
+"""What needs a GPU: skipped where there is none."""
+
+import pytest
+import torch
+from processes import on
+from test_parallel import CONFIG
+
+from drmn import parallel
+from drmn.config import with_overrides
+from drmn.data import development
+from drmn.train import fit
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+def trained(folder, config):
+    data = development.open_store(folder)
+    *_, last = fit(config, data, device=f"cuda:{parallel.rank()}")
+    return last.metrics, last.costs
+
+
+def test_gpus_joined_by_nccl_learn_what_the_cpu_does(toy_store, toy):
+    config = with_overrides(CONFIG, {"compute.precision": "fp32", "model.sit": "batch"})
+    *_, expected = fit(config, toy)
+    every = torch.cuda.device_count()
+    for metrics, costs in on(every, trained, toy_store, config, backend="nccl"):
+        assert metrics["loss/total"] == pytest.approx(expected.metrics["loss/total"], rel=1e-3)
+        assert costs["cost/device_memory_mb"] > 0
