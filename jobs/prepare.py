@@ -7,6 +7,7 @@ python jobs/prepare.py --verify
 python jobs/prepare.py --prune --max-bytes 20GB
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -54,6 +55,16 @@ def check(job: PrepareJob) -> None:
     require("fold", job.fold, job.fold in (1, 2, 3), "1, 2 or 3")
     require("workers", job.workers, job.workers >= 0, "0 or more")
     require("gpus", job.gpus, job.gpus >= 0, "0 or more")
+    spread = job.workers > 0 or bool(os.environ.get("RAY_ADDRESS"))
+    if job.gpus and not spread:
+        raise ConfigError(
+            f"--gpus {job.gpus:g} is of each Ray worker: give --workers too, or RAY_ADDRESS."
+        )
+    if job.features.hdf5 and (job.workers or job.gpus):
+        raise ConfigError(
+            "--hdf5 reads features from a file, so nothing is extracted: leave out --workers and "
+            "--gpus."
+        )
     if not (job.dataset or job.list or job.verify or job.prune):
         raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
     if job.export_hdf5 is not None and not job.dataset:

@@ -4,7 +4,7 @@ from math import log
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from drmn.calibration import at, curve, optimum, reduce, smoothed
@@ -141,6 +141,7 @@ def test_a_bonus_finds_unseen_images_behind_a_lead_of_the_seen_classes():
     assert (at(leads, 0.0).seen, at(leads, 0.0).unseen) == pytest.approx((1, 1))
 
 
+@settings(max_examples=8)
 @given(problems)
 def test_a_bonus_is_the_best_of_its_grid_by_the_smoothed_rule(drawn):
     scores, labels = drawn

@@ -61,13 +61,13 @@ def development(listing: Listing, found: Inspection) -> Catalogue:
     """Return what development may know: readable images of trainval, and their classes."""
     kept = listing.seen
     _check_folds(listing, found)
-    names = np.array(listing.classes)
     mine = listing.of("trainval")
     good = np.array([i not in found.problems for i in range(len(mine))], dtype=bool)
     rows = np.flatnonzero(mine & good)
     skipped = tuple(listing.images[i] for i in np.flatnonzero(mine & ~good))
-    sealed = np.flatnonzero(listing.of("test"))
-    only_test = sorted(set(names[listing.labels[sealed]]) - set(names[kept]))
+    test = listing.of("test")
+    # Not those that test images belong to: a label of one would be in all that is named after this.
+    others = np.delete(np.array(listing.classes), kept)
     return Catalogue(
         dataset=listing.dataset,
         images=tuple(listing.images[i] for i in rows),
@@ -81,8 +81,8 @@ def development(listing: Listing, found: Inspection) -> Catalogue:
         attribute_names=listing.attribute_names,
         words=listing.words,
         folds=listing.folds,
-        fence=fence_of((listing.images[i] for i in sealed), only_test),
-        notes=listing.notes + _skipped(skipped) + _twins(listing, found),
+        fence=fence_of((listing.images[i] for i in np.flatnonzero(test)), others),
+        notes=listing.notes + _skipped(skipped, int(sum(test & ~good))) + _twins(listing, found),
         skipped=skipped,
     )
 
@@ -104,10 +104,21 @@ def _check_folds(listing: Listing, found: Inspection) -> None:
 
 
 def sealed_part(listing: Listing, found: Inspection, catalogue: Catalogue) -> TestPart:
-    """Return what is to be sealed: readable test images, and the classes that only they have."""
-    sealed = [i for i in np.flatnonzero(listing.of("test")) if i not in found.problems]
+    """Return what is to be sealed: readable test images, and the classes that only they have.
+
+    Raises:
+        DataError: Of such a class no image is readable: without it, it would be another test.
+    """
+    test = np.flatnonzero(listing.of("test"))
+    sealed = [i for i in test if i not in found.problems]
     known = set(catalogue.classes)
-    unseen = [c for c in np.unique(listing.labels[sealed]) if listing.classes[c] not in known]
+    unseen = [c for c in np.unique(listing.labels[test]) if listing.classes[c] not in known]
+    lost = np.setdiff1d(unseen, listing.labels[sealed])
+    if len(lost):
+        raise DataError(
+            f"{listing.dataset}: no image of the test class {listing.classes[lost[0]]} can be "
+            "read; mend its images, as a test without a class is another test."
+        )
     return TestPart(
         dataset=listing.dataset,
         development=catalogue.digest,
@@ -119,6 +130,7 @@ def sealed_part(listing: Listing, found: Inspection, catalogue: Catalogue) -> Te
         sizes=found.sizes[sealed],
         boxes=None if listing.boxes is None else listing.boxes[sealed],
         unseen=tuple(listing.classes[c] for c in unseen),
+        skipped=tuple(listing.images[i] for i in test if i in found.problems),
         attributes=listing.unit[unseen],
     )
 
@@ -133,10 +145,13 @@ def refuse_bad(listing: Listing, found: Inspection) -> None:
     raise DataError(f"{first}{more}")
 
 
-def _skipped(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names:
-        return ()
-    return (f"{len(names)} images cannot be read and are skipped, such as {names[0]}.",)
+def _skipped(names: tuple[str, ...], test: int) -> tuple[str, ...]:
+    notes = []
+    if names:
+        notes.append(f"{len(names)} images cannot be read and are skipped, such as {names[0]}.")
+    if test:  # by number alone: what is sealed is not named
+        notes.append(f"{test} images of the test split cannot be read and are skipped.")
+    return tuple(notes)
 
 
 def _twins(listing: Listing, found: Inspection) -> tuple[str, ...]:

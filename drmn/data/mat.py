@@ -47,7 +47,13 @@ def integers(content: Content, name: str) -> npt.NDArray[np.int64]:
 
 def texts(content: Content, name: str) -> list[str]:
     """Return a field of cells."""
-    return [str(cell.ravel()[0]) for cell in get(content, name).ravel()]
+    cells = [np.ravel(cell) for cell in get(content, name).ravel()]
+    empty = [number for number, cell in enumerate(cells, start=1) if not cell.size]
+    if empty:
+        raise DataError(
+            f"{content['__file__']}: cell {empty[0]} of {name!r} is empty; fetch the file again."
+        )
+    return [str(cell[0]) for cell in cells]
 
 
 def lines(path: Path) -> list[str]:

@@ -116,6 +116,8 @@ def _read(folder: Path, dataset: str, development: str) -> TestPart:
         attributes=np.array(classes["attributes"]).reshape(len(classes["name"]), -1)
         if classes["name"]
         else np.zeros((0, 0)),
+        # Parts that were sealed before skipped images were recorded say nothing of them.
+        skipped=tuple(json.loads((images.schema.metadata or {}).get(b"skipped", b"[]"))),
     )
 
 

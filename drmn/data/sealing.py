@@ -48,6 +48,8 @@ class TestPart:
     """The classes that only the test set has."""
     attributes: npt.NDArray[np.float64]
     """[unseen, attr]: L2-normalised rows."""
+    skipped: tuple[str, ...] = ()
+    """The test images that cannot be read and were left out."""
 
     @property
     def digest(self) -> str:
@@ -65,8 +67,11 @@ class TestPart:
 
 
 def split_of(part: TestPart) -> str:
-    """Return 16 hex digits of what a part tests, whatever its images are made of."""
-    tested = [part.dataset, sorted(part.unseen or part.images)]
+    """Return 16 hex digits of what a part tests, whatever its images are made of.
+
+    Images that were skipped are counted in: without them it is the same test.
+    """
+    tested = [part.dataset, sorted(part.unseen or part.images + part.skipped)]
     return hashlib.sha256(json.dumps(tested).encode()).hexdigest()[:16]
 
 
@@ -94,7 +99,9 @@ def seal(root: Path, part: TestPart) -> Path:
 
 
 def _write(folder: Path, part: TestPart) -> None:
-    pq.write_table(pa.table(_image_columns(part)), folder / IMAGES)
+    images = pa.table(_image_columns(part))
+    skipped = {"skipped": json.dumps(part.skipped)}
+    pq.write_table(images.replace_schema_metadata(skipped), folder / IMAGES)
     classes = {"name": list(part.unseen), "attributes": list(part.attributes)}
     pq.write_table(pa.table(classes), folder / CLASSES)
     about = {"dataset": part.dataset, "development": part.development, "digest": part.digest}

@@ -3,6 +3,7 @@
 `read` returns all of them, the test split too, for `drmn.prepare` to divide and seal.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -136,15 +137,15 @@ def _tables(root: Path) -> Path:
 
 def _find_files(root: Path, images: tuple[str, ...], spec: DatasetSpec) -> tuple[Path, ...]:
     if len(spec.markers) == 1:
-        folder = _find_images(root, spec.markers[0], images[0], spec)
+        folder = _find_images(root, spec.markers[0], images, spec)
         files = tuple(folder / path for path in images)
     else:
-        samples = {PurePosixPath(path).parts[0]: path for path in images}
+        parts = [(marker, rest) for marker, _, rest in (path.partition("/") for path in images)]
         folders = {
-            marker: _find_images(root, marker, str(PurePosixPath(path).relative_to(marker)), spec)
-            for marker, path in samples.items()
+            marker: _find_images(root, marker, [rest for m, rest in parts if m == marker], spec)
+            for marker in {marker for marker, _ in parts}
         }
-        files = tuple(folders[m] / rest for m, _, rest in (p.partition("/") for p in images))
+        files = tuple(folders[marker] / rest for marker, rest in parts)
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise DataError(
@@ -154,12 +155,13 @@ def _find_files(root: Path, images: tuple[str, ...], spec: DatasetSpec) -> tuple
     return files
 
 
-def _find_images(root: Path, marker: str, sample: str, spec: DatasetSpec) -> Path:
+def _find_images(root: Path, marker: str, images: Sequence[str], spec: DatasetSpec) -> Path:
+    """Return the folder that holds most of `images`: a stray or half copy may lie before it."""
     folders = _folders(root, marker)
-    for folder in folders:
-        if (folder / PurePosixPath(sample).parts[0]).exists():
-            return folder
-    tried = f" (looked in {', '.join(map(str, folders))})" if folders else ""
+    held = [sum((folder / path).is_file() for path in images) for folder in folders]
+    if any(held):
+        return folders[held.index(max(held))]
+    tried = f" (looked in {', '.join(map(str, folders))}; is the download whole?)" * bool(folders)
     raise DataError(f"--data-root {root}: no folder {marker}/ with {spec.name}'s images{tried}.")
 
 

@@ -1,5 +1,6 @@
 """Opening a dataset: files read, every image checked, the test split sealed away."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from drmn.data import demo, fingerprint, hdf5, listing, own, sealing, specs, xls
 from drmn.data.catalogue import Catalogue
 from drmn.data.inspection import Inspection, Progress, inspect
 from drmn.data.listing import Listing
+from drmn.errors import DataError
 
 KNOWN = Path("features", "images.db")
 """Where in the storage is remembered what files were found to be."""
@@ -44,6 +46,8 @@ def open_dataset(
         DataError: A file is missing, unreadable or contradicts another; or an image cannot be read
             and `on_bad` is "stop".
     """
+    for path in (root, hdf5_file or root):
+        _check_name(path)
     if hdf5_file is None:
         found = list_dataset(dataset, root)
         checked = inspect(found.photos(), storage / KNOWN, told("images"))
@@ -54,6 +58,15 @@ def open_dataset(
     catalogue = listing.development(found, checked)
     sealing.seal(storage / "sealed", listing.sealed_part(found, checked, catalogue))
     return catalogue
+
+
+def _check_name(path: Path) -> None:
+    """Raise `DataError` where what is found of files could not be remembered by their names."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path.absolute()).decode(errors="backslashreplace")
+        raise DataError(f"{shown}: the path is not UTF-8; rename it, or link to it.") from None
 
 
 def list_dataset(dataset: str, root: Path) -> Listing:

@@ -13,6 +13,7 @@ from drmn.data import inspection, listing
 from drmn.data.images import Photo
 from drmn.data.inspection import inspect
 from drmn.data.listing import Listing, development, refuse_bad, sealed_part
+from drmn.data.sealing import split_of
 from drmn.errors import DataError
 
 SPLITS = ("trainval", "test_seen", "trainval", "trainval", "test_unseen", "trainval")
@@ -145,13 +146,49 @@ def test_a_fold_that_loses_all_images_of_a_side_is_told_before_anything_is_extra
 
 
 def test_skipped_images_are_on_record_and_left_out_on_both_sides(found, tmp_path):
-    spoil(found, 3, 4)
+    spoil(found, 1, 3)
     result = checked(found, tmp_path)
     catalogue = development(found, result)
     assert catalogue.images == ("a/0.png", "a/2.png", "a/5.png")
     assert catalogue.skipped == ("a/3.png",)
-    assert catalogue.notes == ("1 images cannot be read and are skipped, such as a/3.png.",)
-    assert sealed_part(found, result, catalogue).images == ("a/1.png",)
+    assert catalogue.notes == (
+        "1 images cannot be read and are skipped, such as a/3.png.",
+        "1 images of the test split cannot be read and are skipped.",
+    )
+    sealed = sealed_part(found, result, catalogue)
+    assert (sealed.images, sealed.skipped) == (("a/4.png",), ("a/1.png",))
+
+
+def test_a_test_class_that_loses_all_its_images_is_refused_by_name(found, tmp_path):
+    spoil(found, 4)
+    result = checked(found, tmp_path)
+    catalogue = development(found, result)
+    with pytest.raises(DataError, match="six: no image of the test class c can be read; mend"):
+        sealed_part(found, result, catalogue)
+
+
+@pytest.mark.parametrize("splits", [SPLITS, (*SPLITS[:4], "", SPLITS[5])], ids=["unseen", "seen"])
+def test_with_images_skipped_it_is_the_same_test(found, tmp_path, splits):
+    labels = np.array([0, 0, 1, 1, 2, 0])
+    listed = replace(found, splits=(*splits, "test_seen"), labels=np.append(labels, 0))
+    listed = replace(listed, images=(*NAMES, "a/6.png"), files=(*found.files, tmp_path / "6.png"))
+    Image.new("RGB", (30, 30)).save(listed.files[6])
+    parts = []
+    for content in (listed.files[1].read_bytes(), b"<html>"):
+        listed.files[1].write_bytes(content)
+        result = checked(listed, tmp_path)
+        parts.append(sealed_part(listed, result, development(listed, result)))
+    assert parts[0].digest != parts[1].digest
+    assert split_of(parts[0]) == split_of(parts[1])
+
+
+def test_no_label_of_a_test_image_changes_the_development_data(found, tmp_path):
+    result = checked(found, tmp_path)
+    known = {
+        development(replace(found, labels=np.array(labels)), result).digest
+        for labels in ([0, 0, 1, 1, 2, 0], [0, 1, 1, 1, 2, 0], [0, 0, 1, 1, 0, 0])
+    }
+    assert len(known) == 1
 
 
 # Development here, test there.

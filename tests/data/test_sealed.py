@@ -30,7 +30,17 @@ PART = sealing.TestPart(
     unseen=("ç",),
     attributes=np.array([[1 / 3, np.sqrt(8) / 3]]),
 )
-PLAIN = ("dataset", "development", "images", "files", "digests", "labels", "splits", "unseen")
+PLAIN = (
+    "dataset",
+    "development",
+    "images",
+    "files",
+    "digests",
+    "labels",
+    "splits",
+    "unseen",
+    "skipped",
+)
 WHICH = {"dataset": "two", "development": PART.development}
 
 
@@ -44,7 +54,11 @@ def moved(array, *place):
     return changed
 
 
-@pytest.mark.parametrize("part", [PART, replace(PART, boxes=None)], ids=["boxes", "no boxes"])
+@pytest.mark.parametrize(
+    "part",
+    [PART, replace(PART, boxes=None), replace(PART, skipped=("ç/4.jpg",))],
+    ids=["boxes", "no boxes", "skipped"],
+)
 def test_what_goes_in_comes_out(tmp_path, part):
     seal(tmp_path, part)
     out = opened(tmp_path)

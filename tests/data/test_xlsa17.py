@@ -15,7 +15,7 @@ from scipy.io import loadmat, savemat
 
 from drmn.data.official import clean_split, digest, folder_class
 from drmn.data.specs import AWA2, CUB, SUN, spec
-from drmn.data.xlsa17 import below, find_splits, open_official, read
+from drmn.data.xlsa17 import below, described, find_splits, open_official, read
 from drmn.errors import ConfigError, DataError
 
 # Images of trainval, test_seen, test_unseen, clean train, clean val.
@@ -383,6 +383,68 @@ def test_a_folder_images_of_something_else_is_not_taken_for_the_dataset(cub):
     assert len(read(cub, CUB).images) == 800
     (cub / "CUB_200_2011" / "images").unlink()
     refused(cub, f"looked in {cub / 'images'}")
+
+
+def test_a_half_copy_nearer_the_root_does_not_hide_a_whole_one(cub):
+    names = sorted((cub / "CUB_200_2011" / "images").iterdir())
+    (cub / "images").mkdir()
+    (cub / "images" / names[0].name).symlink_to(names[0])
+    found = read(cub, CUB)
+    assert {file.parents[1] for file in found.files} == {cub / "CUB_200_2011" / "images"}
+
+
+def test_half_a_download_without_the_first_class_says_so(cub):
+    images = cub / "CUB_200_2011" / "images"
+    whole = sorted(images.resolve().iterdir())
+    images.unlink()
+    images.mkdir()
+    for folder in whole[1:]:
+        (images / folder.name).symlink_to(folder)
+    refused(cub, f"{images / whole[0].name}/", "no such image; 20 of the 800", "download whole?")
+
+
+@pytest.mark.parametrize("place", ["", "CUB_200_2011", "CUB_200_2011/CUB_200_2011"])
+def test_each_of_the_three_layouts_of_cub_is_read(cub, place):
+    whole = (cub / "CUB_200_2011" / "images").resolve()
+    shutil.rmtree(cub / "CUB_200_2011")
+    (cub / place).mkdir(parents=True, exist_ok=True)
+    (cub / place / "images").symlink_to(whole)
+    assert all(cub / place / "images" in file.parents for file in read(cub, CUB).files)
+
+
+def test_an_empty_cell_is_named_with_its_file(cub):
+    spoil(cub, "res101.mat", image_files=put(np.array([], dtype=str), 3, 0))
+    refused(cub, "res101.mat: cell 4 of 'image_files' is empty; fetch the file again")
+
+
+def test_two_mat_files_exchanged_are_recognised(cub):
+    splits = split_files(cub, CUB)
+    (splits / "res101.mat").rename(splits / "kept.mat")
+    (splits / "att_splits.mat").rename(splits / "res101.mat")
+    (splits / "kept.mat").rename(splits / "att_splits.mat")
+    refused(cub, "are att_splits.mat and res101.mat exchanged?")
+
+
+def test_an_official_list_that_is_not_utf_8_is_named(cub):
+    file = split_files(cub, CUB) / "valclasses1.txt"
+    file.write_bytes(b"\xff" + file.read_bytes())
+    refused(cub, f"{file}: not UTF-8 text (byte 0); save it as UTF-8.")
+
+
+def test_an_image_that_is_named_twice_is_refused(cub):
+    files = mat(split_files(cub, CUB), "res101.mat")["image_files"]
+    spoil(cub, "res101.mat", image_files=put(files[0, 0], 1, 0))
+    refused(cub, "image_files names 001.Black_footed_Albatross/", "twice; fetch it again")
+
+
+def test_sun_s_attribute_names_are_read_from_their_mat_file(shared, tmp_path):
+    splits = tmp_path / "SUN"
+    shutil.copytree(shared("xlsa17_meta") / "data" / "SUN", splits)
+    (tmp_path / "SUNAttributeDB").mkdir()
+    names = [f"name {i}" for i in range(102)]
+    cells = np.array(names, dtype=object)[:, None]
+    savemat(tmp_path / "SUNAttributeDB" / "attributes.mat", {"attributes": cells})
+    assert described(tmp_path, open_official(splits, SUN), SUN).attribute_names == tuple(names)
 
 
 def test_a_test_class_in_a_validation_list_is_refused(cub):

@@ -12,8 +12,11 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import ROOT
 from PIL import Image
+
+from drmn.data import features
 
 FAST = ("--backbone", "resnet10t", "--weights", "random", "--image-size", "32", "--levels", "32")
 # 11 rows a shard of 32 MB, so that there is something to interrupt.
@@ -126,6 +129,11 @@ def test_prune_makes_room(prepared, tmp_path):
             ("--dataset", "demo", "--export-hdf5", "nowhere/out.hdf5"),
             "error: --export-hdf5 nowhere/out.hdf5: no such folder to write into.",
         ),
+        (("--dataset", "demo", "--gpus", "1"), "error: --gpus 1 is of each Ray worker"),
+        (
+            ("--dataset", "cub", "--hdf5", "f.hdf5", "--workers", "2"),
+            "error: --hdf5 reads features from a file, so nothing is extracted",
+        ),
         (("--dataset", "demo", "--fold", "4"), "error: fold must be 1, 2 or 3; got 4."),
         (("--dataset", "demo", "--views", "99"), "views must be in 0..16; got 99."),
         (
@@ -183,6 +191,26 @@ def test_a_file_s_name_that_is_no_utf_8_is_told(photos, tmp_path):
     assert "\\xe9.png: the file's name is not UTF-8; rename it." in done.stderr
 
 
+def test_a_data_root_that_is_no_utf_8_is_told(photos, tmp_path):
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(photos, root)
+    done = run(tmp_path, "--dataset", "own", "--data-root", root, *FAST)
+    assert done.returncode == 2
+    assert "caf\\xe9: the path is not UTF-8; rename it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_workers_make_the_store_that_one_process_makes(photos, prepared, tmp_path):
+    asked = ("--dataset", "own", "--data-root", photos, *FAST, "--workers", "2")
+    done = run(tmp_path, *asked)
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder, lines = prepared
+    assert done.stdout.split()[-1] == lines[-1]
+    alone, together = (features.read(place / lines[-1]).levels[32] for place in (folder, tmp_path))
+    rows = torch.arange(80)
+    torch.testing.assert_close(together.rows(rows), alone.rows(rows), rtol=2**-7, atol=1e-3)
+
+
 def levels(folder):
     (store,) = (folder / "results" / "features").glob("own-*")
     return {file.name: file.read_bytes() for file in store.glob("level-*.arrow")}
@@ -195,14 +223,14 @@ def test_kill_9_in_the_middle_and_the_same_command_makes_the_same_store(photos, 
         folder.mkdir()
     assert run(whole, *asked).returncode == 0
     process = subprocess.Popen(command(*asked), cwd=killed, stdout=subprocess.DEVNULL)
-    features = killed / "results" / "features"
+    stores = killed / "results" / "features"
     while process.poll() is None and not any(
-        file.stat().st_size for file in features.glob(".own-*.building/journal.jsonl")
+        file.stat().st_size for file in stores.glob(".own-*.building/journal.jsonl")
     ):
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL  # it had shards left to make
-    assert not list(features.glob("own-*"))
+    assert not list(stores.glob("own-*"))
     assert "% made" in run(killed, "--list").stdout.replace("\n", "")
     done = run(killed, *asked)
     assert done.returncode == 0, done.stderr
