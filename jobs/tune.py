@@ -132,7 +132,7 @@ def look_after(job: TuneJob) -> None:
     from drmn.report import studies
 
     console, folder = Console(), job.storage / "studies"
-    name = job.study or job.space or job.dataset
+    name = job.study or Path(job.space).stem or job.dataset
     if not (name or job.list):
         raise ConfigError("--study is missing: which one. --list shows them.")
     if job.stop:

@@ -1,12 +1,14 @@
 """What to try next and when to stop trying it."""
 
+import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from drmn.search.rows import bests
 from drmn.search.settings import PolicyConfig
@@ -61,31 +63,53 @@ def adviser(
         direction="maximize", sampler=build_sampler(config, seed, number, len(trials))
     )
     values = [value for trial in trials for value in trial.intermediate_values.values()]
+    worst = min(values, default=None)
     for trial in trials:
-        lesson = _lesson(trial, config, min(values, default=None))
-        if lesson is not None:
-            made.add_trial(lesson)
+        state, value = _lesson(trial, config, worst)
+        if state != TrialState.FAIL:
+            made.add_trial(Lesson(trial, state, value))
     return made
 
 
-def _lesson(trial: FrozenTrial, config: PolicyConfig, worst: float | None) -> FrozenTrial | None:
-    """Return what the sampler is told of a trial, without what it does not look at."""
-    state, value = trial.state, trial.value
-    if state == TrialState.FAIL:
-        if worst is None or not trial.params:
-            return None
-        state, value = TrialState.COMPLETE, worst
-    elif state == TrialState.PRUNED:
+class Lesson(FrozenTrial):
+    """A trial as the sampler is told of it, without what it does not look at.
+
+    Optuna copies a trial that is added, all the way down; nobody changes this one, and copying
+    takes most of the time where there are thousands.
+    """
+
+    def __init__(self, trial: FrozenTrial, state: TrialState, value: float | None) -> None:
+        super().__init__(
+            number=trial.number,
+            state=state,
+            value=value,
+            datetime_start=trial.datetime_start,
+            datetime_complete=trial.datetime_complete,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={},
+            system_attrs={},
+            intermediate_values=trial.intermediate_values,
+            trial_id=trial.number,
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Lesson":
+        """Return a trial that shares what it holds with this one."""
+        del memo
+        return copy.copy(self)
+
+
+def _lesson(
+    trial: FrozenTrial, config: PolicyConfig, worst: float | None
+) -> tuple[TrialState, float | None]:
+    """Return the state and value that the sampler is told; FAIL if it is told nothing."""
+    if trial.state == TrialState.FAIL and worst is not None and trial.params:
+        return TrialState.COMPLETE, worst
+    if trial.state == TrialState.PRUNED:
         value = max(bests(trial).values(), default=worst)
-        if config.sampler == "gp" and value is not None:
-            state = TrialState.COMPLETE
-    return create_trial(
-        state=state,
-        value=value,
-        params=trial.params,
-        distributions=trial.distributions,
-        intermediate_values=trial.intermediate_values,
-    )
+        gaussian = config.sampler == "gp" and value is not None
+        return TrialState.COMPLETE if gaussian else TrialState.PRUNED, value
+    return trial.state, trial.value
 
 
 @dataclass
