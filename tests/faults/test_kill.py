@@ -48,7 +48,7 @@ def epochs_of(record, number):
         return 0
 
 
-def wait_for(happened, process, seconds=120):
+def wait_for(happened, process, seconds=240):
     for _ in range(seconds * 10):
         if happened():
             return
