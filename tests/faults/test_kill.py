@@ -135,7 +135,7 @@ def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkil
 
     wait_for(running, job)
     os.kill(victims[0], signal.SIGKILL)
-    assert job.wait(180) == 0
+    assert job.wait(300) == 0
     plain = json.loads((tmp_path / "out.json").read_text())
     assert outcome(plain) == unkilled
     assert sum("interrupted" in t.user_attrs for t in trials(record)) == 1
