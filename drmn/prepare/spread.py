@@ -32,28 +32,29 @@ class Extractor:
     def __init__(self, backbone: Any, photos: Any, share: int, rows: int) -> None:
         self.backbone, self.photos, self.share = ray.get(backbone), ray.get(photos), share
         self.batch = speed.batch_of(self.backbone, rows)
-        self.run: speed.Run | None = None
+        self.chosen: speed.Chosen | None = None
 
     def __call__(self, row: Row) -> Row:
         """Return the bits of each level, or what is wrong with an image."""
         span = Span(row["shard"], row["start"], row["stop"])
         try:
-            self.run = self.run or self._chosen(span)
+            self.chosen = self.chosen or self._choose(span)
             made = extract(
-                self.photos, [span], self.backbone.preprocess, self.run, batch=self.batch
+                self.photos, [span], self.backbone.preprocess, self.chosen.run, batch=self.batch
             )
             ((_, maps),) = list(made)
         except DataError as mistake:
-            return {"shard": span.shard, "problem": str(mistake), "bits": []}
+            return {"shard": span.shard, "problem": str(mistake), "bits": [], "way": ""}
         levels = [maps[stride].to(torch.bfloat16) for stride in self.backbone.strides]
         bits = [level.contiguous().view(torch.int16).numpy().tobytes() for level in levels]
-        return {"shard": span.shard, "problem": "", "bits": bits}
+        way = str(self.chosen.way)
+        return {"shard": span.shard, "problem": "", "bits": bits, "way": way}
 
-    def _chosen(self, span: Span) -> speed.Run:
+    def _choose(self, span: Span) -> speed.Chosen:
         speed.keep_memory()
         first = rows_of(self.photos, span)[: self.batch]
         (pixels,) = images.stream([first], self.backbone.preprocess)
-        return speed.choose(self.backbone, pixels, self.share, device()).run
+        return speed.choose(self.backbone, pixels, self.share, device())
 
 
 def over_cluster(workers: int, gpus: float) -> Spread:
@@ -65,7 +66,11 @@ def over_cluster(workers: int, gpus: float) -> Spread:
     """
 
     def spread(
-        backbone: Backbone, photos: Sequence[Photo], spans: list[Span], progress: Progress
+        backbone: Backbone,
+        photos: Sequence[Photo],
+        spans: list[Span],
+        about: dict[str, Any],
+        progress: Progress,
     ) -> Iterator[tuple[int, Maps]]:
         count = min(places(1, gpus, workers), len(spans))
         shapes, total = backbone.shapes(), sum(s.stop - s.start for s in spans)
@@ -81,11 +86,14 @@ def over_cluster(workers: int, gpus: float) -> Spread:
             num_gpus=gpus,
         )
         done, sizes = 0, {s.shard: s.stop - s.start for s in spans}
+        ways = set()  # nodes of different kinds choose differently
         for row in rows.iter_rows():
             if row["problem"]:
                 raise DataError(row["problem"])
             done += sizes[row["shard"]]
             progress(done, total)
+            ways.add(row["way"])
+            about["way"] = ", ".join(sorted(ways))
             yield row["shard"], _maps(row["bits"], shapes)
 
     return spread

@@ -20,8 +20,10 @@ from drmn.prepare import compact
 from drmn.prepare.datasets import KNOWN, Told, silent
 from drmn.prepare.imported import Imported
 
-Spread = Callable[[Backbone, Sequence[Photo], list[Span], Progress], Iterator[tuple[int, Maps]]]
-"""Extracts on other machines: `drmn.prepare.spread`."""
+Spread = Callable[
+    [Backbone, Sequence[Photo], list[Span], dict[str, Any], Progress], Iterator[tuple[int, Maps]]
+]
+"""Extracts on other machines (`drmn.prepare.spread`); adds to the dict what a manifest tells."""
 
 
 class Source(Protocol):
@@ -118,7 +120,8 @@ class Extraction:
     def fill(self, spans: list[Span]) -> Iterator[tuple[int, Maps]]:
         """Yield the maps of each span."""
         if self.spread is not None:
-            yield from self.spread(self.backbone, self.photos, spans, self.told("features"))
+            told = self.told("features")
+            yield from self.spread(self.backbone, self.photos, spans, self.about, told)
             return
         speed.keep_memory()
         batch = speed.batch_of(self.backbone, spans[0].stop - spans[0].start)

@@ -1,18 +1,21 @@
 """A user's own folder of photos."""
 
+import json
 import re
-from pathlib import Path
+import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conftest import catalogue_of
+from conftest import ROOT, catalogue_of
 from PIL import Image
 
 from drmn.data import development
 from drmn.data.own import read
 from drmn.errors import DataError
 
-PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text()
+PAGE = (ROOT / "docs" / "own-data.md").read_text()
 PER_CLASS = 10
 
 
@@ -46,6 +49,32 @@ def test_the_documented_example_is_read(fish):
     assert catalogue.attribute_names[-1] == "sharp teeth"
     assert len(catalogue.images) == 5 * 8  # a fifth of each class's ten is for testing
     np.testing.assert_allclose(catalogue.attributes[0], np.array([1, 1, 0, 0, 0]) / np.sqrt(2))
+
+
+def test_word_vectors_of_the_attributes_are_read(fish):
+    vectors = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
+    np.save(fish / "words.npy", vectors)
+    np.testing.assert_array_equal(catalogue_of(read(fish, "own")).words, vectors)
+
+
+def test_the_documented_command_searches_the_documented_example(fish):
+    """As on the page, with word vectors and with flags that make it a matter of seconds."""
+    np.save(fish / "words.npy", np.eye(5, dtype=np.float32))
+    (line,) = re.findall(r"^    python (jobs/tune\.py .*--dataset own.*)$", PAGE, re.MULTILINE)
+    job, *arguments = shlex.split(line)
+    place = arguments.index("--data-root") + 1
+    assert arguments[place] == "fish"
+    arguments[place] = str(fish)
+    small = (
+        *("--budget.trials", "1", "--backbone", "resnet10t", "--weights", "random"),
+        *("--image-size", "64", "--levels", "16+32", "--model.prototypes", "words"),
+    )
+    command = [sys.executable, ROOT / job, *arguments, *small, "--json", "out.json"]
+    done = subprocess.run(command, cwd=fish, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    outcome = json.loads((fish / "out.json").read_text())
+    assert (outcome["study"], outcome["best"]["trial"]) == ("fish", 0)
+    assert outcome["settings"]["model.prototypes"] == "words"
 
 
 def test_neither_the_test_class_nor_a_fifth_of_the_images_can_be_seen(fish):

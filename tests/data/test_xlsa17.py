@@ -536,18 +536,19 @@ def test_word_vectors_cut_short_are_refused(cub, length):
     refused(cub, f"{file}: not a readable .npy file of numbers")
 
 
-@pytest.mark.parametrize("which", [CUB, SUN])
-def test_a_whole_official_set_is_read_without_a_note(shared, tmp_path, which):
+@pytest.mark.parametrize("which", [AWA2, CUB, SUN])
+def test_a_whole_official_set_is_read_and_called_no_subset(shared, tmp_path, which):
     meta = shared("xlsa17_meta")
     splits = tmp_path / "xlsa17" / "data" / which.folder
     shutil.copytree(meta / "data" / which.folder, splits)
     official = open_official(splits, which)
+    photos = tmp_path / which.folder / which.markers[0]
+    for folder in {Path(path).parent for path in official.images}:
+        (photos / folder).mkdir(parents=True, exist_ok=True)
     for path in official.images:  # no pixels are there at true size; reading needs none
-        file = tmp_path / which.folder / which.markers[0] / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+        (photos / path).touch()
     found = read(tmp_path, which)
     sizes = [found.of(name).sum() for name in ("trainval", "test_seen", "test_unseen")]
     assert (*sizes, len(found.seen)) == (*SIZES[which.name][:3], which.seen)
-    assert found.notes == ()
+    assert [note for note in found.notes if "marked missing" not in note] == []
     assert set(found.folds) == {1, 2, 3}

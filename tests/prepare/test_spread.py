@@ -85,6 +85,8 @@ def test_two_workers_make_the_store_that_one_process_makes(driver, pictures, tmp
     place, told = spread(driver, pictures, tmp_path / "spread")
     together = features.read(place)
     assert together.key == alone.key
+    made = [features.manifest_of(store.folder)["made"] for store in (alone, together)]
+    assert made[0]["way"] == made[1]["way"] == "plain"
     every = torch.arange(2 * IMAGES)
     for stride, level in alone.levels.items():
         assert len(level._digests) > 3
