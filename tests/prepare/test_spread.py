@@ -1,11 +1,15 @@
 """Extraction over a Ray cluster: the same store as one process makes."""
 
+import os
 import re
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
+import psutil
 import pytest
 import ray
 import torch
@@ -53,8 +57,14 @@ def in_a_cluster():
 def driver():
     """Return a process with a Ray cluster: Ray ends the process of a driver that loses it."""
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=in_a_cluster) as process:
+        pid = process.submit(os.getpid).result()
         yield process
-        process.submit(ray.shutdown).result()
+        started = psutil.Process(pid).children(recursive=True)
+        with suppress(BrokenProcessPool):
+            process.submit(ray.shutdown).result(timeout=60)
+    for each in started:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 def spread_out(pictures, folder, stop_after=None, workers=2, gpus=0):
