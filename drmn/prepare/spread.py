@@ -5,6 +5,7 @@ workers open the images by the paths that this process knows: they have to be on
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import ray
@@ -87,14 +88,17 @@ def over_cluster(workers: int, gpus: float) -> Spread:
         )
         done, sizes = 0, {s.shard: s.stop - s.start for s in spans}
         ways = set()  # nodes of different kinds choose differently
-        for row in rows.iter_rows():
-            if row["problem"]:
-                raise DataError(row["problem"])
-            done += sizes[row["shard"]]
-            progress(done, total)
-            ways.add(row["way"])
-            about["way"] = ", ".join(sorted(ways))
-            yield row["shard"], _maps(row["bits"], shapes)
+        # Closed before Ray is left: its executor would end this process, and with it the error.
+        stream: Any = iter(rows.iter_rows())
+        with closing(stream):
+            for row in stream:
+                if row["problem"]:
+                    raise DataError(row["problem"])
+                done += sizes[row["shard"]]
+                progress(done, total)
+                ways.add(row["way"])
+                about["way"] = ", ".join(sorted(ways))
+                yield row["shard"], _maps(row["bits"], shapes)
 
     return spread
 
