@@ -9,9 +9,11 @@ import torch
 from drmn.model import speed
 
 
-def processes() -> ProcessPoolExecutor:
-    """Return as many as there are cores, set up as the workers of trials are."""
-    return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"), initializer=_begin)
+def processes(count: int | None = None) -> ProcessPoolExecutor:
+    """Return so many, or one a core, set up as the workers of trials are."""
+    return ProcessPoolExecutor(
+        count or os.cpu_count(), mp_context=get_context("spawn"), initializer=_begin
+    )
 
 
 def _begin() -> None:

@@ -2,10 +2,9 @@
 
 All figures are of validation classes, where the settings were chosen too. Frozen: cub2010_dev (150
 bird classes, 4,513 photos), tf_efficientnet_lite0 at 224 pixels, the settings of `SETTINGS` and
-each row of the paper's ablation table, with the widths of the transformer's `batch` reading.
-`joint` can be afforded on cub2010_mini alone, in batches of 16. Tiers: cub2010_mini at 112 pixels,
-on stored features and with the backbone trained along; how alike the two rank twelve settings
-drawn from the space of CUB.
+each row of the paper's ablation table. The transformer's readings: cub2010_mini, in batches of 16,
+where `joint` can be afforded. Tiers: cub2010_mini at 112 pixels, on stored features and with the
+backbone trained along; how alike the two rank twelve settings drawn from the space of CUB.
 """
 
 import os
@@ -51,14 +50,13 @@ SETTINGS: dict[str, Value] = {
     "optim.epochs": 6,
     "optim.schedule": "cosine",
 }
-WIDTHS: dict[str, dict[str, Value]] = {
-    f"SIT batch, width {width}": {"model.sit": "batch", "model.sit_width": width}
-    for width in (512, 256, 128)
-}
-JOINT: dict[str, dict[str, Value]] = {
+READINGS: dict[str, dict[str, Value]] = {
     "SIT joint, width 256": {"model.sit": "joint"},
     "SIT joint, width 64": {"model.sit": "joint", "model.sit_width": 64},
-    **WIDTHS,
+    **{
+        f"SIT batch, width {width}": {"model.sit": "batch", "model.sit_width": width}
+        for width in (512, 256, 128)
+    },
     "SIT attr, width 256": {},
     "no SIT": {"model.sit": "none"},
 }
@@ -119,7 +117,6 @@ def frozen(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], l
     store, _ = store_of(photos, 224)
     full = with_overrides(RunConfig(), SETTINGS | ({"optim.epochs": 2} if quick else {}))
     rows = {name: ablated(full, name) for name in ABLATIONS}
-    rows |= {name: with_overrides(full, changes) for name, changes in WIDTHS.items()}
     made = compared(pool, store, rows, seeds)
     found = baselines.lines(development.open_store(store))
     figures: dict[str, object] = {f"{photos}, {b.name}": shown([b.metrics]) for b in found}
@@ -137,7 +134,7 @@ def readings(pool: ProcessPoolExecutor, quick: bool) -> dict[str, object]:  # no
     store, _ = store_of("cub2010_mini", 224)
     epochs = 1 if quick else 6
     full = with_overrides(RunConfig(), SETTINGS | {"optim.epochs": epochs, "optim.batch_size": 16})
-    asked = dict(list(JOINT.items())[4:]) if quick else JOINT
+    asked = dict(list(READINGS.items())[4:]) if quick else READINGS
     rows = {name: with_overrides(full, changes) for name, changes in asked.items()}
     made = compared(pool, store, rows, 1 if quick else 3)
     return {f"cub2010_mini, {name}": shown(runs) for name, runs in made.items()}
