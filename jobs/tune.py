@@ -17,7 +17,7 @@ import tyro
 from drmn.cli import run
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.search.settings import Budget, PolicyConfig
+from drmn.search.settings import Budget, EngineConfig, PolicyConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +55,7 @@ class TuneJob:
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
     )
-    cpus: float = 1
-    """Cores of a trial."""
-    gpus: float = 0
-    """GPUs of a trial; a fraction shares one, without isolating memory."""
+    engine: Annotated[EngineConfig, tyro.conf.arg(name="")] = field(default_factory=EngineConfig)
     storage: Path = Path("results")
     """Where everything is kept that jobs make."""
     tracking_uri: str = "sqlite:///mlflow.db"
@@ -100,8 +97,7 @@ def main(job: TuneJob) -> None:
         budget=job.budget,
         folder=job.storage / "studies" / name,
         tracking_uri=job.tracking_uri,
-        cpus=job.cpus,
-        gpus=job.gpus,
+        engine=job.engine,
         fork=job.fork,
         warm_start=job.warm_start,
     )
@@ -111,7 +107,7 @@ def main(job: TuneJob) -> None:
         features=job.features,
         storage=job.storage,
         fold=job.base.fold,
-        gpus=job.gpus,
+        gpus=job.engine.gpus,
     )
     store, catalogue = prepared(console, order)
     if job.plan:
@@ -119,7 +115,7 @@ def main(job: TuneJob) -> None:
 
         show(console, plan, store)
         return
-    outcome = search(plan, store, console, catalogue.places())
+    outcome = search(plan, store, console, catalogue)
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))
     summary(console, outcome, job.tracking_uri, job.dataset)

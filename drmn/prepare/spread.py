@@ -23,6 +23,7 @@ from drmn.model import speed
 from drmn.model.backbone import Backbone
 from drmn.prepare.stores import Spread
 from drmn.search.cluster import places
+from drmn.search.settings import EngineConfig
 
 Row = dict[str, Any]
 
@@ -73,7 +74,7 @@ def over_cluster(workers: int, gpus: float) -> Spread:
         about: dict[str, Any],
         progress: Progress,
     ) -> Iterator[tuple[int, Maps]]:
-        count = min(places(1, gpus, workers), len(spans))
+        count = min(places(EngineConfig(gpus=gpus), workers), len(spans))
         shapes, total = backbone.shapes(), sum(s.stop - s.start for s in spans)
         share, rows_each = -(-total // count), spans[0].stop - spans[0].start
         rows = ray.data.from_items(

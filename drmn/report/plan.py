@@ -8,12 +8,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from drmn.data import development
 from drmn.report.terminal import say
 from drmn.search import forecast
 from drmn.search.duration import duration
 from drmn.search.forecast import Forecast, quantiles
 from drmn.search.search import Plan
-from drmn.search.trainable import open_data
 from drmn.space import load
 
 SECONDS = 60.0
@@ -22,12 +22,12 @@ SECONDS = 60.0
 
 def show(console: Console, plan: Plan, store: Path) -> None:
     """Time steps on the feature store, and print what the search of `plan` will take."""
-    torch.set_num_threads(max(1, int(plan.cpus)))
-    device = "cuda" if plan.gpus and torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(max(1, int(plan.engine.cpus)))
+    device = "cuda" if plan.engine.gpus and torch.cuda.is_available() else "cpu"
     at_once = places(plan)
     samples = forecast.measure(
         forecast.points(load(plan.space), plan.base, plan.base.seed),
-        lambda run: open_data(str(store), run),
+        lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
         seconds=SECONDS,
         device=device,
     )
@@ -43,9 +43,10 @@ def show(console: Console, plan: Plan, store: Path) -> None:
 
 def places(plan: Plan) -> int:
     """Return how many trials this machine would run at a time."""
-    room = (os.cpu_count() or 1) / plan.cpus
-    if plan.gpus:
-        room = min(room, torch.cuda.device_count() / plan.gpus)
+    asked = plan.engine
+    room = (os.cpu_count() or 1) / (asked.cpus * asked.workers)
+    if asked.gpus:
+        room = min(room, torch.cuda.device_count() / (asked.gpus * asked.workers))
     limits = [limit for limit in (plan.budget.at_once, plan.policy.window) if limit]
     return max(1, min([int(room), *limits]))
 

@@ -3,19 +3,23 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 
 from drmn.errors import ConfigError
+from drmn.search.settings import EngineConfig
 
 # 1.25 times the speed of a training step: freed batches stay with the process (performance.md).
 MALLOC = (
     "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736"
     ":glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
 )
+# Ray starts no more than so many processes at once, by default one a core, and warns on the
+# terminal of more than four times as many; those that wait for others need no core.
+STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count() or 1))}
 
 
 @contextmanager
@@ -23,6 +27,7 @@ def cluster() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block."""
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's error is in the record
+    os.environ.update(STARTS)
     local: dict[str, Any] = {"address": "local", "include_dashboard": False}
     ray.init(
         logging_level=logging.ERROR,
@@ -37,14 +42,34 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
-def places(cpus: float, gpus: float, at_once: int) -> int:
-    """Return how many trials the cluster can run at a time."""
-    have = ray.cluster_resources()
-    needs = {name: need for name, need in {"CPU": cpus, "GPU": gpus}.items() if need}
-    room = {name: int(have.get(name, 0) // need) for name, need in needs.items()}
-    for name, fit in room.items():
-        if not fit:
-            flag = f"--{name.lower()}s {needs[name]}"
-            raise ConfigError(f"{flag}: the cluster has {have.get(name, 0):g} {name}s.")
-    most = min(room.values())
+def places(asked: EngineConfig, at_once: int) -> int:
+    """Return how many trials the cluster can run at a time, each of so many workers.
+
+    A worker has to fit on one node; the rest that is left on two is no room for one more.
+
+    Raises:
+        ConfigError: It has no room for a single trial; names what it lacks.
+    """
+    have = nodes(ray.nodes())
+    needs = {name: need for name, need in {"CPU": asked.cpus, "GPU": asked.gpus}.items() if need}
+    for name, need in needs.items():
+        largest = max((node.get(name, 0.0) for node in have), default=0.0)
+        if largest < need:
+            raise ConfigError(
+                f"--{name.lower()}s {need:g}: the largest node of the cluster has {largest:g} "
+                f"{name}s."
+            )
+    room = sum(min(int(node.get(name, 0) // need) for name, need in needs.items()) for node in have)
+    most = room // asked.workers
+    if not most:
+        raise ConfigError(
+            f"--workers {asked.workers}: the cluster has room for {room} workers of this size; use "
+            "fewer, or smaller ones."
+        )
     return min(most, at_once or most)
+
+
+def nodes(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
+    """Return the resources of each node that is alive and can run anything."""
+    alive = [node["Resources"] for node in found if node["Alive"]]
+    return [resources for resources in alive if resources.get("CPU") or resources.get("GPU")]

@@ -14,11 +14,15 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from drmn.config import flatten
-from drmn.search.cluster import places
+from drmn.data.catalogue import Catalogue
+from drmn.errors import StudyError
+from drmn.search.board import LostProcessError
+from drmn.search.engines import Engine, engine
 from drmn.search.folders import drop_last, trial_folder
-from drmn.search.rows import SECONDS, Metrics, Row
+from drmn.search.rows import Metrics, Row
+from drmn.search.settings import EngineConfig
 from drmn.search.study import Point, Record
-from drmn.search.trainable import TrialRunner
+from drmn.search.trial import Task
 
 TOLD = ("loss/", "train/", "val/", "cost/")
 """Whose names begin like this are an epoch's metrics, among all that Tune adds."""
@@ -43,12 +47,13 @@ class Work:
 
     store: Path
     """The feature store."""
+    catalogue: Catalogue | None = None
+    """The photos, for trials of the finetuned tier."""
     folder: Path
     """Of the study; each trial has a folder in it."""
     may_start: Callable[[], bool]
     """May another trial start?"""
-    cpus: float = 1
-    gpus: float = 0
+    engine: EngineConfig = field(default_factory=EngineConfig)
     at_once: int = 0
     """Trials at a time; 0 for as many as the cluster holds."""
     watchers: list[Watcher] = field(default_factory=list)
@@ -57,16 +62,16 @@ class Work:
 class RecordSearcher(Searcher):
     """Gives Tune the record's next trial."""
 
-    def __init__(self, record: Record, work: Work) -> None:
+    def __init__(self, record: Record, work: Work, engine: Engine) -> None:
         super().__init__(metric=record.policy.objective, mode="max")
-        self.record, self.work = record, work
+        self.record, self.work, self.engine = record, work, engine
         self.live: dict[str, int] = {}
         """The record's number of each of Tune's trials."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
         more = self.record.interrupted or self.work.may_start()
-        if not more:
+        if self.engine.problem or not more:
             return None if self.live else str(Searcher.FINISHED)
         point = self.record.next()
         if point is None:
@@ -74,12 +79,17 @@ class RecordSearcher(Searcher):
         self.live[trial_id] = point.number
         for watcher in self.work.watchers:
             watcher.started(point)
-        return {
-            "settings": flatten(point.config),
-            "folder": str(trial_folder(self.work.folder, point.number)),
-            "store": str(self.work.store),
-            "objective": self.record.policy.objective,
-        }
+        return dict(self.engine.config(trial_id, self._task(point)))
+
+    def _task(self, point: Point) -> Task:
+        return Task(
+            settings=flatten(point.config),
+            folder=str(trial_folder(self.work.folder, point.number)),
+            store=str(self.work.store),
+            catalogue=None if point.config.tier == "frozen" else self.work.catalogue,
+            objective=self.record.policy.objective,
+            threads=max(1, int(self.work.engine.cpus)),
+        )
 
     def on_trial_complete(
         self,
@@ -121,7 +131,6 @@ class RecordScheduler(FIFOScheduler):
         del tune_controller
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
         metrics = {k: v for k, v in result.items() if k.startswith(TOLD)}
-        metrics[SECONDS] = result["time_this_iter_s"]
         stop = self.record.report(number, epoch, metrics)
         for watcher in self.watchers:
             watcher.epoch(number, epoch, metrics)
@@ -135,7 +144,9 @@ class RecordScheduler(FIFOScheduler):
         number, error = self.searcher.live[trial.trial_id], _error_of(trial)
         if self.record.row(number).state != "RUNNING":
             return  # its result is in the record; that its process died after it is no matter
-        if not isinstance(error, RayActorError):
+        if self.searcher.engine.problem:
+            return  # no fault of the trial's: it goes on when the study does
+        if not isinstance(error, RayActorError | LostProcessError):
             self.record.fail(number, cause_of(error))
         elif self.record.interrupt(number):
             return
@@ -163,16 +174,30 @@ def cause_of(error: BaseException | None) -> str:
 
 
 def execute(record: Record, work: Work) -> None:
-    """Run trials until the budget is spent. Needs a `cluster`."""
-    searcher = RecordSearcher(record, work)
+    """Run trials until the budget is spent. Needs a `cluster`.
+
+    Raises:
+        StudyError: No group of workers can be begun; says why.
+    """
     scratch = work.folder / "ray"
-    tuner = tune.Tuner(
-        tune.with_resources(TrialRunner, {"CPU": work.cpus, "GPU": work.gpus}),
+    try:
+        with engine(work.engine, work.at_once, scratch) as chosen:
+            searcher = RecordSearcher(record, work, chosen)
+            _tuner(searcher, scratch).fit()
+        if chosen.problem:
+            raise StudyError(f"No group of workers can be begun: {chosen.problem}.")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # Ray's own notes: the record has all
+
+
+def _tuner(searcher: RecordSearcher, scratch: Path) -> tune.Tuner:
+    return tune.Tuner(
+        searcher.engine.trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=RecordScheduler(searcher),
             num_samples=-1,
-            max_concurrent_trials=places(work.cpus, work.gpus, work.at_once),
+            max_concurrent_trials=searcher.engine.at_once,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
@@ -182,7 +207,3 @@ def execute(record: Record, work: Work) -> None:
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    try:
-        tuner.fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)  # Tune's own notes: the record has all

@@ -12,7 +12,7 @@ import torch
 
 from drmn.config import RunConfig
 from drmn.data.development import Development, Split
-from drmn.search.policy import Halving, adviser
+from drmn.search.policy import Adviser, Halving
 from drmn.search.settings import Budget, PolicyConfig
 from drmn.space import Space, ask, baseline, settings
 from drmn.train import assemble
@@ -62,12 +62,9 @@ def quantiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 def points(space: Space, base: RunConfig, seed: int) -> Iterator[RunConfig]:
     """Yield the baseline, then points of chance."""
-    policy, number = PolicyConfig(sampler="random"), 0
+    chance, number = Adviser(PolicyConfig(sampler="random"), seed), 0
     while True:
-        study = adviser([], policy, seed, number)
-        if number == 0:
-            study.enqueue_trial(dict(baseline(space, base)))
-        trial = study.ask()
+        trial = chance.ask(number, [], first=None if number else baseline(space, base))
         yield settings(base, ask(space, trial), trial.params)
         number += 1
 

@@ -1,17 +1,17 @@
 """What to try next and when to stop trying it."""
 
-import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from drmn.search.rows import bests
-from drmn.search.settings import PolicyConfig
+from drmn.search.rows import epochs
+from drmn.search.settings import COST, PolicyConfig
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are to be seen
 
@@ -38,6 +38,7 @@ def build_sampler(
         tpe = optuna.samplers.TPESampler(
             seed=seed,
             n_startup_trials=config.startup_trials,
+            multivariate=True,
             group=True,  # conditional spaces: each branch is modelled with its own parameters
             constant_liar=True,
         )
@@ -50,66 +51,132 @@ def build_sampler(
         )
 
 
-def adviser(
-    trials: Sequence[FrozenTrial], config: PolicyConfig, seed: int, number: int
-) -> optuna.Study:
-    """Return a study in memory to ask for trial `number`: what the sampler may learn from.
+class Adviser:
+    """A study in memory to ask for settings: what the sampler may learn from.
 
     The record is honest, and a sampler wants other things: to the GP, which looks at no pruned
     trial, one is worth its best value so far (performance is lost otherwise: mlflow-optuna.md);
-    a failed one is as bad as the worst, so that its neighbourhood is left.
-    """
-    made = optuna.create_study(
-        direction="maximize", sampler=build_sampler(config, seed, number, len(trials))
-    )
-    values = [value for trial in trials for value in trial.intermediate_values.values()]
-    worst = min(values, default=None)
-    for trial in trials:
-        state, value = _lesson(trial, config, worst)
-        if state != TrialState.FAIL:
-            made.add_trial(Lesson(trial, state, value))
-    return made
+    a failed one is as bad as the worst before it, so that its neighbourhood is left.
 
+    A trial enters once and is told once, so that one more costs the same however many there are.
 
-class Lesson(FrozenTrial):
-    """A trial as the sampler is told of it, without what it does not look at.
-
-    Optuna copies a trial that is added, all the way down; nobody changes this one, and copying
-    takes most of the time where there are thousands.
+    Args:
+        config: How to choose.
+        seed: Of the study.
+        inherited: Trials of a parent, finished.
     """
 
-    def __init__(self, trial: FrozenTrial, state: TrialState, value: float | None) -> None:
-        super().__init__(
-            number=trial.number,
-            state=state,
-            value=value,
-            datetime_start=trial.datetime_start,
-            datetime_complete=trial.datetime_complete,
-            params=trial.params,
-            distributions=trial.distributions,
-            user_attrs={},
-            system_attrs={},
-            intermediate_values=trial.intermediate_values,
-            trial_id=trial.number,
+    def __init__(
+        self, config: PolicyConfig, seed: int, inherited: Sequence[FrozenTrial] = ()
+    ) -> None:
+        self.config, self.seed = config, seed
+        self.study = optuna.create_study(directions=directions(config))
+        self.places: dict[int, int] = {}
+        """Where in this study the record's trials are, by number."""
+        self.told: set[int] = set()
+        self.inherited = len(inherited)
+        self.worst: list[float] | None = None
+        for trial in inherited:
+            self._tell(self._enter(trial), trial)
+
+    def ask(
+        self,
+        number: int,
+        trials: Sequence[FrozenTrial],
+        known: int | None = None,
+        first: Mapping[str, Any] | None = None,
+    ) -> Trial:
+        """Return a trial that a space can ask for its values.
+
+        Args:
+            number: Of the trial that is to be chosen.
+            trials: Those chosen before it.
+            known: How many of them may be learnt from; of the others their settings are known.
+            first: What it is to be, if that is settled.
+        """
+        known = len(trials) if known is None else known
+        self._catch_up(trials, known)
+        if number in self.places:  # asked before, and never written down
+            self.study.tell(self.places[number], state=TrialState.FAIL)
+        self.study.sampler = build_sampler(self.config, self.seed, number, self.inherited + known)
+        if first is not None:
+            self.study.enqueue_trial(dict(first))
+        return self._asked(number)
+
+    def again(self, number: int) -> Trial:
+        """Return another trial in place of the one that was asked for last."""
+        self.study.tell(self.places[number], state=TrialState.FAIL)
+        return self._asked(number)
+
+    def _asked(self, number: int) -> Trial:
+        trial = self.study.ask()
+        self.places[number] = trial.number
+        return trial
+
+    def _catch_up(self, trials: Sequence[FrozenTrial], known: int) -> None:
+        for trial in trials:
+            if trial.number not in self.places:
+                self.places[trial.number] = self._enter(trial)
+        news = [t for t in trials[:known] if t.state.is_finished() and t.number not in self.told]
+        # As they came in, so that a study that is opened again learns in the same order; with a
+        # window that is the order of their numbers.
+        for trial in sorted(news, key=lambda t: t.number if self.config.window else _when(t)):
+            self._tell(self.places[trial.number], trial)
+            self.told.add(trial.number)
+
+    def _enter(self, trial: FrozenTrial) -> int:
+        running = create_trial(
+            state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
         )
+        self.study.add_trial(running)
+        return len(self.study.get_trials(deepcopy=False)) - 1
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Lesson":
-        """Return a trial that shares what it holds with this one."""
-        del memo
-        return copy.copy(self)
+    def _tell(self, place: int, trial: FrozenTrial) -> None:
+        values = values_of(trial, self.config)
+        if trial.state == TrialState.FAIL or values is None:
+            values = self.worst if trial.params else None
+        elif self.worst is None:
+            self.worst = values
+        else:
+            pairs = zip(values, self.worst, self.study.directions, strict=True)
+            self.worst = [_worse(*each) for each in pairs]
+        if values is None:
+            self.study.tell(place, state=TrialState.FAIL)
+            return
+        if trial.state == TrialState.PRUNED and self.config.sampler != "gp":
+            inner = Trial(self.study, self.study.get_trials(deepcopy=False)[place]._trial_id)  # noqa: SLF001 - no public way
+            for epoch, value in trial.intermediate_values.items():
+                inner.report(value, epoch)
+            self.study.tell(place, state=TrialState.PRUNED)
+            return
+        self.study.tell(place, values)
 
 
-def _lesson(
-    trial: FrozenTrial, config: PolicyConfig, worst: float | None
-) -> tuple[TrialState, float | None]:
-    """Return the state and value that the sampler is told; FAIL if it is told nothing."""
-    if trial.state == TrialState.FAIL and worst is not None and trial.params:
-        return TrialState.COMPLETE, worst
-    if trial.state == TrialState.PRUNED:
-        value = max(bests(trial).values(), default=worst)
-        gaussian = config.sampler == "gp" and value is not None
-        return TrialState.COMPLETE if gaussian else TrialState.PRUNED, value
-    return trial.state, trial.value
+def directions(config: PolicyConfig) -> list[StudyDirection]:
+    """Return whether each objective is to be large or small."""
+    names = [config.objective] + [config.second] * bool(config.second)
+    small, large = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
+    return [small if name == COST else large for name in names]
+
+
+def values_of(trial: FrozenTrial, config: PolicyConfig) -> list[float] | None:
+    """Return a trial's objectives at its best epoch, that of the first; None without an epoch."""
+    curve = trial.intermediate_values
+    if not curve:
+        return [trial.value] if trial.value is not None else None
+    best = max(curve, key=lambda epoch: (curve[epoch], -epoch))
+    if not config.second:
+        return [curve[best]]
+    return [curve[best], float(epochs(trial)[best][config.second])]
+
+
+def _when(trial: FrozenTrial) -> float:
+    done = trial.datetime_complete
+    return done.timestamp() if done is not None else 0.0
+
+
+def _worse(one: float, other: float, direction: StudyDirection) -> float:
+    return max(one, other) if direction == StudyDirection.MINIMIZE else min(one, other)
 
 
 @dataclass

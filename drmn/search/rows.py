@@ -7,11 +7,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from drmn.search.settings import COST
+
 Metrics = Mapping[str, float]
 EPOCH = "epoch/"
 """User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
-SECONDS = "cost/epoch_seconds"
-"""What an epoch took, its validation included."""
+AGAIN = "again"
+"""User attribute: the trial whose settings this one trains again, in the finetuned tier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Row:
     params: Mapping[str, Any]
     seconds: float = 0.0
     """What its epochs took, training and validation."""
+    again: int | None = None
+    """The trial whose settings it trains again with the backbone along."""
 
 
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
@@ -69,5 +73,6 @@ def row_of(trial: FrozenTrial) -> Row:
         metrics=without_costs(epochs(trial).get(best, {})),
         settings=trial.user_attrs["settings"],
         params=trial.params,
-        seconds=sum(each.get(SECONDS, 0.0) for each in epochs(trial).values()),
+        again=trial.user_attrs.get(AGAIN),
+        seconds=sum(each.get(COST, 0.0) for each in epochs(trial).values()),
     )

@@ -5,15 +5,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
 from drmn import baselines
 from drmn.checkpoint import BEST
-from drmn.config import RunConfig, flatten, require
+from drmn.config import RunConfig, flatten
 from drmn.data import development, features
+from drmn.data.catalogue import Catalogue
 from drmn.data.features import Store
 from drmn.search import code, health, heritage, packing
 from drmn.search.budget import Purse
@@ -22,13 +22,12 @@ from drmn.search.outcome import Outcome
 from drmn.search.progress import Progress
 from drmn.search.reporting import Reporter, drain
 from drmn.search.rows import Row
-from drmn.search.settings import Budget, PolicyConfig, require_name, require_store
+from drmn.search.settings import Budget, EngineConfig, PolicyConfig, require_name, require_store
 from drmn.search.storage import held, open_study
 from drmn.search.study import Record
 from drmn.space import load, source
 from drmn.tracking.ship import ShipperProcess, absolute
 from drmn.tracking.spool import open_spool
-from drmn.train import JOB
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +44,7 @@ class Plan:
     folder: Path
     """Of the study."""
     tracking_uri: str
-    cpus: float = 1
-    gpus: float = 0
+    engine: EngineConfig = field(default_factory=EngineConfig)
     fork: str = ""
     """The study whose trials this one learns from."""
     warm_start: str = ""
@@ -55,12 +53,7 @@ class Plan:
     def __post_init__(self) -> None:
         """Check what nothing else does."""
         require_name("study", self.name)
-        require(
-            "tier", self.base.tier, self.base.tier == "frozen", f"frozen in a search; use {JOB}"
-        )
         require_store(self.tracking_uri)
-        require("cpus", self.cpus, self.cpus > 0, "positive")
-        require("gpus", self.gpus, self.gpus >= 0, "0 or more")
 
     def identity(self, store: Path) -> Mapping[str, Any]:
         """Return all that must stay as it is while the study on `store` goes on."""
@@ -77,13 +70,11 @@ class Plan:
         }
 
 
-def search(
-    plan: Plan, store: Path, console: Console, files: packing.Files = MappingProxyType({})
-) -> Outcome:
+def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> Outcome:
     """Run the study of `plan` on the feature store until its budget is spent.
 
-    Begins where the study's record stands. Where the photos lie, `files`, is for the picture of
-    where the best network looks; without them there is none.
+    Begins where the study's record stands. The catalogue knows where the photos lie: for trials
+    that train the backbone along, and for the picture of where the best network looks.
 
     Raises:
         UserError: The study is held by another process or was made with other settings.
@@ -106,7 +97,7 @@ def search(
         purse = Purse(plan.budget, time.monotonic())
         try:
             with _progress(plan, record, line, console) as progress:
-                _execute(plan, store, record, purse, [progress, reporter])
+                _execute(plan, (store, catalogue), record, purse, [progress, reporter])
         finally:
             ended = purse.empty(record.rows())
             reporter.over(ended)
@@ -115,7 +106,7 @@ def search(
             packed = packing.pack_trial(plan.folder, best, data, store)
             reporter.best(best, str(packed.folder.absolute()))
             title = f"Study {plan.name}, trial {best.number}: where the network looks"
-            picture = packing.picture(packed, title, data, store, files)
+            picture = packing.picture(packed, title, data, store, catalogue.places())
             if picture is not None:
                 reporter.picture(best, picture)
                 console.print(
@@ -172,18 +163,24 @@ def _about(plan: Plan, lines: Sequence[baselines.Baseline], store: Store) -> str
     )
 
 
-def _execute(plan: Plan, store: Path, record: Record, purse: Purse, watchers: list[Any]) -> None:
+def _execute(
+    plan: Plan,
+    images: tuple[Path, Catalogue],
+    record: Record,
+    purse: Purse,
+    watchers: list[Any],
+) -> None:
     if purse.empty(record.rows()) and not record.interrupted:
         return
     from drmn.search.cluster import cluster  # noqa: PLC0415 - Ray takes seconds to import
     from drmn.search.executor import Work, execute  # noqa: PLC0415
 
     work = Work(
-        store=store.absolute(),
+        store=images[0].absolute(),
+        catalogue=images[1],
         folder=plan.folder.absolute(),
         may_start=lambda: not purse.empty(record.rows()),
-        cpus=plan.cpus,
-        gpus=plan.gpus,
+        engine=plan.engine,
         at_once=plan.budget.at_once or plan.policy.window,
         watchers=watchers,
     )

@@ -8,9 +8,15 @@ from typing import Literal
 from drmn.config import require, require_one_of
 from drmn.errors import ConfigError
 
+EngineName = Literal["auto", "inproc", "pool", "trial"]
 Sampler = Literal["tpe", "gp", "random"]
 Pruner = Literal["halving", "none"]
-Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1"]
+Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S"]
+Second = Literal[
+    "", "val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S", "cost/worker_seconds"
+]
+COST = "cost/worker_seconds"
+"""What an epoch took, its validation included, its workers' times added up."""
 
 
 STORES = ("sqlite:///", "postgresql", "mysql", "http://", "https://")
@@ -36,6 +42,9 @@ class PolicyConfig:
 
     objective: Objective = "val/H"
     """What a trial's value is: the best epoch's figure on validation."""
+    second: Second = ""
+    """Another objective, at the same epoch: the search is then for settings that none beats in
+    both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""
     sampler: Sampler = "tpe"
     """tpe, gp (a Gaussian process; stronger from some fifty full trainings on), or random."""
     startup_trials: int = 10
@@ -49,6 +58,9 @@ class PolicyConfig:
     """Choose and judge trial n by the results of trials up to n - window alone, so that a search
     comes out the same however many trials run at a time (at most so many) and however long each
     takes; 0 uses all results as they come, and waits for none."""
+    finetune: int = 0
+    """So many of the best trials are trained again with the backbone along, once all others are
+    over; they come on top of budget.trials."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -59,6 +71,13 @@ class PolicyConfig:
         require("policy.first_rung", self.first_rung, self.first_rung > 0, "positive")
         require("policy.factor", self.factor, self.factor > 1, "at least 2")
         require("policy.window", self.window, self.window >= 0, "0 or more")
+        require("policy.finetune", self.finetune, self.finetune >= 0, "0 or more")
+        require_one_of("policy.second", self.second, Second)
+        other = self.second != self.objective
+        require("policy.second", self.second, other, "another than policy.objective")
+        # What is stopped for the one objective may be as good as any in the other.
+        alone = not self.second or self.pruner == "none"
+        require("policy.pruner", self.pruner, alone, "none where policy.second is set")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +112,31 @@ class Budget:
         priced = not self.money or self.price > 0
         require("budget.price", self.price, priced, "positive where budget.money is set")
         require("budget.at_once", self.at_once, self.at_once >= 0, "0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineConfig:
+    """Who trains the trials of a search. Results do not depend on it, but for rounding."""
+
+    engine: EngineName = "auto"
+    """inproc: Ray Tune's own processes, used again from trial to trial. pool: groups of workers of
+    Ray Train that stay, and take one trial after another. trial: a group of its own for each trial,
+    for few and long ones. auto: inproc on one machine, else pool."""
+    workers: int = 1
+    """That train one trial together; more than one needs pool or trial."""
+    cpus: float = 1
+    """Cores of each worker."""
+    gpus: float = 0
+    """GPUs of each worker; a fraction shares one, without isolating memory."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require_one_of("engine", self.engine, EngineName)
+        require("workers", self.workers, self.workers > 0, "positive")
+        alone = self.workers == 1 or self.engine != "inproc"
+        require("workers", self.workers, alone, "1 with --engine inproc; use pool or trial")
+        require("cpus", self.cpus, self.cpus > 0, "positive")
+        require("gpus", self.gpus, self.gpus >= 0, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

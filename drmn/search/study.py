@@ -15,13 +15,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.search.heritage import first_points, inherited
-from drmn.search.policy import Halving, adviser
-from drmn.search.rows import EPOCH, Metrics, Row, bests, row_of
+from drmn.search.policy import Adviser, Halving
+from drmn.search.rows import AGAIN, EPOCH, Metrics, Row, bests, row_of
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask, settings
 
 LIVES = 3
 """How often a trial may lose its process before that counts as its own failure."""
+REDRAWS = 20
+"""How often a point that was tried is drawn again, before it is repeated with another seed."""
 PASSED = "passed"
 """User attribute: the last rung that a trial has passed."""
 
@@ -52,11 +54,14 @@ class Record:
         self.study, self.space, self.base, self.policy = study, space, base, policy
         self.halving = Halving(policy.first_rung, policy.factor, policy.window)
         self.inherited = inherited(study, space)
+        self.adviser = Adviser(policy, base.seed, self.inherited)
         self.first = first_points(study, space, base)
-        trials = study.get_trials(deepcopy=False)
+        self._rows: dict[int, Row] = {}
+        """Those of trials that are over."""
+        trials = self._trials()
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
-        for trial in trials:
+        for trial in self._chosen():
             for epoch, best in bests(trial).items():
                 self.halving.stops(trial.number, epoch, best)
 
@@ -70,31 +75,65 @@ class Record:
         """
         if self.interrupted:
             return self.point(self.interrupted.pop(0))
-        number, known = self.count, self._trials()
+        trials = self._chosen()
+        known = len(trials)
         if self.policy.window:
-            known = known[: max(0, number + 1 - self.policy.window)]
-            if not all(trial.state.is_finished() for trial in known):
+            known = max(0, known + 1 - self.policy.window)
+            if not all(trial.state.is_finished() for trial in trials[:known]):
                 return None
-        self._add(number, known)
+        return self._add(trials, known)
+
+    def _add(self, trials: Sequence[FrozenTrial], known: int) -> Point:
+        """Choose a trial's settings and write it down, all at once: a driver may die."""
+        number, tried = len(self._trials()), [trial.params for trial in trials]
+        first = self.first[len(trials)] if len(trials) < len(self.first) else None
+        asked = self.adviser.ask(number, trials, known, first)
+        run = self._run(asked)
+        for _ in range(REDRAWS):
+            if asked.params not in tried:
+                break
+            asked = self.adviser.again(number)
+            run = self._run(asked)
+        # What is left of repeats says more with another seed than with the same.
+        repeats = tried.count(asked.params)
+        found = flatten(run) | {"seed": self.base.seed + repeats}
+        self._write(TrialState.RUNNING, asked, {"settings": found})
         return self.point(number)
 
-    def _add(self, number: int, known: Sequence[FrozenTrial]) -> None:
-        """Choose a trial's settings and write it down, all at once: a driver may die."""
-        study = adviser([*self.inherited, *known], self.policy, self.base.seed, number)
-        if number < len(self.first):
-            study.enqueue_trial(self.first[number])
-        trial = study.ask()
+    def _run(self, asked: Trial) -> RunConfig:
         try:
-            run = settings(self.base, ask(self.space, trial), trial.params)
+            return settings(self.base, ask(self.space, asked), asked.params)
         except ConfigError as mistake:
-            self._write(TrialState.FAIL, trial, {"cause": str(mistake)})
+            self._write(TrialState.FAIL, asked, {"cause": str(mistake)})
             raise
-        # The same point once more says more with another seed than with the same.
-        repeats = sum(each.params == trial.params for each in self._trials())
-        found = flatten(run) | {"seed": self.base.seed + repeats}
-        self._write(TrialState.RUNNING, trial, {"settings": found})
 
-    def _write(self, state: TrialState, asked: Trial, about: Mapping[str, Any]) -> None:
+    def again(self) -> Point | None:
+        """Return one of the best trials, to be trained again with the backbone along.
+
+        None while another is not over, and when there are no more of them (`policy.finetune`).
+        """
+        if any(row.state == "RUNNING" and row.again is None for row in self.rows()):
+            return None
+        done = {row.again for row in self.rows() if row.again is not None}
+        for row in self._ranked()[: self.policy.finetune]:
+            if row.number not in done:
+                return self._add_again(row.number)
+        return None
+
+    def _add_again(self, number: int) -> Point:
+        trial = self.trial(number)
+        found = trial.user_attrs["settings"] | {"tier": "finetuned"}
+        self._write(TrialState.RUNNING, trial, {"settings": found, AGAIN: number})
+        return self.point(len(self._trials()) - 1)
+
+    def _ranked(self) -> list[Row]:
+        """Return the complete trials that were chosen, the best first."""
+        complete = [row for row in self.rows() if row.state == "COMPLETE" and row.again is None]
+        return sorted(complete, key=lambda row: -(row.value or 0.0))
+
+    def _write(
+        self, state: TrialState, asked: Trial | FrozenTrial, about: Mapping[str, Any]
+    ) -> None:
         self.study.add_trial(
             create_trial(
                 state=state,
@@ -133,7 +172,8 @@ class Record:
 
     def _stops(self, trial: Trial, epoch: int, best: float) -> bool:
         """Return whether a trial stops at a rung; one that passed it once has passed it."""
-        if self.policy.pruner == "none" or trial.user_attrs.get(PASSED, 0) >= epoch:
+        free = self.policy.pruner == "none" or AGAIN in trial.user_attrs
+        if free or trial.user_attrs.get(PASSED, 0) >= epoch:
             return False
         stopped = self.halving.stops(trial.number, epoch, best)
         if self.halving.is_rung(epoch) and not stopped:
@@ -168,11 +208,19 @@ class Record:
 
     def rows(self) -> list[Row]:
         """Return all trials, in the order they were asked for."""
-        return [row_of(trial) for trial in self.trials()]
+        return [self._row(trial) for trial in self.trials()]
 
     def row(self, number: int) -> Row:
         """Return one trial."""
-        return row_of(self.trial(number))
+        return self._row(self.trial(number))
+
+    def _row(self, trial: FrozenTrial) -> Row:
+        if trial.number in self._rows:
+            return self._rows[trial.number]
+        row = row_of(trial)
+        if trial.state.is_finished():  # nothing changes any more
+            self._rows[trial.number] = row
+        return row
 
     def best(self) -> Row | None:
         """Return the complete trial of the highest value; of equals the first."""
@@ -185,6 +233,10 @@ class Record:
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
+
+    def _chosen(self) -> list[FrozenTrial]:
+        """Return the trials whose settings were chosen, not taken from others."""
+        return [trial for trial in self._trials() if AGAIN not in trial.user_attrs]
 
     def _live(self, number: int) -> Trial:
         return Trial(self.study, self.trial(number)._trial_id)  # noqa: SLF001 - no public way

@@ -1,76 +1,32 @@
-"""A trial on Ray Tune: where the stream of epochs meets Ray."""
+"""The engine `inproc`: Ray Tune's own processes train, one trial after another."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
 
-from drmn.checkpoint import BEST, LAST, load, save
-from drmn.config import RunConfig, with_overrides
-from drmn.data import development
-from drmn.data.development import Development
-from drmn.train import Epoch, fit
+from drmn.search.trial import Task, epochs
 
 
 class TrialRunner(tune.Trainable):
-    """Runs one trial after another in one process.
-
-    Configuration: `settings` (flat), `folder` of the trial, `store` of the features, `objective`.
-    After each epoch the folder holds the state to go on from, and that of the best epoch.
-    """
+    """Runs one trial after another in one process. Configuration: a `task`."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Start, or go on from the last epoch that the trial's folder holds."""
-        resources = self.trial_resources.required_resources
-        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
-        self._try_to_begin(config)
+        """Take a trial.
+
+        Nothing is done before `step`: what is raised here looks like the loss of the process.
+        """
+        task: Task = config["task"]
+        device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
+        self.stream = epochs(task, device)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trial into this process: it costs no start-up."""
-        self._try_to_begin(new_config)
+        self.setup(new_config)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
         return True
-
-    def _try_to_begin(self, config: Mapping[str, Any]) -> None:
-        """Keep an error for `step`: raised here, it would look like the loss of the process."""
-        self.problem: Exception | None = None
-        try:
-            self._begin(config)
-        except Exception as problem:  # noqa: BLE001 - whatever it is, it is this trial's
-            self.problem = problem
-
-    def _begin(self, config: Mapping[str, Any]) -> None:
-        self.folder = Path(config["folder"])
-        self.folder.mkdir(parents=True, exist_ok=True)
-        run = with_overrides(RunConfig(), config["settings"])
-        data = open_data(config["store"], run)
-        device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
-        state = load(self.folder / LAST)
-        self.objective = config["objective"]
-        self.best = -1.0 if state is None else state["best"]
-        # The driver may not have heard of the last epoch before it died, so it is told again.
-        self.again = None if state is None else state["metrics"] | {"epoch": state["number"]}
-        self.stream: Iterator[Epoch] = fit(run, data, resume=state, device=device)
 
     def step(self) -> dict[str, Any]:
         """Train one epoch, save it, and return its metrics."""
-        if self.problem is not None:
-            raise self.problem
-        if self.again is not None:
-            again, self.again = self.again, None
-            return again
-        epoch = next(self.stream)
-        value = epoch.metrics[self.objective]
-        improved = value > self.best
-        self.best = max(value, self.best)
-        state = epoch.state | {"metrics": epoch.metrics, "best": self.best}
-        if improved:
-            save(self.folder / BEST, {"model": state["model"], "metrics": epoch.metrics})
-        save(self.folder / LAST, state)
-        return epoch.metrics | epoch.costs | {"epoch": epoch.number}
-
-
-def open_data(store: str, run: RunConfig) -> Development:
-    """Return the data of a run, with the levels that its model uses."""
-    return development.open_store(Path(store), fold=run.fold, levels=run.model.levels)
+        return next(self.stream)

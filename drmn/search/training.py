@@ -21,16 +21,12 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from drmn.checkpoint import LAST, State, load, save
 from drmn.config import RunConfig, with_overrides
-from drmn.data import development
 from drmn.data.catalogue import Catalogue
-from drmn.data.development import Fold, Images
-from drmn.data.photographs import open_photos
 from drmn.errors import StudyError
-from drmn.extract import backbone_of
-from drmn.model.backbone import Backbone
 from drmn.model.tuned import Tuned
 from drmn.search.album import Album, wanted
 from drmn.search.history import HISTORY, History
+from drmn.search.opening import opened
 from drmn.search.settings import Group, PicturesConfig
 from drmn.train import assemble, fit
 
@@ -60,18 +56,6 @@ class Job:
     threads: int
 
 
-def opened(job: Job) -> tuple[RunConfig, Fold[Images], Backbone | None]:
-    """Return the settings, the data and, for the finetuned tier, the backbone."""
-    run = with_overrides(RunConfig(), job.settings)
-    if run.tier == "frozen":
-        store = Path(job.store)
-        return run, development.open_store(store, fold=run.fold, levels=run.model.levels), None
-    backbone, _ = backbone_of(Path(job.store))
-    augment = run.finetune.augment
-    data = open_photos(job.catalogue, backbone.preprocess, fold=run.fold, augment=augment)
-    return run, data, backbone
-
-
 def album_of(job: Job) -> Album | None:
     """Return what draws pictures of a run, if they are wanted and can be had."""
     run, store = with_overrides(RunConfig(), job.settings), Path(job.store)
@@ -83,7 +67,7 @@ def album_of(job: Job) -> Album | None:
 def check(job: Job) -> None:
     """Raise `UserError` for settings that this data or backbone cannot serve."""
     album_of(job)
-    run, data, backbone = opened(job)
+    run, data, backbone = opened(job.settings, Path(job.store), job.catalogue)
     network = assemble(run, data, backbone)
     if isinstance(network, Tuned):
         network.arrange(run.compute)
@@ -93,7 +77,7 @@ def work(given: dict[str, Any]) -> None:
     """Train, as one worker of the group."""
     job: Job = given["job"]
     torch.set_num_threads(job.threads)
-    run, data, backbone = opened(job)
+    run, data, backbone = opened(job.settings, Path(job.store), job.catalogue)
     device = str(ray.train.torch.get_device())
     first = ray.train.get_context().get_world_rank() == 0
     album = album_of(job) if first else None

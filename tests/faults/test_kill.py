@@ -114,30 +114,32 @@ def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, d
         )
 
 
-def trainables(job):
-    """Return the processes that run trials."""
+def processes(job, name):
+    """Return the processes that Ray has named so."""
     found = []
     for child in psutil.Process(job.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            found += [child.pid] * ("Trainable" in " ".join(child.cmdline()))
+            found += [child.pid] * (name in " ".join(child.cmdline()))
     return found
 
 
-def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkilled):
+@pytest.mark.parametrize(("engine", "name"), [("inproc", "Trainable"), ("pool", "RayTrainWorker")])
+def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkilled, engine, name):
     record = demo / "studies" / tmp_path.name / "record.db"
-    job = subprocess.Popen(command(tmp_path, demo), cwd=tmp_path, stdout=subprocess.DEVNULL)
+    arguments = command(tmp_path, demo, "--engine", engine)
+    job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
     # Ray names a process after what it runs, and only while it runs it.
     victims = []
 
     def running():
-        victims[:] = trainables(job) if epochs_of(record, 1) else []
+        victims[:] = processes(job, name) if epochs_of(record, 1) else []
         return victims
 
     wait_for(running, job)
     os.kill(victims[0], signal.SIGKILL)
     assert job.wait(300) == 0
     plain = json.loads((tmp_path / "out.json").read_text())
-    assert outcome(plain) == unkilled
+    assert outcome(plain) == unkilled  # nor does it depend on the engine
     assert sum("interrupted" in t.user_attrs for t in trials(record)) == 1
 
 
@@ -163,3 +165,25 @@ def test_a_setting_that_the_features_cannot_serve_is_the_trials_own_failure(demo
     assert done.returncode == 2
     assert "trial 0: ConfigError: model.levels 4+32: the feature store" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_group_of_workers_goes_on_after_a_trial_that_failed(demo, tmp_path):
+    space = tmp_path / "levels.py"
+    space.write_text(
+        "def space(trial):\n"
+        "    trial.suggest_categorical('model.levels', ['4+32', '16+32'])\n"
+        "    return {'model.sit': 'none', 'optim.epochs': 1, 'model.width': 16}\n"
+    )
+    arguments = [*command(tmp_path, demo, "--engine", "pool", "--workers", "2"), "--space", space]
+    plain = finish(arguments, tmp_path)
+    states = {trial["params"]["model.levels"]: trial["state"] for trial in plain["trials"]}
+    assert states == {"4+32": "FAIL", "16+32": "COMPLETE"}
+    failed = next(trial for trial in plain["trials"] if trial["state"] == "FAIL")
+    assert failed["cause"].startswith("ConfigError: model.levels 4+32: the feature store")
+    assert plain["trials"][-1]["number"] == TRIALS - 1
+    assert any(t["state"] == "COMPLETE" for t in plain["trials"][failed["number"] + 1 :])
+
+
+def test_a_group_for_each_trial_comes_to_the_same(demo, tmp_path, unkilled):
+    arguments = [*command(tmp_path, demo, "--engine", "trial"), "--budget.trials", "2"]
+    assert outcome(finish(arguments, tmp_path)) == unkilled[:2]

@@ -5,7 +5,7 @@ import pytest
 from optuna.trial import TrialState
 
 from drmn.errors import ConfigError
-from drmn.search.policy import Halving, adviser, build_sampler
+from drmn.search.policy import Adviser, Halving, build_sampler
 from drmn.search.settings import Budget, PolicyConfig
 
 
@@ -51,6 +51,13 @@ def test_chance_depends_on_the_seed_and_the_trials_number_alone(sampler):
 X = {"x": optuna.distributions.FloatDistribution(0, 1)}
 
 
+def recorded(*trials):
+    """Return trials as a record has them."""
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(trials)
+    return study.get_trials()
+
+
 def trial(x, *curve, state):
     return optuna.trial.create_trial(
         state=state,
@@ -61,31 +68,72 @@ def trial(x, *curve, state):
     )
 
 
-HISTORY = [
+HISTORY = recorded(
     trial(0.1, 0.3, 0.6, state=TrialState.COMPLETE),
     trial(0.2, 0.2, 0.1, state=TrialState.PRUNED),
     trial(0.3, state=TrialState.FAIL),
     trial(0.4, 0.5, state=TrialState.RUNNING),
-]
+)
 
 
 @pytest.mark.parametrize(
-    ("sampler", "pruned"), [("gp", ("COMPLETE", 0.2)), ("tpe", ("PRUNED", 0.2))]
+    ("sampler", "pruned"), [("gp", ("COMPLETE", 0.2)), ("tpe", ("PRUNED", 0.1))]
 )
 def test_a_sampler_is_told_what_it_can_learn_from(sampler, pruned):
-    """The GP looks at no pruned trial; a failed one is as bad as the worst epoch there was."""
-    told = adviser(HISTORY, PolicyConfig(sampler=sampler), seed=0, number=4).get_trials()
+    """The GP looks at no pruned trial; a failed one is as bad as the worst before it."""
+    adviser = Adviser(PolicyConfig(sampler=sampler), seed=0)
+    for _ in range(2):  # once, however often it is asked
+        adviser.ask(4, HISTORY)
+    told = adviser.study.get_trials()[:4]
     found = [(t.state.name, t._values[0] if t._values else None) for t in told]
-    assert found == [("COMPLETE", 0.6), pruned, ("COMPLETE", 0.1), ("RUNNING", None)]
+    assert found == [("COMPLETE", 0.6), pruned, ("COMPLETE", 0.2), ("RUNNING", None)]
     assert [t.params["x"] for t in told] == [0.1, 0.2, 0.3, 0.4]
-    assert told[1].intermediate_values == {1: 0.2, 2: 0.1}
+    if sampler == "tpe":
+        assert told[1].intermediate_values == {1: 0.2, 2: 0.1}
+
+
+def test_of_trials_beyond_the_known_ones_the_settings_alone_are_told():
+    adviser = Adviser(PolicyConfig(window=3), seed=0)
+    adviser.ask(4, HISTORY, known=1)
+    told = adviser.study.get_trials()[:4]
+    assert [t.state.name for t in told] == ["COMPLETE", "RUNNING", "RUNNING", "RUNNING"]
 
 
 def test_the_gp_follows_what_it_is_told():
     """Values rise towards x = 0.8, in pruned trials alone."""
     curve = [trial(x / 10, 1 - abs(x / 10 - 0.8), state=TrialState.PRUNED) for x in range(11)]
-    asked = adviser(curve, PolicyConfig(sampler="gp", startup_trials=5), seed=0, number=11)
-    assert asked.ask(X).params["x"] == pytest.approx(0.8, abs=0.1)
+    adviser = Adviser(PolicyConfig(sampler="gp", startup_trials=5), seed=0)
+    asked = adviser.ask(11, recorded(*curve))
+    found = asked.suggest_float("x", 0, 1)
+    assert found == pytest.approx(0.8, abs=0.1)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_two_objectives_are_told_at_the_epoch_that_is_best_in_the_first(sampler):
+    config = PolicyConfig(
+        sampler=sampler, second="cost/worker_seconds", pruner="none", startup_trials=2
+    )
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(
+        optuna.trial.create_trial(
+            state=state,
+            value=0.5 if state == TrialState.COMPLETE else None,
+            params={"x": x},
+            distributions=X,
+            intermediate_values=dict.fromkeys(range(1, 3), 0.1) | {3: 0.5} if curve else {},
+            user_attrs={"epoch/3": {"cost/worker_seconds": 10 * x}},
+        )
+        for x, curve, state in [
+            (0.1, True, TrialState.COMPLETE),
+            (0.2, True, TrialState.COMPLETE),
+            (0.3, False, TrialState.FAIL),
+        ]
+    )
+    adviser = Adviser(config, seed=0)
+    assert 0 <= adviser.ask(3, study.get_trials()).suggest_float("x", 0, 1) <= 1
+    values = [t.values for t in adviser.study.get_trials()[:3]]
+    assert values == [[0.5, 1.0], [0.5, 2.0], [0.5, 2.0]]
+    assert [d.name for d in adviser.study.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])

@@ -1,0 +1,107 @@
+"""The engines: who trains what Ray Tune's trials stand for (docs/search.md)."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+from ray import tune
+
+from drmn.search.cluster import nodes, places
+from drmn.search.groups import Groups, Shape
+from drmn.search.pooled import HEAD, PooledTrial
+from drmn.search.settings import EngineConfig
+from drmn.search.trainable import TrialRunner
+from drmn.search.trial import Task
+
+
+class Engine(Protocol):
+    """What runs trials."""
+
+    trainable: Any
+    """For Tune, with what a trial of it holds."""
+    at_once: int
+    """Trials that run at a time."""
+
+    @property
+    def problem(self) -> str:
+        """Why no trial can be run any more; empty as long as one can."""
+
+    def config(self, name: str, task: Task) -> Mapping[str, Any]:
+        """Return what Tune hands to a trial."""
+
+
+@dataclass
+class InProcess:
+    """Tune's own processes train, and are used again (`reuse_actors`)."""
+
+    made: EngineConfig
+    at_once: int
+    problem: str = ""
+
+    def __post_init__(self) -> None:
+        """Give each trial its cores and GPUs."""
+        self.trainable = tune.with_resources(
+            TrialRunner, {"CPU": self.made.cpus, "GPU": self.made.gpus}
+        )
+
+    def config(self, name: str, task: Task) -> Mapping[str, Any]:
+        """Return what Tune hands to a trial."""
+        del name
+        return {"task": task}
+
+
+class InGroups:
+    """Groups of workers of Ray Train train; Tune's trials ask them."""
+
+    def __init__(self, groups: Groups) -> None:
+        self.groups, self.at_once = groups, groups.shape.groups
+        self.trainable = tune.with_resources(PooledTrial, HEAD)
+
+    @property
+    def problem(self) -> str:
+        """Why no trial can be run any more; empty as long as one can."""
+        return self.groups.problem
+
+    def config(self, name: str, task: Task) -> Mapping[str, Any]:
+        """Return what Tune hands to a trial."""
+        return {"name": name, "task": task, "board": self.groups.board}
+
+
+@contextmanager
+def engine(asked: EngineConfig, at_once: int, folder: Path) -> Iterator[Engine]:
+    """Return an engine for a `with` block. Needs a `cluster`.
+
+    Args:
+        asked: Which, and how large.
+        at_once: The most trials at a time; 0 for as many as the cluster holds.
+        folder: For Ray's own notes.
+
+    Raises:
+        ConfigError: The cluster has no room for one trial.
+    """
+    most = places(asked, at_once)
+    if chosen(asked) == "inproc":
+        yield InProcess(asked, most)
+        return
+    groups = Groups(
+        Shape(
+            groups=most,
+            workers=asked.workers,
+            cpus=asked.cpus,
+            gpus=asked.gpus,
+            once=chosen(asked) == "trial",
+            folder=folder,
+        )
+    )
+    yield InGroups(groups)
+    groups.close()  # not after an error: Ray's end is theirs then, and nobody has to wait
+
+
+def chosen(asked: EngineConfig) -> str:
+    """Return the engine: on one machine, and for one worker a trial, none is faster than inproc."""
+    if asked.engine != "auto":
+        return asked.engine
+    return "pool" if asked.workers > 1 or len(nodes(ray.nodes())) > 1 else "inproc"

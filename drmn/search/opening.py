@@ -1,0 +1,32 @@
+"""What a run is trained on: stored features, or photos and the backbone that they go through."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drmn.config import RunConfig, with_overrides
+from drmn.data import development
+from drmn.data.catalogue import Catalogue
+from drmn.data.development import Fold, Images
+from drmn.data.photographs import open_photos
+from drmn.extract import backbone_of
+from drmn.model.backbone import Backbone
+
+
+def opened(
+    settings: Mapping[str, Any], store: Path, catalogue: Catalogue | None
+) -> tuple[RunConfig, Fold[Images], Backbone | None]:
+    """Return the settings, the data and, for the finetuned tier, the backbone.
+
+    Args:
+        settings: Of a run, flat.
+        store: The feature store, which knows the backbone too.
+        catalogue: The photos; the frozen tier needs none.
+    """
+    run = with_overrides(RunConfig(), settings)
+    if run.tier == "frozen" or catalogue is None:
+        return run, development.open_store(store, fold=run.fold, levels=run.model.levels), None
+    backbone, _ = backbone_of(store)
+    augment = run.finetune.augment
+    data = open_photos(catalogue, backbone.preprocess, fold=run.fold, augment=augment)
+    return run, data, backbone
