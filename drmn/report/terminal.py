@@ -95,12 +95,17 @@ def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: s
         causes = [f"trial {row.number}: {row.cause}" for row in outcome.rows if row.cause]
         raise StudyError(f"No trial of {outcome.study} was completed. {'; '.join(causes[:3])}.")
     console.print(f"\nBest settings of study {outcome.study} (trial {best.number}):")
-    for name, value in sorted(best.params.items()):
+    tier = {} if best.again is None else {"tier": best.settings["tier"]}
+    for name, value in sorted({**best.params, **tier}.items()):
         console.print(f"  --{name} {value}", highlight=False)
     rows = {f"DRMN, trial {best.number}": best.metrics}
     console.print(figures_table(rows, outcome.lines))
     why = f"; it ended because {outcome.ended}" if outcome.ended else ""
     say(console, f"\nSpent: {spent(outcome.rows)}{why}.")
+    if outcome.tiers is not None:
+        say(console, f"Tiers: {outcome.tiers}.")
+    if outcome.front:
+        console.print(front_table(outcome))
     for note in outcome.notes:
         say(console, f"note: {note}")
     see_in_mlflow(console, tracking_uri, experiment)
@@ -117,6 +122,18 @@ def _python() -> str:
     """Return this interpreter, as short as it can be named from here."""
     python = Path(sys.executable)
     return str(python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python)
+
+
+def front_table(outcome: Outcome) -> Table:
+    """Return a table of the trials that none beats in both objectives."""
+    title = f"Not beaten in both {outcome.objective} and {outcome.second}"
+    table = Table(box=None, title=title, title_justify="left")
+    for column in ("trial", "H", "U", "S", "AUSUC", "seconds an epoch"):
+        table.add_column(column, justify="right")
+    for row in sorted(outcome.front, key=lambda row: -(row.value or 0.0)):
+        figures = [f"{100 * row.metrics[f'val/{name}']:.1f}" for name in ("H", "U", "S", "AUSUC")]
+        table.add_row(str(row.number), *figures, f"{row.seconds / row.epochs:.2f}")
+    return table
 
 
 def figures_table(rows: Mapping[str, Metrics], lines: Mapping[str, Metrics]) -> Table:

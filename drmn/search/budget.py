@@ -45,11 +45,16 @@ class Purse:
 
     def empty(self, rows: Sequence[Row]) -> str:
         """Return why no trial may start any more, or the empty string."""
+        chosen = [row for row in rows if row.again is None]
+        if len(chosen) >= self.budget.trials:
+            return f"all {self.budget.trials} trials were begun (--budget.trials)"
+        return self.overspent(rows) or self._no_gain(chosen)
+
+    def overspent(self, rows: Sequence[Row]) -> str:
+        """Return which limit is reached, that on the number of trials apart; or empty."""
         budget, used = self.budget, spent(rows)
         money = used.worker_hours * budget.price
         minutes = (time.monotonic() - self.began) / 60
-        if used.trials >= budget.trials:
-            return f"all {budget.trials} trials were begun (--budget.trials)"
         if budget.epochs and used.epochs >= budget.epochs:
             return f"{used.epochs} epochs were trained (--budget.epochs {budget.epochs})"
         if budget.worker_hours and used.worker_hours >= budget.worker_hours:
@@ -59,7 +64,7 @@ class Purse:
             return f"its trials cost {money:.2f} (--budget.money {budget.money:g})"
         if budget.minutes and minutes >= budget.minutes:
             return f"it ran for {minutes:.0f} minutes (--budget.minutes {budget.minutes:g})"
-        return self._no_gain(rows)
+        return ""
 
     def _no_gain(self, rows: Sequence[Row]) -> str:
         values = [row.value for row in rows if row.value is not None and row.state != "FAIL"]

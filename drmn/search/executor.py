@@ -53,6 +53,8 @@ class Work:
     """Of the study; each trial has a folder in it."""
     may_start: Callable[[], bool]
     """May another trial start?"""
+    may_go_on: Callable[[], bool]
+    """May trials that are not counted, those of a second tier, start?"""
     engine: EngineConfig = field(default_factory=EngineConfig)
     at_once: int = 0
     """Trials at a time; 0 for as many as the cluster holds."""
@@ -70,16 +72,18 @@ class RecordSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
-        more = self.record.interrupted or self.work.may_start()
-        if self.engine.problem or not more:
-            return None if self.live else str(Searcher.FINISHED)
-        point = self.record.next()
+        point = None if self.engine.problem else self._next()
         if point is None:
-            return None
+            return None if self.live else str(Searcher.FINISHED)
         self.live[trial_id] = point.number
         for watcher in self.work.watchers:
             watcher.started(point)
         return dict(self.engine.config(trial_id, self._task(point)))
+
+    def _next(self) -> Point | None:
+        if self.record.interrupted or self.work.may_start():
+            return self.record.next()
+        return self.record.again() if self.work.may_go_on() else None
 
     def _task(self, point: Point) -> Task:
         return Task(

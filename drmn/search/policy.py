@@ -160,14 +160,20 @@ def directions(config: PolicyConfig) -> list[StudyDirection]:
 
 
 def values_of(trial: FrozenTrial, config: PolicyConfig) -> list[float] | None:
-    """Return a trial's objectives at its best epoch, that of the first; None without an epoch."""
+    """Return a trial's objectives at the epoch that is best in the first; None without an epoch.
+
+    What an epoch costs is the mean of all.
+    """
     curve = trial.intermediate_values
     if not curve:
         return [trial.value] if trial.value is not None else None
     best = max(curve, key=lambda epoch: (curve[epoch], -epoch))
+    told = epochs(trial)
     if not config.second:
         return [curve[best]]
-    return [curve[best], float(epochs(trial)[best][config.second])]
+    if config.second == COST:
+        return [curve[best], sum(each[COST] for each in told.values()) / len(told)]
+    return [curve[best], float(told[best][config.second])]
 
 
 def _when(trial: FrozenTrial) -> float:

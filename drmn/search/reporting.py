@@ -9,6 +9,7 @@ from rich.console import Console
 
 from drmn.config import flatten
 from drmn.search.budget import spent
+from drmn.search.outcome import Outcome
 from drmn.search.rows import Metrics, Row, epochs, row_of
 from drmn.search.study import Point, Record
 from drmn.tracking import events
@@ -56,7 +57,8 @@ class Reporter:
         self._start(point.number, flatten(point.config))
 
     def _start(self, number: int, settings: Mapping[str, Any]) -> None:
-        name, tags = f"{self.name}/{number:03d}", {"kind": "trial", "state": "RUNNING"}
+        name = f"{self.name}/{number:03d}"
+        tags = {"kind": "trial", "state": "RUNNING", "tier": str(settings["tier"])}
         self.spool.put(*events.child(self.key, _label(number), name, settings, tags))
 
     def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
@@ -93,6 +95,19 @@ class Reporter:
     def picture(self, row: Row, path: Path) -> None:
         """Tell that a trial has the picture in the file `path`."""
         self.spool.put(*events.artifact(self._run(row.number), path, "pictures"))
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Tell what the trials come to together: on the study's page."""
+        if outcome.front:
+            numbers = ", ".join(str(row.number) for row in outcome.front)
+            self.spool.put(*events.end(self.key, {"front": numbers}, again=True))
+        tiers = outcome.tiers
+        if tiers is not None:
+            found = {"tiers/gain": tiers.gain, "tiers/trials": float(tiers.trials)}
+            if tiers.rank_correlation is not None:
+                found["tiers/rank_correlation"] = tiers.rank_correlation
+            key, event = events.metrics(self.key, found, len(outcome.rows))
+            self.spool.put(f"{key}#tiers", event)
 
     def over(self, why: str) -> None:
         """Tell that the search ends, for now, and why: a later one may go on with the study."""

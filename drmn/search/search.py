@@ -11,10 +11,11 @@ from rich.console import Console
 
 from drmn import baselines
 from drmn.checkpoint import BEST
-from drmn.config import RunConfig, flatten
+from drmn.config import RunConfig, flatten, require
 from drmn.data import development, features
 from drmn.data.catalogue import Catalogue
 from drmn.data.features import Store
+from drmn.errors import ConfigError
 from drmn.search import code, health, heritage, packing
 from drmn.search.budget import Purse
 from drmn.search.folders import trial_folder
@@ -54,6 +55,8 @@ class Plan:
         """Check what nothing else does."""
         require_name("study", self.name)
         require_store(self.tracking_uri)
+        frozen = not self.policy.finetune or self.base.tier == "frozen"
+        require("tier", self.base.tier, frozen, "frozen where policy.finetune is set")
 
     def identity(self, store: Path) -> Mapping[str, Any]:
         """Return all that must stay as it is while the study on `store` goes on."""
@@ -79,6 +82,11 @@ def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> O
     Raises:
         UserError: The study is held by another process or was made with other settings.
     """
+    if plan.policy.finetune and not packing.takes_photos(store):
+        raise ConfigError(
+            f"--policy.finetune {plan.policy.finetune}: these features came from a file, without a "
+            "backbone to train along; leave it out."
+        )
     with held(plan.folder, plan.name):
         identity = plan.identity(store)
         study = open_study(plan.folder, plan.name, identity)
@@ -99,8 +107,7 @@ def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> O
             with _progress(plan, record, line, console) as progress:
                 _execute(plan, (store, catalogue), record, purse, [progress, reporter])
         finally:
-            ended = purse.empty(record.rows())
-            reporter.over(ended)
+            reporter.over(purse.empty(record.rows()))
         best = record.best()
         if best is not None and packing.takes_photos(store):
             packed = packing.pack_trial(plan.folder, best, data, store)
@@ -114,23 +121,27 @@ def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> O
                 )
         elif best is not None:
             _unpacked(plan, best, console)
-        drain(shipper, spool, plan.tracking_uri, console)
-        return Outcome(
+        outcome = Outcome(
             study=plan.name,
             data=data.digest,
             best=best,
-            ended=ended,
+            ended=purse.empty(record.rows()),
             lines={each.name: each.metrics for each in lines},
             rows=record.rows(),
+            objective=plan.policy.objective,
+            second=plan.policy.second,
             notes=health.notes(best, record.rows(), record.trials(), plan.policy.first_rung),
         )
+        reporter.outcome(outcome)
+        drain(shipper, spool, plan.tracking_uri, console)
+        return outcome
 
 
 def _progress(plan: Plan, record: Record, line: baselines.Baseline, console: Console) -> Progress:
     return Progress(
         console,
         plan.name,
-        plan.budget.trials,
+        plan.budget.trials + plan.policy.finetune,
         plan.policy.objective,
         line.name,
         line.metrics["val/H"],
@@ -170,7 +181,9 @@ def _execute(
     purse: Purse,
     watchers: list[Any],
 ) -> None:
-    if purse.empty(record.rows()) and not record.interrupted:
+    rows = record.rows()
+    more = record.waiting and not purse.overspent(rows)
+    if purse.empty(rows) and not record.interrupted and not more:
         return
     from drmn.search.cluster import cluster  # noqa: PLC0415 - Ray takes seconds to import
     from drmn.search.executor import Work, execute  # noqa: PLC0415
@@ -180,6 +193,7 @@ def _execute(
         catalogue=images[1],
         folder=plan.folder.absolute(),
         may_start=lambda: not purse.empty(record.rows()),
+        may_go_on=lambda: not purse.overspent(record.rows()),
         engine=plan.engine,
         at_once=plan.budget.at_once or plan.policy.window,
         watchers=watchers,

@@ -112,24 +112,25 @@ class Record:
 
         None while another is not over, and when there are no more of them (`policy.finetune`).
         """
-        if any(row.state == "RUNNING" and row.again is None for row in self.rows()):
-            return None
-        done = {row.again for row in self.rows() if row.again is not None}
-        for row in self._ranked()[: self.policy.finetune]:
-            if row.number not in done:
-                return self._add_again(row.number)
-        return None
+        waiting = self.waiting
+        return self._add_again(waiting[0]) if waiting else None
+
+    @property
+    def waiting(self) -> list[int]:
+        """The trials that are now to be trained again."""
+        rows = self.rows() if self.policy.finetune else []
+        if any(row.state == "RUNNING" and row.again is None for row in rows):
+            return []
+        done = {row.again for row in rows}
+        complete = [row for row in rows if row.state == "COMPLETE" and row.again is None]
+        best = sorted(complete, key=lambda row: -(row.value or 0.0))[: self.policy.finetune]
+        return [row.number for row in best if row.number not in done]
 
     def _add_again(self, number: int) -> Point:
         trial = self.trial(number)
         found = trial.user_attrs["settings"] | {"tier": "finetuned"}
         self._write(TrialState.RUNNING, trial, {"settings": found, AGAIN: number})
         return self.point(len(self._trials()) - 1)
-
-    def _ranked(self) -> list[Row]:
-        """Return the complete trials that were chosen, the best first."""
-        complete = [row for row in self.rows() if row.state == "COMPLETE" and row.again is None]
-        return sorted(complete, key=lambda row: -(row.value or 0.0))
 
     def _write(
         self, state: TrialState, asked: Trial | FrozenTrial, about: Mapping[str, Any]
