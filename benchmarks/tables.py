@@ -67,13 +67,18 @@ class Table:
 
 TABLES = {
     "cub2010_mini_16+32": Table("cub2010_mini", 112, GRID),
-    "cub2010_mini_8+16+32": Table("cub2010_mini", 112, GRID, {"model.levels": "8+16+32"}),
+    "cub2010_mini_8+16+32": Table(
+        "cub2010_mini",
+        112,
+        GRID | {"loss.self_calibration": [0.003, 0.1]},
+        {"model.levels": "8+16+32"},
+    ),
     "cub2010_dev_16+32": Table(
         "cub2010_dev",
         224,
         GRID
         | {"optim.lr": [3e-4, 1e-3, 3e-3], "model.scale": [3.0, 4.5, 6.0]}
-        | {"loss.self_calibration": [0.003, 0.1]},
+        | {"loss.self_calibration": [0.003, 0.1], "loss.global_branch": [0.1, 1.0]},
     ),
 }
 
