@@ -58,6 +58,8 @@ class Work:
     engine: EngineConfig = field(default_factory=EngineConfig)
     at_once: int = 0
     """Trials at a time; 0 for as many as the cluster holds."""
+    kind: type[Task] = Task
+    """What a trial does; a benchmark has one that does nothing."""
     watchers: list[Watcher] = field(default_factory=list)
 
 
@@ -86,7 +88,7 @@ class RecordSearcher(Searcher):
         return self.record.again() if self.work.may_go_on() else None
 
     def _task(self, point: Point) -> Task:
-        return Task(
+        return self.work.kind(
             settings=flatten(point.config),
             folder=str(trial_folder(self.work.folder, point.number)),
             store=str(self.work.store),

@@ -13,7 +13,6 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 
 from drmn.search.board import Board
-from drmn.search.trial import epochs
 
 LOSSES = 10
 """How often a group may lose workers, or see a trial raise, until it is made anew as a whole."""
@@ -50,7 +49,7 @@ def serve(given: dict[str, Any]) -> None:
             return
         name, task = taken
         try:
-            for count, told in enumerate(epochs(task, device), 1):
+            for count, told in enumerate(task.epochs(device), 1):
                 if not ray.get(board.tell.remote(crew, name, rank, count, told)):
                     break
         except Exception as problem:

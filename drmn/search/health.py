@@ -7,7 +7,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import FrozenTrial
 from scipy import stats
 
-from drmn.search.rows import Row, bests
+from drmn.search.rows import AGAIN, Row, bests
 
 BORDER = 0.03
 """Share of a range, from either end, that counts as its border."""
@@ -61,7 +61,8 @@ def _place(value: float, distribution: FloatDistribution | IntDistribution) -> f
 
 
 def _without_effect(trials: Sequence[FrozenTrial], rung: int) -> Iterator[str]:
-    compared = [(trial, bests(trial).get(rung)) for trial in trials]
+    chosen = [trial for trial in trials if AGAIN not in trial.user_attrs]  # of the other tier
+    compared = [(trial, bests(trial).get(rung)) for trial in chosen]
     distributions: dict[str, BaseDistribution] = {}
     for trial in trials:
         distributions |= trial.distributions

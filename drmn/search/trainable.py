@@ -5,8 +5,6 @@ from typing import Any
 import torch
 from ray import tune
 
-from drmn.search.trial import Task, epochs
-
 
 class TrialRunner(tune.Trainable):
     """Runs one trial after another in one process. Configuration: a `task`."""
@@ -16,9 +14,8 @@ class TrialRunner(tune.Trainable):
 
         Nothing is done before `step`: what is raised here looks like the loss of the process.
         """
-        task: Task = config["task"]
         device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
-        self.stream = epochs(task, device)
+        self.stream = config["task"].epochs(device)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trial into this process: it costs no start-up."""

@@ -33,30 +33,29 @@ class Task:
     """What the best epoch is best at."""
     threads: int = 1
 
+    def epochs(self, device: str) -> Iterator[dict[str, Any]]:
+        """Train, from the last epoch that the folder holds; yield what each came to.
 
-def epochs(task: Task, device: str) -> Iterator[dict[str, Any]]:
-    """Train a trial, from the last epoch that its folder holds; yield what each came to.
-
-    Who asked may not have heard of that last epoch before it died, so it is told again. Where
-    several workers train together each runs this, and the first saves.
-    """
-    torch.set_num_threads(task.threads)
-    folder = Path(task.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    run, data, backbone = opened(task.settings, Path(task.store), task.catalogue)
-    state = load(folder / LAST)
-    best = -1.0 if state is None else state["best"]
-    if state is not None:
-        yield state["metrics"] | {"epoch": state["number"]}
-    began = time.monotonic()
-    for epoch in fit(run, data, backbone=backbone, resume=state, device=device):
-        seconds = parallel.world() * (time.monotonic() - began)
-        value = epoch.metrics[task.objective]
-        improved, best = value > best, max(value, best)
-        if parallel.rank() == 0:
-            whole = epoch.state | {"metrics": epoch.metrics, "best": best}
-            if improved:
-                save(folder / BEST, {"model": whole["model"], "metrics": epoch.metrics})
-            save(folder / LAST, whole)
-        yield epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
+        Who asked may not have heard of that last epoch before it died, so it is told again. Where
+        several workers train together each runs this, and the first saves.
+        """
+        torch.set_num_threads(self.threads)
+        folder = Path(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        run, data, backbone = opened(self.settings, Path(self.store), self.catalogue)
+        state = load(folder / LAST)
+        best = -1.0 if state is None else state["best"]
+        if state is not None:
+            yield state["metrics"] | {"epoch": state["number"]}
         began = time.monotonic()
+        for epoch in fit(run, data, backbone=backbone, resume=state, device=device):
+            seconds = parallel.world() * (time.monotonic() - began)
+            value = epoch.metrics[self.objective]
+            improved, best = value > best, max(value, best)
+            if parallel.rank() == 0:
+                whole = epoch.state | {"metrics": epoch.metrics, "best": best}
+                if improved:
+                    save(folder / BEST, {"model": whole["model"], "metrics": epoch.metrics})
+                save(folder / LAST, whole)
+            yield epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
+            began = time.monotonic()

@@ -274,3 +274,14 @@ def test_a_second_driver_is_told_who_holds_the_study(tmp_path):
         holder.kill()
     with held(tmp_path, "toy"):  # the system let go when the holder died
         pass
+
+
+def test_a_point_tried_before_is_drawn_again_as_long_as_there_are_others(tmp_path):
+    def grid(trial):
+        trial.suggest_categorical("optim.lr", [0.001, 0.002, 0.003, 0.004])
+        return {"optim.epochs": 1}
+
+    record = open_record(tmp_path, grid)
+    points = [record.next() for _ in range(5)]
+    assert {point.params["optim.lr"] for point in points[:4]} == {0.001, 0.002, 0.003, 0.004}
+    assert [point.config.seed for point in points] == [0, 0, 0, 0, 1]

@@ -1,0 +1,213 @@
+"""What a trial costs that does nothing: our three engines beside what Ray offers.
+
+Seconds are those between the ends of two trials, CPU seconds those of all processes, both once
+warm and of one trial at a time. The record, the sampler and the watchers are at work in ours. Then
+2,000 trials in one search: does the driver grow, does a trial cost the more the more there were?
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from bars import Bar, arguments, finish
+from ray import tune
+from ray.train import ScalingConfig
+from ray.train.torch import TorchTrainer
+
+from drmn.config import RunConfig
+from drmn.search.cluster import cluster
+from drmn.search.executor import Work, execute
+from drmn.search.rows import Metrics, Row
+from drmn.search.settings import COST, EngineConfig, EngineName, PolicyConfig
+from drmn.search.storage import open_study
+from drmn.search.study import Point, Record
+from drmn.search.trial import Task
+from drmn.space import Constants, Trial
+
+WARM = 3
+"""Trials that are not counted: the first processes start in them."""
+SETTLED = 100
+"""Trials of the long search after which memory is looked at first: caches have filled by then."""
+
+
+class Idle(Task):
+    """A trial of one epoch that does nothing."""
+
+    def epochs(self, device: str) -> Iterator[dict[str, Any]]:
+        """Yield an epoch."""
+        del device
+        yield {"epoch": 1, self.objective: 0.5, COST: 0.0}
+
+
+@dataclass
+class Clock:
+    """Notes when trials end, and what all processes have used by then."""
+
+    ends: list[float] = field(default_factory=list)
+    used: list[float] = field(default_factory=list)
+    memory: list[int] = field(default_factory=list)
+    cpu: bool = True
+
+    def started(self, point: Point) -> None:
+        """Watch nothing."""
+
+    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+        """Watch nothing."""
+
+    def ended(self, row: Row) -> None:
+        """Note a trial's end."""
+        del row
+        self.note()
+
+    def note(self) -> None:
+        """Note the end of a trial."""
+        self.ends.append(time.monotonic())
+        if self.cpu:
+            self.used.append(cpu_seconds())
+        self.memory.append(psutil.Process().memory_info().rss)
+
+    def between(self) -> list[float]:
+        """Return the seconds from each trial's end to the next, once warm."""
+        return [b - a for a, b in zip(self.ends[WARM:], self.ends[WARM + 1 :], strict=False)]
+
+    def cpu_a_trial(self) -> float:
+        """Return CPU seconds of all processes a trial, once warm."""
+        return (self.used[-1] - self.used[WARM]) / (len(self.used) - 1 - WARM)
+
+
+def cpu_seconds() -> float:
+    """Return what this process and all below it have used, those that are gone included."""
+    here = psutil.Process()
+    total = 0.0
+    for process in [here, *here.children(recursive=True)]:
+        try:
+            total += sum(process.cpu_times()[:4])
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+def space(trial: Trial) -> Constants:
+    """Ask for what a search of two settings would."""
+    trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
+    trial.suggest_float("loss.global_branch", 0.1, 10.0, log=True)
+    return {"optim.epochs": 1, "model.sit": "none"}
+
+
+def ours(name: EngineName, trials: int, *, cpu: bool = True) -> Clock:
+    """Run trials that do nothing through one of our engines."""
+    clock = Clock(cpu=cpu)
+    with tempfile.TemporaryDirectory() as folder, cluster():
+        study = open_study(Path(folder), "overhead", {})
+        record = Record(study, space, RunConfig(), PolicyConfig(pruner="none"))
+        work = Work(
+            store=Path(folder),
+            folder=Path(folder),
+            may_start=lambda: record.count < trials,
+            may_go_on=lambda: False,
+            engine=EngineConfig(engine=name),
+            at_once=1,
+            kind=Idle,
+            watchers=[clock],
+        )
+        execute(record, work)
+    return clock
+
+
+class Noting(tune.Callback):
+    """Notes the end of each of Tune's trials."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def on_trial_complete(self, *args: Any, **more: Any) -> None:
+        """Note a trial's end."""
+        del args, more
+        self.clock.note()
+
+
+def function(config: Mapping[str, Any]) -> None:
+    """Do nothing, as a function of Tune's."""
+    del config
+    tune.report({"value": 0.5})
+
+
+def nested(config: Mapping[str, Any]) -> None:
+    """Do nothing, as a TorchTrainer of one worker inside a function of Tune's."""
+    del config
+    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+    TorchTrainer(
+        lambda: ray.train.report({"value": 0.5}), scaling_config=ScalingConfig(num_workers=1)
+    ).fit()
+    tune.report({"value": 0.5})
+
+
+def tunes(trainable: Callable[[Mapping[str, Any]], None], trials: int, *, reuse: bool) -> Clock:
+    """Run trials that do nothing through Ray Tune alone."""
+    clock = Clock()
+    # The trainer inside asks for the core; what waits for it must leave it one.
+    held = tune.with_resources(trainable, {"CPU": 0.01 if trainable is nested else 1})
+    with tempfile.TemporaryDirectory() as folder, cluster():
+        tune.Tuner(
+            held,
+            tune_config=tune.TuneConfig(
+                num_samples=trials, max_concurrent_trials=1, reuse_actors=reuse
+            ),
+            run_config=tune.RunConfig(
+                storage_path=folder, verbose=0, callbacks=[Noting(clock)], name="peer"
+            ),
+        ).fit()
+    return clock
+
+
+def main() -> None:
+    """Run all, one after another."""
+    asked = arguments(__doc__ or "")
+    few, many = (8, 60) if asked.quick else (20, 2000)
+    made = {
+        "inproc": ours("inproc", few),
+        "pool": ours("pool", few),
+        "trial": ours("trial", WARM + 3),
+        "Tune function, new process": tunes(function, WARM + 5, reuse=False),
+        "Tune function, reused": tunes(function, few, reuse=True),
+        "TorchTrainer in Tune": tunes(nested, WARM + 3, reuse=False),
+    }
+    for name, clock in made.items():
+        print(f"{name}: {statistics.median(clock.between()):.3f} s", file=sys.stderr, flush=True)
+    figures: dict[str, object] = {}
+    for name, clock in made.items():
+        gap = statistics.median(clock.between())
+        figures[name] = f"{gap:.3f} s between trials, {clock.cpu_a_trial():.3f} CPU-s a trial"
+    long = ours("inproc", many, cpu=False)
+    gaps = long.between()
+    part = len(gaps) // 4
+    first, last = statistics.median(gaps[:part]), statistics.median(gaps[-part:])
+    start = min(SETTLED, many // 2)
+    grown = (long.memory[-1] - long.memory[start]) / (many - start) / 1e3
+    figures[f"{many} trials, s between trials, first and last quarter"] = f"{first:.3f}, {last:.3f}"
+    dear = made["TorchTrainer in Tune"].cpu_a_trial()
+    bars = [
+        Bar(f"{name}, s between trials", statistics.median(made[name].between()), 0.1, least=False)
+        for name in ("inproc", "pool")
+    ]
+    bars += [
+        Bar(f"TorchTrainer in Tune / {name}, CPU", dear / made[name].cpu_a_trial(), 100)
+        for name in ("inproc", "pool")
+    ]
+    bars += [
+        Bar(f"{many} trials, kB of memory a trial", grown, 20, least=False),
+        Bar(f"{many} trials, last quarter / first", last / first, 1.5, least=False),
+    ]
+    finish(figures, bars, asked.json)
+
+
+if __name__ == "__main__":
+    main()
