@@ -59,7 +59,7 @@ class TuneJob:
     """Cores of a trial."""
     gpus: float = 0
     """GPUs of a trial; a fraction shares one, without isolating memory."""
-    storage: Path = Path("results")
+    results: Path = Path("results")
     """Where everything is kept that jobs make."""
     tracking_uri: str = "sqlite:///mlflow.db"
     """MLflow's store: a SQLite file or a server."""
@@ -98,7 +98,7 @@ def main(job: TuneJob) -> None:
         base=job.base,
         policy=job.policy,
         budget=job.budget,
-        folder=job.storage / "studies" / name,
+        folder=job.results / "studies" / name,
         tracking_uri=job.tracking_uri,
         cpus=job.cpus,
         gpus=job.gpus,
@@ -109,7 +109,7 @@ def main(job: TuneJob) -> None:
         dataset=job.dataset,
         data_root=job.data_root,
         features=job.features,
-        storage=job.storage,
+        results=job.results,
         fold=job.base.fold,
         gpus=job.gpus,
     )
@@ -131,7 +131,7 @@ def look_after(job: TuneJob) -> None:
 
     from drmn.report import studies
 
-    console, folder = Console(), job.storage / "studies"
+    console, folder = Console(), job.results / "studies"
     name = job.study or Path(job.space).stem or job.dataset
     if not (name or job.list):
         raise ConfigError("--study is missing: which one. --list shows them.")
