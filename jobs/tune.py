@@ -61,6 +61,9 @@ class TuneJob:
     """GPUs of a trial; a fraction shares one, without isolating memory."""
     results: Path = Path("results")
     """Where everything is kept that jobs make."""
+    storage: str = ""
+    """The record of studies in PostgreSQL: postgresql://user@host/database, the password in
+    ~/.pgpass or PGPASSWORD; by default a SQLite file in the study's folder."""
     tracking_uri: str = "sqlite:///mlflow.db"
     """MLflow's store: a SQLite file or a server."""
     json: Path | None = None
@@ -87,6 +90,7 @@ def main(job: TuneJob) -> None:
     from rich.console import Console
 
     from drmn.report.terminal import Order, prepared, summary
+    from drmn.search.postgres import reach
     from drmn.search.search import Plan, search
 
     console = Console()
@@ -100,6 +104,7 @@ def main(job: TuneJob) -> None:
         budget=job.budget,
         folder=job.results / "studies" / name,
         tracking_uri=job.tracking_uri,
+        storage=job.storage,
         cpus=job.cpus,
         gpus=job.gpus,
         fork=job.fork,
@@ -113,6 +118,8 @@ def main(job: TuneJob) -> None:
         fold=job.base.fold,
         gpus=job.gpus,
     )
+    if job.storage:
+        reach(job.storage)  # a server that is not there is told before features are made
     store, catalogue = prepared(console, order)
     if job.plan:
         from drmn.report.plan import show
@@ -136,11 +143,11 @@ def look_after(job: TuneJob) -> None:
     if not (name or job.list):
         raise ConfigError("--study is missing: which one. --list shows them.")
     if job.stop:
-        studies.stop(console, folder, name)
+        studies.stop(console, folder, name, job.storage)
     if job.list:
-        studies.show(console, folder)
+        studies.show(console, folder, job.storage)
     if job.status:
-        studies.status(console, folder, name)
+        studies.status(console, folder, name, job.storage)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from servers import postgres_server
 
 from drmn.data import development, listing
 from drmn.data.build import build
@@ -166,3 +167,10 @@ def demo(tmp_path_factory):
     command = [sys.executable, ROOT / "jobs" / "prepare.py", "--dataset", "demo"]
     subprocess.run([*command, "--results", results], check=True, capture_output=True)
     return results
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Return a PostgreSQL server; its password is in PGPASSFILE."""
+    with postgres_server() as server:
+        yield server

@@ -17,8 +17,10 @@ from drmn.data import development, features
 from drmn.data.features import Store
 from drmn.search import code, health, heritage, packing
 from drmn.search.budget import Purse
+from drmn.search.claim import claimed
 from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
+from drmn.search.postgres import address
 from drmn.search.progress import Progress
 from drmn.search.reporting import Reporter, drain
 from drmn.search.rows import Row
@@ -45,6 +47,8 @@ class Plan:
     folder: Path
     """Of the study."""
     tracking_uri: str
+    storage: str = ""
+    """The PostgreSQL that holds the record; empty for a SQLite file in the folder."""
     cpus: float = 1
     gpus: float = 0
     fork: str = ""
@@ -59,6 +63,8 @@ class Plan:
             "tier", self.base.tier, self.base.tier == "frozen", f"frozen in a search; use {JOB}"
         )
         require_store(self.tracking_uri)
+        if self.storage:
+            address(self.storage)
         require("cpus", self.cpus, self.cpus > 0, "positive")
         require("gpus", self.gpus, self.gpus >= 0, "0 or more")
 
@@ -88,10 +94,16 @@ def search(
     Raises:
         UserError: The study is held by another process or was made with other settings.
     """
-    with held(plan.folder, plan.name):
+    with held(plan.folder, plan.name), claimed(plan.storage, plan.name) as claim:
         identity = plan.identity(store)
-        study = open_study(plan.folder, plan.name, identity)
-        heritage.begin(study, plan.folder.parent, fork=plan.fork, warm_start=plan.warm_start)
+        study = open_study(plan.folder, plan.name, identity, claim)
+        heritage.begin(
+            study,
+            plan.folder.parent,
+            fork=plan.fork,
+            warm_start=plan.warm_start,
+            url=plan.storage,
+        )
         record = Record(study, load(plan.space), plan.base, plan.policy)
         data = development.open_store(store, fold=plan.base.fold)
         lines = baselines.lines(data)
