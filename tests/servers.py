@@ -63,8 +63,8 @@ class Server:
                 return
         pytest.skip(f"PostgreSQL does not start: {(self.folder / 'log').read_text()[-500:]}")
 
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGINT)  # waits for no client
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        self.process.send_signal(how)  # neither waits for clients
         self.process.wait(60)
 
     def query(self, sql: str, database: str = "postgres") -> list[tuple]:
@@ -119,6 +119,6 @@ def postgres_server() -> Iterator[Server]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PGPASSFILE", str(passwords))
             yield server
-        server.stop()
+        server.stop(signal.SIGQUIT)  # no need to write anything down
     finally:
         shutil.rmtree(folder, ignore_errors=True)
