@@ -44,7 +44,7 @@ def store_of(photos: str, features: FeatureConfig) -> Path:
         dataset="cub",
         data_root=SHARED / photos,
         features=features,
-        storage=ROOT / "results" / "benchmarks",
+        results=ROOT / "results" / "benchmarks",
     )
     return prepared(Console(stderr=True), order)[0]
 

@@ -69,7 +69,7 @@ def store_of(photos: str, image_size: int) -> tuple[Path, Catalogue]:
         dataset="cub",
         data_root=SHARED / photos,
         features=FeatureConfig(image_size=image_size),
-        storage=ROOT / "results" / "benchmarks",
+        results=ROOT / "results" / "benchmarks",
     )
     return prepared(Console(stderr=True), order)
 

@@ -35,7 +35,7 @@ def run(main: Callable[[J], None], job: type[J]) -> None:
         sys.exit(_say(f"error: {problem.filename}: {problem.strerror}; {remedy}.", 2))
 
 
-_ELSEWHERE, _ROOM = "give --storage a folder that may be written to", "make room and start again"
+_ELSEWHERE, _ROOM = "give --results a folder that may be written to", "make room and start again"
 _REMEDIES = {
     **dict.fromkeys(
         (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), _ELSEWHERE

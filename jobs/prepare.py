@@ -46,7 +46,7 @@ class PrepareJob:
     """Remove the stores used longest ago until they take --max-bytes."""
     max_bytes: str = ""
     """Such as 20GB."""
-    storage: Path = Path("results")
+    results: Path = Path("results")
     """Where everything is kept that jobs make."""
 
 
@@ -85,13 +85,13 @@ def main(job: PrepareJob) -> None:
 
     if job.export_hdf5 is not None:
         check_target(job.export_hdf5)
-    console, root = Console(), job.storage / "features"
+    console, root = Console(), job.results / "features"
     if job.dataset:
         order = Order(
             dataset=job.dataset,
             data_root=job.data_root,
             features=job.features,
-            storage=job.storage,
+            results=job.results,
             fold=job.fold,
             workers=job.workers,
             gpus=job.gpus,

@@ -50,7 +50,7 @@ class TrainJob:
     """GPUs of a worker."""
     failures: int = 3
     """How often workers may be lost before the run gives up."""
-    storage: Path = Path("results")
+    results: Path = Path("results")
     """Where everything is kept that jobs make."""
     tracking_uri: str = "sqlite:///mlflow.db"
     """MLflow's store: a SQLite file or a server."""
@@ -86,7 +86,7 @@ def main(job: TrainJob) -> None:
         dataset=job.dataset,
         data_root=job.data_root,
         features=job.features,
-        storage=job.storage,
+        results=job.results,
         fold=config.fold,
         gpus=job.gpus,
     )
@@ -97,7 +97,7 @@ def main(job: TrainJob) -> None:
         config=config,
         store=store,
         catalogue=catalogue,
-        folder=job.storage / "runs" / name,
+        folder=job.results / "runs" / name,
         tracking_uri=job.tracking_uri,
         group=group,
         pictures=job.pictures,

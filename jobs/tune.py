@@ -56,8 +56,11 @@ class TuneJob:
         default_factory=FeatureConfig
     )
     engine: Annotated[EngineConfig, tyro.conf.arg(name="")] = field(default_factory=EngineConfig)
-    storage: Path = Path("results")
+    results: Path = Path("results")
     """Where everything is kept that jobs make."""
+    storage: str = ""
+    """The record of studies in PostgreSQL: postgresql://user@host/database, the password in
+    ~/.pgpass or PGPASSWORD; by default a SQLite file in the study's folder."""
     tracking_uri: str = "sqlite:///mlflow.db"
     """MLflow's store: a SQLite file or a server."""
     json: Path | None = None
@@ -84,6 +87,7 @@ def main(job: TuneJob) -> None:
     from rich.console import Console
 
     from drmn.report.terminal import Order, prepared, summary
+    from drmn.search.postgres import reach
     from drmn.search.search import Plan, search
 
     console = Console()
@@ -95,9 +99,10 @@ def main(job: TuneJob) -> None:
         base=job.base,
         policy=job.policy,
         budget=job.budget,
-        folder=job.storage / "studies" / name,
+        folder=job.results / "studies" / name,
         tracking_uri=job.tracking_uri,
         engine=job.engine,
+        storage=job.storage,
         fork=job.fork,
         warm_start=job.warm_start,
     )
@@ -105,10 +110,12 @@ def main(job: TuneJob) -> None:
         dataset=job.dataset,
         data_root=job.data_root,
         features=job.features,
-        storage=job.storage,
+        results=job.results,
         fold=job.base.fold,
         gpus=job.engine.gpus,
     )
+    if job.storage:
+        reach(job.storage)  # a server that is not there is told before features are made
     store, catalogue = prepared(console, order)
     if job.plan:
         from drmn.report.plan import show
@@ -127,16 +134,16 @@ def look_after(job: TuneJob) -> None:
 
     from drmn.report import studies
 
-    console, folder = Console(), job.storage / "studies"
+    console, folder = Console(), job.results / "studies"
     name = job.study or Path(job.space).stem or job.dataset
     if not (name or job.list):
         raise ConfigError("--study is missing: which one. --list shows them.")
     if job.stop:
-        studies.stop(console, folder, name)
+        studies.stop(console, folder, name, job.storage)
     if job.list:
-        studies.show(console, folder)
+        studies.show(console, folder, job.storage)
     if job.status:
-        studies.status(console, folder, name)
+        studies.status(console, folder, name, job.storage)
 
 
 if __name__ == "__main__":

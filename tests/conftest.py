@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from servers import postgres_server
 
 from drmn.data import development, listing
 from drmn.data.build import build
@@ -161,8 +162,15 @@ def toy_photos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """Return a storage folder in which the demo's features are made."""
-    storage = tmp_path_factory.mktemp("storage")
+    """Return a folder of results in which the demo's features are made."""
+    results = tmp_path_factory.mktemp("results")
     command = [sys.executable, ROOT / "jobs" / "prepare.py", "--dataset", "demo"]
-    subprocess.run([*command, "--storage", storage], check=True, capture_output=True)
-    return storage
+    subprocess.run([*command, "--results", results], check=True, capture_output=True)
+    return results
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Return a PostgreSQL server; its password is in PGPASSFILE."""
+    with postgres_server() as server:
+        yield server

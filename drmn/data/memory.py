@@ -17,7 +17,7 @@ def opened(known: Path, table: str) -> sqlite3.Connection:
             memory.close()
             if isinstance(problem, sqlite3.OperationalError):  # locked, or the disk is full
                 raise DataError(
-                    f"{known}: {problem}; make room, or give --storage a folder that may be "
+                    f"{known}: {problem}; make room, or give --results a folder that may be "
                     "written to."
                 ) from None
             known.unlink()

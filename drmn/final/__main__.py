@@ -24,15 +24,15 @@ class FinalJob:
     what: Positional[Literal["ledger"]]
     action: Positional[Literal["verify", "show"]]
     """verify: whether it is as it was written. show: a line an opening."""
-    storage: Path = Path("results")
+    results: Path = Path("results")
     """Where everything is kept that jobs make."""
 
 
 def main(job: FinalJob) -> None:
     """Do what the command line says; both actions refuse a ledger that was tampered with."""
-    root = job.storage / "sealed"
+    root = job.results / "sealed"
     if not root.is_dir():
-        raise DataError(f"--storage {job.storage}: no sealed/ in it; jobs/prepare.py makes it.")
+        raise DataError(f"--results {job.results}: no sealed/ in it; jobs/prepare.py makes it.")
     entries = ledger.verify(root)
     if job.action == "verify":
         print(f"ledger: {len(entries)} opening{'s' * (len(entries) != 1)}, unbroken")

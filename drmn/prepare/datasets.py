@@ -12,7 +12,7 @@ from drmn.data.listing import Listing
 from drmn.errors import DataError
 
 KNOWN = Path("features", "images.db")
-"""Where in the storage is remembered what files were found to be."""
+"""Where among the results is remembered what files were found to be."""
 
 Told = Callable[[str], Progress]
 """Asked, by the name of a piece of work, for what is to be told how far it is."""
@@ -26,18 +26,18 @@ def silent(_: str) -> Progress:
 def open_dataset(
     dataset: str,
     root: Path,
-    storage: Path,
+    results: Path,
     *,
     on_bad: OnBad = "stop",
     hdf5_file: Path | None = None,
     told: Told = silent,
 ) -> Catalogue:
-    """Return the development catalogue of a dataset, and seal its test split in `storage`.
+    """Return the development catalogue of a dataset, and seal its test split in `results`.
 
     Args:
         dataset: One of `drmn.data.specs`; the demo is drawn first.
         root: The folder of its files; for the demo, where to draw them.
-        storage: Where jobs keep things.
+        results: Where jobs keep things.
         on_bad: What to do about images that cannot be read.
         hdf5_file: A file of features that stands for the images.
         told: How to tell how far the check of the images is.
@@ -50,13 +50,13 @@ def open_dataset(
         _check_name(path)
     if hdf5_file is None:
         found = list_dataset(dataset, root)
-        checked = inspect(found.photos(), storage / KNOWN, told("images"))
+        checked = inspect(found.photos(), results / KNOWN, told("images"))
     else:
-        found, checked = _list_imported(dataset, root, hdf5_file, storage, told)
+        found, checked = _list_imported(dataset, root, hdf5_file, results, told)
     if on_bad == "stop":
         listing.refuse_bad(found, checked)
     catalogue = listing.development(found, checked)
-    sealing.seal(storage / "sealed", listing.sealed_part(found, checked, catalogue))
+    sealing.seal(results / "sealed", listing.sealed_part(found, checked, catalogue))
     return catalogue
 
 
@@ -80,8 +80,8 @@ def list_dataset(dataset: str, root: Path) -> Listing:
 
 
 def _list_imported(
-    dataset: str, root: Path, file: Path, storage: Path, told: Told
+    dataset: str, root: Path, file: Path, results: Path, told: Told
 ) -> tuple[Listing, Inspection]:
     found = hdf5.read(file, root, specs.spec(dataset))
-    digest = fingerprint.digest(file, storage / KNOWN, told("file, MB"))
+    digest = fingerprint.digest(file, results / KNOWN, told("file, MB"))
     return found, hdf5.inspected(found, digest)

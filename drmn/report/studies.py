@@ -13,21 +13,21 @@ from drmn.errors import StudyError
 from drmn.report.terminal import say
 from drmn.search.budget import spent
 from drmn.search.duration import duration
-from drmn.search.rows import Row, row_of
-from drmn.search.storage import holder, names, recorded
+from drmn.search.rows import Row, rows_of
+from drmn.search.storage import driver, holder, names, recorded
 
 PATIENCE = 60.0
 """Seconds that a driver is given to end."""
 
 
-def show(console: Console, studies: Path) -> None:
-    """Print a row a study."""
+def show(console: Console, studies: Path, url: str = "") -> None:
+    """Print a row a study of a folder, or of the database at `url`."""
     table = Table(box=None, pad_edge=False)
     for column in ("study", "trials", "best", "epochs", "worker time", "driver"):
         table.add_column(column, justify="left" if column in ("study", "driver") else "right")
-    for name in names(studies):
-        rows = _rows(studies, name)
-        used, pid = spent(rows), holder(studies / name)
+    for name in names(studies, url):
+        rows = rows_of(recorded(studies, name, url))
+        used = spent(rows)
         table.add_row(
             *(
                 name,
@@ -36,35 +36,37 @@ def show(console: Console, studies: Path) -> None:
                 str(used.epochs),
                 duration(3600 * used.worker_hours),
             ),
-            f"process {pid}" if pid is not None else "none",
+            driver(studies / name, name, url) or "none",
         )
     console.print(table)
 
 
-def status(console: Console, studies: Path, name: str) -> None:
+def status(console: Console, studies: Path, name: str, url: str = "") -> None:
     """Print how one study stands: its trials by state, and those that run."""
-    rows, pid = _rows(studies, name), holder(studies / name)
+    rows, who = rows_of(recorded(studies, name, url)), driver(studies / name, name, url)
     states = Counter(row.state.lower() for row in rows)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
     say(console, f"study {name}: trials: {counts}; best {_best(rows)}")
     say(console, f"spent: {spent(rows)}")
-    say(console, f"driver: {'none' if pid is None else f'process {pid}'}")
+    say(console, f"driver: {who or 'none'}")
     for row in rows:
         if row.state == "RUNNING":
-            left = "" if pid is not None else "; goes on with the next start"
+            left = "" if who else "; goes on with the next start"
             say(console, f"trial {row.number}: at epoch {row.epochs}{left}")
         elif row.state == "FAIL":
             say(console, f"trial {row.number}: failed: {row.cause}")
 
 
-def stop(console: Console, studies: Path, name: str) -> None:
+def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
     """End the driver of a study, as SIGTERM does; the same command goes on later.
 
     Raises:
         StudyError: There is no such study, nobody runs it here, or it does not end.
     """
-    _rows(studies, name)
+    recorded(studies, name, url)
     pid = holder(studies / name)
+    if pid is None and (who := driver(studies / name, name, url)):
+        raise StudyError(f"Study {name} is run by {who}; stop it there, with the --results it has.")
     if pid is None:
         raise StudyError(f"Study {name} is run by no process of this machine; nothing to stop.")
     os.kill(pid, signal.SIGTERM)
@@ -76,11 +78,6 @@ def stop(console: Console, studies: Path, name: str) -> None:
             )
         time.sleep(0.2)
     say(console, f"study {name}: stopped; the same command as before goes on with it")
-
-
-def _rows(studies: Path, name: str) -> list[Row]:
-    trials = recorded(studies, name).get_trials(deepcopy=False)
-    return [row_of(trial) for trial in trials if "settings" in trial.user_attrs]
 
 
 def _best(rows: list[Row]) -> str:

@@ -28,7 +28,7 @@ class Order:
     dataset: str
     data_root: Path
     features: FeatureConfig
-    storage: Path
+    results: Path
     fold: int = 1
     workers: int = 0
     """On a Ray cluster; 0 for this process, or for all of the cluster that RAY_ADDRESS names."""
@@ -44,7 +44,7 @@ def prepared(console: Console, order: Order) -> tuple[Path, Catalogue]:
     Other than the store's own, this catalogue knows where the image files lie.
     """
     spec = specs.spec(order.dataset)
-    root = order.storage / "demo" if spec.name == specs.DEMO.name else order.data_root
+    root = order.results / "demo" if spec.name == specs.DEMO.name else order.data_root
     config = order.features
     # A model, level or file of weights that there is not is told before any image is read.
     backbone = None if config.hdf5 else backbone_for(order.dataset, config)
@@ -52,7 +52,7 @@ def prepared(console: Console, order: Order) -> tuple[Path, Catalogue]:
         catalogue = open_dataset(
             order.dataset,
             root,
-            order.storage,
+            order.results,
             on_bad=config.on_bad,
             hdf5_file=Path(config.hdf5) if config.hdf5 else None,
             told=told,
@@ -64,7 +64,7 @@ def prepared(console: Console, order: Order) -> tuple[Path, Catalogue]:
             return prepare(
                 catalogue,
                 config,
-                order.storage / "features",
+                order.results / "features",
                 fold=order.fold,
                 told=told,
                 waiting=lambda who: say(

@@ -15,7 +15,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from drmn.config import RunConfig, flatten, with_overrides
 from drmn.errors import ConfigError
-from drmn.search.rows import Row, row_of
+from drmn.search.rows import Row, rows_of
 from drmn.search.storage import recorded
 from drmn.space import Space, ask, baseline
 
@@ -26,7 +26,7 @@ MOST = 5
 Params = dict[str, Any]
 
 
-def begin(study: optuna.Study, studies: Path, *, fork: str, warm_start: str) -> None:
+def begin(study: optuna.Study, studies: Path, *, fork: str, warm_start: str, url: str = "") -> None:
     """Write into a new study what it takes over; it then needs the others no more.
 
     Args:
@@ -34,6 +34,7 @@ def begin(study: optuna.Study, studies: Path, *, fork: str, warm_start: str) -> 
         studies: The folder of all studies.
         fork: The name of the parent, or empty.
         warm_start: The name of a study or a JSON file, or empty.
+        url: Of the database that holds all studies, if not the folder.
 
     Raises:
         StudyError: There is no such study.
@@ -42,10 +43,10 @@ def begin(study: optuna.Study, studies: Path, *, fork: str, warm_start: str) -> 
     if study.get_trials(deepcopy=False):
         return
     if fork:
-        trials = _trials(studies, fork)
+        trials = recorded(studies, fork, url).get_trials(deepcopy=False)
         study.set_user_attr(INHERITED, [_told(t) for t in trials if t.state.is_finished()])
     if warm_start:
-        study.set_user_attr(FIRST, _points(studies, warm_start))
+        study.set_user_attr(FIRST, _points(studies, warm_start, url))
 
 
 def inherited(study: optuna.Study, space: Space) -> list[FrozenTrial]:
@@ -65,10 +66,6 @@ def first_points(study: optuna.Study, space: Space, base: RunConfig) -> list[Par
         wanted = {name: value for name, value in params.items() if name in known}
         points.append(dict(baseline(space, with_overrides(base, wanted))))
     return [point for i, point in enumerate(points) if point not in points[:i]]
-
-
-def _trials(studies: Path, name: str) -> list[FrozenTrial]:
-    return recorded(studies, name).get_trials(deepcopy=False)
 
 
 def _told(trial: FrozenTrial) -> dict[str, Any]:
@@ -96,10 +93,10 @@ def _again(told: Mapping[str, Any], space: Space) -> FrozenTrial | None:
         return None
 
 
-def _points(studies: Path, source: str) -> list[Params]:
+def _points(studies: Path, source: str, url: str) -> list[Params]:
     """Return the best settings of a study, or those in a JSON file."""
     if not source.endswith(".json"):
-        return [dict(row.settings) for row in _best(map(row_of, _with_settings(studies, source)))]
+        return [dict(row.settings) for row in _best(rows_of(recorded(studies, source, url)))]
     try:
         content = json.loads(Path(source).read_text())
         if isinstance(content, dict):  # as --json writes it
@@ -110,10 +107,6 @@ def _points(studies: Path, source: str) -> list[Params]:
             f"--warm-start {source}: {type(problem).__name__}: {problem}; give a study's name, "
             'what --json wrote, or a JSON list of settings such as [{"optim.lr": 0.001}].'
         ) from None
-
-
-def _with_settings(studies: Path, name: str) -> list[FrozenTrial]:
-    return [trial for trial in _trials(studies, name) if "settings" in trial.user_attrs]
 
 
 def _best(rows: Iterable[Row]) -> list[Row]:

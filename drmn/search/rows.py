@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from optuna import Study
 from optuna.trial import FrozenTrial
 
 from drmn.search.settings import COST
@@ -76,3 +77,9 @@ def row_of(trial: FrozenTrial) -> Row:
         again=trial.user_attrs.get(AGAIN),
         seconds=sum(each.get(COST, 0.0) for each in epochs(trial).values()),
     )
+
+
+def rows_of(study: Study) -> list[Row]:
+    """Return the trials of a recorded study that have settings."""
+    trials = study.get_trials(deepcopy=False)
+    return [row_of(trial) for trial in trials if "settings" in trial.user_attrs]

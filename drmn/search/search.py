@@ -18,8 +18,10 @@ from drmn.data.features import Store
 from drmn.errors import ConfigError
 from drmn.search import code, health, heritage, packing
 from drmn.search.budget import Purse
+from drmn.search.claim import claimed
 from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
+from drmn.search.postgres import address
 from drmn.search.progress import Progress
 from drmn.search.reporting import Reporter, drain
 from drmn.search.rows import Row
@@ -45,6 +47,8 @@ class Plan:
     folder: Path
     """Of the study."""
     tracking_uri: str
+    storage: str = ""
+    """The PostgreSQL that holds the record; empty for a SQLite file in the folder."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     fork: str = ""
     """The study whose trials this one learns from."""
@@ -57,6 +61,8 @@ class Plan:
         require_store(self.tracking_uri)
         frozen = not self.policy.finetune or self.base.tier == "frozen"
         require("tier", self.base.tier, frozen, "frozen where policy.finetune is set")
+        if self.storage:
+            address(self.storage)
 
     def identity(self, store: Path) -> Mapping[str, Any]:
         """Return all that must stay as it is while the study on `store` goes on."""
@@ -87,10 +93,16 @@ def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> O
             f"--policy.finetune {plan.policy.finetune}: these features came from a file, without a "
             "backbone to train along; leave it out."
         )
-    with held(plan.folder, plan.name):
+    with held(plan.folder, plan.name), claimed(plan.storage, plan.name) as claim:
         identity = plan.identity(store)
-        study = open_study(plan.folder, plan.name, identity)
-        heritage.begin(study, plan.folder.parent, fork=plan.fork, warm_start=plan.warm_start)
+        study = open_study(plan.folder, plan.name, identity, claim)
+        heritage.begin(
+            study,
+            plan.folder.parent,
+            fork=plan.fork,
+            warm_start=plan.warm_start,
+            url=plan.storage,
+        )
         record = Record(study, load(plan.space), plan.base, plan.policy)
         data = development.open_store(store, fold=plan.base.fold)
         lines = baselines.lines(data)

@@ -1,4 +1,4 @@
-"""Where a study's record lives: a database of its own, held by one driver at a time."""
+"""Where a study's record lives: a SQLite file of its own or PostgreSQL, held by one driver."""
 
 import fcntl
 import json
@@ -13,6 +13,9 @@ import optuna
 import sqlalchemy
 
 from drmn.errors import StudyError
+from drmn.search import claim as claims
+from drmn.search import postgres
+from drmn.search.claim import Claim
 
 RECORD, LOCK = "record.db", "lock"
 """Files of a study's folder: its record, and what its driver holds."""
@@ -20,15 +23,16 @@ Identity = Mapping[str, Any]
 """What must not change while a study goes on, by name."""
 
 
-def open_study(folder: Path, name: str, identity: Identity) -> optuna.Study:
-    """Open the record in `folder`, or start it.
+def open_study(
+    folder: Path, name: str, identity: Identity, claim: Claim | None = None
+) -> optuna.Study:
+    """Open the record in `folder`, or in the database of a `claim`; or start it.
 
     Raises:
         StudyError: It was made with another identity; says what differs.
     """
-    path = folder / RECORD
-    with _readable(path):
-        storage = _database(path)
+    with _readable(folder / RECORD) if claim is None else postgres.told(claim.url):
+        storage = _file(folder / RECORD) if claim is None else _server(claim.url, claim)
         study = _create(storage, name)
         made = study.user_attrs.get("identity", {})
         now = json.loads(json.dumps(identity))
@@ -42,24 +46,35 @@ def open_study(folder: Path, name: str, identity: Identity) -> optuna.Study:
         return study
 
 
-def names(studies: Path) -> list[str]:
-    """Return the studies in a folder of studies."""
-    return sorted(path.parent.name for path in studies.glob(f"*/{RECORD}"))
+def names(studies: Path, url: str = "") -> list[str]:
+    """Return the studies in a folder of studies, or in the database at `url`."""
+    if not url:
+        return sorted(path.parent.name for path in studies.glob(f"*/{RECORD}"))
+    place = postgres.address(url)
+    with postgres.told(place):
+        found = _server(place).get_all_studies()
+    # Others may keep studies there too.
+    return sorted(study.study_name for study in found if "identity" in study.user_attrs)
 
 
-def recorded(studies: Path, name: str) -> optuna.Study:
-    """Return a study of a folder of studies, to be read; its driver may be at work.
+def recorded(studies: Path, name: str, url: str = "") -> optuna.Study:
+    """Return a study of a folder or a database, to be read; its driver may be at work.
 
     Raises:
         StudyError: There is none of that name, or its record cannot be read.
     """
-    if name not in (have := names(studies)):
+    if name not in (have := names(studies, url)):
+        where = postgres.shown(postgres.address(url)) if url else studies
         raise StudyError(
-            f"There is no study {name!r} in {studies}; there are: {', '.join(have) or 'none'}."
+            f"There is no study {name!r} in {where}; there are: {', '.join(have) or 'none'}."
         )
+    if url:
+        place = postgres.address(url)
+        with postgres.told(place):
+            return optuna.load_study(study_name=name, storage=_server(place))
     path = studies / name / RECORD
     with _readable(path):
-        return optuna.load_study(study_name=name, storage=_database(path))
+        return optuna.load_study(study_name=name, storage=_file(path))
 
 
 @contextmanager
@@ -76,10 +91,27 @@ def _readable(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _database(path: Path) -> optuna.storages.RDBStorage:
+def _file(path: Path) -> optuna.storages.RDBStorage:
     storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
     sqlalchemy.event.listen(storage.engine, "connect", _durable)
     storage.engine.dispose()  # connections made so far lack the settings
+    return storage
+
+
+def _server(url: sqlalchemy.URL, claim: Claim | None = None) -> optuna.storages.RDBStorage:
+    """Return PostgreSQL as Optuna knows it; with a claim, nothing is done once that is lost."""
+    with postgres.alone(url):
+        try:
+            storage = optuna.storages.RDBStorage(
+                url.render_as_string(hide_password=False),
+                engine_kwargs={"connect_args": postgres.connect_args(url)},
+            )
+        except RuntimeError as problem:  # its tables are of another version of Optuna
+            raise StudyError(f"--storage {postgres.shown(url)}: {problem}") from None
+    sqlalchemy.event.listen(storage.engine, "connect", _committed)
+    if claim is not None:
+        sqlalchemy.event.listen(storage.engine, "checkout", lambda *_: claim.check())
+    storage.engine.dispose()
     return storage
 
 
@@ -92,6 +124,13 @@ def _create(storage: optuna.storages.RDBStorage, name: str) -> optuna.Study:
 def _durable(connection: Any, _: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _committed(connection: Any, _: object) -> None:
+    """Have the disk of the server wait for, whatever its own setting is."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO on")
+    connection.commit()
 
 
 def difference(kind: str, name: str, made: Identity, now: Identity) -> str:
@@ -116,6 +155,14 @@ def holder(folder: Path) -> int | None:
         except BlockingIOError:
             return int(lock.read() or 0)
     return None
+
+
+def driver(folder: Path, name: str, url: str = "") -> str:
+    """Return who runs a study, in words; empty if nobody does."""
+    if url:
+        return claims.driver(url, name)
+    pid = holder(folder)
+    return "" if pid is None else f"process {pid}"
 
 
 @contextmanager

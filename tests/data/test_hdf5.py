@@ -37,17 +37,17 @@ def file(content, tmp_path_factory):
     return write(tmp_path_factory.mktemp("files") / "feature_map_ResNet_101_CUB.hdf5", content)
 
 
-def imported(file, root, storage, **settings):
+def imported(file, root, results, **settings):
     """Return the store that is made of a file, and its catalogue."""
-    catalogue = open_dataset("cub", root, storage, hdf5_file=file)
+    catalogue = open_dataset("cub", root, results, hdf5_file=file)
     config = FeatureConfig(hdf5=str(file), **settings)
-    place = stores.prepare(catalogue, config, storage / "features")
+    place = stores.prepare(catalogue, config, results / "features")
     return features.read(place), catalogue
 
 
 @pytest.fixture(scope="module")
 def store(file, root, tmp_path_factory):
-    return imported(file, root, tmp_path_factory.mktemp("storage"))[0]
+    return imported(file, root, tmp_path_factory.mktemp("results"))[0]
 
 
 def every_row(store):

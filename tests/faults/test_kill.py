@@ -24,7 +24,7 @@ def command(folder, demo, *more):
     return [
         *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--space", SPACE),
         *("--budget.trials", str(TRIALS), "--budget.at-once", "1", "--policy.pruner", "none"),
-        *("--storage", demo, "--study", folder.name, "--policy.sampler", "random"),
+        *("--results", demo, "--study", folder.name, "--policy.sampler", "random"),
         *("--tracking-uri", f"sqlite:///{folder}/mlflow.db", "--json", folder / "out.json", *more),
     ]
 

@@ -9,7 +9,7 @@ from drmn.data.ledger import append
 
 
 @pytest.fixture
-def storage(tmp_path):
+def results(tmp_path):
     """A cub opened once, then once more; a purpose that pretends to be an entry."""
     folder = tmp_path / "sealed" / "cub-d-s"
     folder.mkdir(parents=True)
@@ -27,18 +27,18 @@ def storage(tmp_path):
     return tmp_path
 
 
-def run(action, storage):
-    command = [sys.executable, "-m", "drmn.final", "ledger", action, "--storage", storage]
+def run(action, results):
+    command = [sys.executable, "-m", "drmn.final", "ledger", action, "--results", results]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_whole_ledger_is_said_to_be_unbroken(storage):
-    done = run("verify", storage)
+def test_a_whole_ledger_is_said_to_be_unbroken(results):
+    done = run("verify", results)
     assert (done.returncode, done.stdout) == (0, "ledger: 2 openings, unbroken\n")
 
 
-def test_a_line_an_opening_is_shown(storage):
-    done = run("show", storage)
+def test_a_line_an_opening_is_shown(results):
+    done = run("show", results)
     assert done.returncode == 0
     first, second = done.stdout.splitlines()
     assert first.startswith("1  20")
@@ -48,10 +48,10 @@ def test_a_line_an_opening_is_shown(storage):
 
 
 @pytest.mark.parametrize("action", ["verify", "show"])
-def test_a_ledger_that_was_tampered_with_is_one_sentence_and_exit_2(storage, action):
-    path = storage / "sealed" / "ledger.jsonl"
+def test_a_ledger_that_was_tampered_with_is_one_sentence_and_exit_2(results, action):
+    path = results / "sealed" / "ledger.jsonl"
     path.write_text(path.read_text().replace("birds", "fishes", 1))
-    done = run(action, storage)
+    done = run(action, results)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         f"error: {path}: entry 1 was altered: its hash is of another content; put a copy of the "
@@ -59,9 +59,9 @@ def test_a_ledger_that_was_tampered_with_is_one_sentence_and_exit_2(storage, act
     )
 
 
-def test_a_storage_without_sealed_test_splits_is_named(tmp_path):
+def test_results_without_sealed_test_splits_is_named(tmp_path):
     done = run("verify", tmp_path)
-    message = f"error: --storage {tmp_path}: no sealed/ in it; jobs/prepare.py makes it.\n"
+    message = f"error: --results {tmp_path}: no sealed/ in it; jobs/prepare.py makes it.\n"
     assert (done.returncode, done.stderr) == (2, message)
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(folder, job, *arguments):
-    command = [sys.executable, ROOT / "jobs" / job, *arguments, "--storage", folder / "results"]
+    command = [sys.executable, ROOT / "jobs" / job, *arguments, "--results", folder / "results"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -150,11 +150,11 @@ def test_a_mistake_is_one_sentence_and_exit_status_2(tmp_path, more, words):
     assert not (tmp_path / "results").exists()
 
 
-def test_a_storage_that_cannot_be_a_folder_is_told(tmp_path):
+def test_results_that_cannot_be_a_folder_is_told(tmp_path):
     (tmp_path / "results").write_text("a file")
     done = run(tmp_path, "--dataset", "demo")
     assert done.returncode == 2
-    assert "results: File exists; give --storage a folder that may be written to." in done.stderr
+    assert "results: File exists; give --results a folder that may be written to." in done.stderr
     assert "Traceback" not in done.stderr
 
 

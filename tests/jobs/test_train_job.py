@@ -23,7 +23,7 @@ SMALL = ("--model.sit", "attr", "--model.width", "64", "--model.sit-dropout", "0
 def command(demo, folder, *more):
     return [
         *(sys.executable, str(ROOT / "jobs" / "train.py"), "--dataset", "demo", *SMALL),
-        *("--storage", str(demo), "--run", folder.name, "--json", str(folder / "out.json")),
+        *("--results", str(demo), "--run", folder.name, "--json", str(folder / "out.json")),
         *("--tracking-uri", f"sqlite:///{folder}/mlflow.db", *map(str, more)),
     ]
 

@@ -32,11 +32,11 @@ def run(folder, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def search(folder, storage, *more):
+def search(folder, results, *more):
     """Run a small search; return its output and its outcome."""
     done = run(
         folder,
-        *("--storage", storage, "--space", SPACE, "--study", folder.name, "--json", "out.json"),
+        *("--results", results, "--space", SPACE, "--study", folder.name, "--json", "out.json"),
         *("--budget.trials", "4", *more),
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -169,7 +169,7 @@ def test_changed_settings_are_refused_and_nothing_is_touched(finished, demo):
     folder, _, outcome = finished
     done = run(
         folder,
-        *("--dataset", "demo", "--storage", demo, "--space", SPACE, "--study", outcome["study"]),
+        *("--dataset", "demo", "--results", demo, "--space", SPACE, "--study", outcome["study"]),
         *("--seed", "5", "--model.sit", "none"),
     )
     assert done.returncode == 2
@@ -196,7 +196,7 @@ def test_changed_settings_are_refused_and_nothing_is_touched(finished, demo):
     ],
 )
 def test_a_mistake_is_answered_in_a_sentence(demo, tmp_path, arguments, words):
-    done = run(tmp_path, *arguments, "--storage", demo)
+    done = run(tmp_path, *arguments, "--results", demo)
     assert done.returncode == 2
     assert words in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
@@ -204,7 +204,7 @@ def test_a_mistake_is_answered_in_a_sentence(demo, tmp_path, arguments, words):
 
 
 def test_a_cluster_that_is_too_small_is_named(demo, tmp_path):
-    done = run(tmp_path, "--dataset", "demo", "--storage", demo, "--cpus", "1000")
+    done = run(tmp_path, "--dataset", "demo", "--results", demo, "--cpus", "1000")
     assert done.returncode == 2
     assert "--cpus 1000.0: the cluster has " in done.stderr
 
@@ -241,7 +241,7 @@ VALIDATION = {"cub": range(8), "awa2": range(6)}
 def stop_command(demo, study):
     command = [sys.executable, ROOT / "jobs" / "tune.py", "--stop", "--study", study]
     done = subprocess.run(
-        [*command, "--storage", demo], capture_output=True, text=True, check=False
+        [*command, "--results", demo], capture_output=True, text=True, check=False
     )
     assert done.stdout == f"study {study}: stopped; the same command as before goes on with it\n"
 
@@ -251,7 +251,7 @@ def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
     demo, finished, tmp_path, how
 ):
     command = [
-        *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--storage", demo),
+        *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--results", demo),
         *("--space", SPACE, "--study", tmp_path.name, "--budget.trials", "200"),
         *("--fork", finished[0].name),
     ]
@@ -284,7 +284,7 @@ def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
 
 def test_the_studies_are_listed_and_one_is_shown(finished, demo):
     folder, _, outcome = finished
-    listed = run(folder, "--list", "--status", "--study", folder.name, "--storage", demo)
+    listed = run(folder, "--list", "--status", "--study", folder.name, "--results", demo)
     assert listed.returncode == 0, listed.stderr
     best = f"{100 * outcome['best']['H']:.1f} (trial {outcome['best']['trial']})"
     (row,) = (line for line in listed.stdout.splitlines() if line.startswith(f"{folder.name} "))
@@ -308,7 +308,7 @@ def test_a_search_says_what_it_spent_and_why_it_ended(finished):
 def test_a_plan_tells_what_a_search_will_take_and_starts_none(demo, tmp_path):
     done = run(
         tmp_path,
-        *("--dataset", "demo", "--storage", demo, "--space", SPACE, "--study", tmp_path.name),
+        *("--dataset", "demo", "--results", demo, "--space", SPACE, "--study", tmp_path.name),
         *("--plan", "--budget.trials", "6", "--budget.price", "2", "--policy.pruner", "none"),
     )
     assert done.returncode == 0, done.stderr

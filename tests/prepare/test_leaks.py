@@ -46,7 +46,7 @@ def search(folder):
         *(sys.executable, "driver.py", ROOT / "jobs" / "tune.py", "--dataset", "demo"),
         *("--space", SPACE, "--budget.trials", "2", "--budget.at-once", "1"),
         *("--backbone", "resnet10t", "--weights", "random", "--image-size", "64"),
-        *("--levels", "16+32", "--storage", ".", "--json", "out.json"),
+        *("--levels", "16+32", "--results", ".", "--json", "out.json"),
     ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -55,20 +55,20 @@ def search(folder):
     return outcome
 
 
-def written(storage):
+def written(results):
     """Return the digest of every file that a search writes and that holds no time of day."""
     plain = (".arrow", ".parquet", ".json", ".safetensors", ".pt")
     return {
-        str(file.relative_to(storage)): hashlib.sha256(file.read_bytes()).hexdigest()
+        str(file.relative_to(results)): hashlib.sha256(file.read_bytes()).hexdigest()
         for part in ("features", "studies")
-        for file in sorted((storage / part).rglob("*"))
+        for file in sorted((results / part).rglob("*"))
         if file.suffix in plain
     }
 
 
-def record(storage):
+def record(results):
     """Return what the record holds of each trial, times apart."""
-    (file,) = (storage / "studies").glob("*/record.db")
+    (file,) = (results / "studies").glob("*/record.db")
     database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     tables = ("trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes")
     query = "SELECT * FROM {}"
@@ -77,14 +77,14 @@ def record(storage):
     return rows | {"attributes": [(*row, timeless(json.loads(text))) for *row, text in attributes]}
 
 
-def told(storage):
+def told(results):
     """Return what MLflow was told of each run, and what waits in the spool; times apart."""
-    (spool,) = (storage / "studies").glob("*/spool.db")
+    (spool,) = (results / "studies").glob("*/spool.db")
     events = [
         json.loads(body)
         for (body,) in sqlite3.connect(spool).execute("SELECT body FROM events ORDER BY id")
     ]
-    metrics = sqlite3.connect(storage / "mlflow.db").execute(
+    metrics = sqlite3.connect(results / "mlflow.db").execute(
         "SELECT name, key, step, value FROM metrics JOIN runs USING (run_uuid)"
         " WHERE key NOT LIKE 'cost/%' AND key != 'spent/worker_hours' ORDER BY name, key, step"
     )

@@ -28,10 +28,10 @@ def folder(shared):
 
 @pytest.fixture(scope="module")
 def birds(folder, tmp_path_factory):
-    storage = tmp_path_factory.mktemp("storage")
-    catalogue = open_dataset("cub", folder, storage)
+    results = tmp_path_factory.mktemp("results")
+    catalogue = open_dataset("cub", folder, results)
     config = FeatureConfig(image_size=224, levels="16+32")
-    store = prepare(catalogue, config, storage / "features")
+    store = prepare(catalogue, config, results / "features")
     return development.open_store(store)
 
 

@@ -26,8 +26,8 @@ def small(trial):
     return {"optim.epochs": 1}
 
 
-def open_record(folder, space=space, **policy):
-    study = open_study(folder, "toy", IDENTITY)
+def open_record(folder, space=space, *, claim=None, **policy):
+    study = open_study(folder, "toy", IDENTITY, claim)
     return Record(study, space, RunConfig(), PolicyConfig(**{"sampler": "random", **policy}))
 
 

@@ -1,0 +1,133 @@
+"""PostgreSQL, where it holds the record of studies: its address, and what goes wrong with it."""
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+import sqlalchemy
+from sqlalchemy import URL, Engine, text
+
+from drmn.errors import ConfigError, StudyError
+
+DRIVER = "postgresql+psycopg2"
+"""Named in full: SQLAlchemy's own choice has changed between versions."""
+EXAMPLE = "postgresql://user@host/database"
+SECONDS = 10
+"""That a server is given to answer."""
+TABLES = "drmn tables"
+"""What is locked while Optuna's tables are made: it makes them twice if two drivers begin."""
+
+
+def address(storage: str) -> URL:
+    """Return the database that `--storage` names; whether it is there is not looked at.
+
+    Raises:
+        ConfigError: It is no such URL, or holds a password: every user of a machine can read
+            command lines, and Ray keeps them. None of the messages repeats what might be one.
+    """
+    scheme, found, _ = storage.partition("://")
+    if not found:
+        raise ConfigError(
+            f"--storage must be {EXAMPLE}; got no URL. The folder of results is --results."
+        )
+    if scheme != "postgresql":
+        raise ConfigError(
+            f"--storage must be {EXAMPLE}, or left out for a SQLite file in the study's folder; "
+            f"got {scheme}://."
+        )
+    try:
+        url = sqlalchemy.make_url(storage)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ConfigError(f"--storage must be {EXAMPLE}; got a URL that is not whole.") from None
+    if url.password or any("password" in key for key in url.query):
+        raise ConfigError(
+            "--storage holds a password, which others can read on a command line: put it into "
+            "~/.pgpass or PGPASSWORD."
+        )
+    if not url.database:
+        raise ConfigError(f"--storage must be {EXAMPLE}; got no database.")
+    return url.set(drivername=DRIVER)
+
+
+def shown(url: URL) -> str:
+    """Return a database's address as messages have it."""
+    plain = url.set(drivername="postgresql", query={}, host=url.host or _socket(url))
+    return plain.render_as_string()
+
+
+def _socket(url: URL) -> str | None:
+    host = url.query.get("host")
+    return host if isinstance(host, str) else None
+
+
+@contextmanager
+def told(url: URL) -> Iterator[None]:
+    """Turn what goes wrong with the server in a `with` block into one sentence."""
+    try:
+        yield
+    except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as problem:
+        reason = _reason(problem)
+        raise StudyError(f"--storage {shown(url)}: {reason}; {_remedy(reason)}.") from None
+
+
+def _reason(problem: BaseException) -> str:
+    """Return the line that says most: libpq writes several for each address that it tried."""
+    inner = problem.__cause__ if isinstance(problem.__cause__, sqlalchemy.exc.DBAPIError) else None
+    own = getattr(inner or problem, "orig", None) or problem
+    lines = str(own).strip().splitlines() or [type(own).__name__]
+    return next((line for line in lines if "FATAL" in line), lines[0]).strip().rstrip(".")
+
+
+def _remedy(reason: str) -> str:
+    if "password" in reason:
+        return "put the right one into ~/.pgpass or PGPASSWORD"
+    if "database" in reason and "does not exist" in reason:
+        return "createdb makes it"
+    if "permission denied" in reason:
+        return "the user needs the right to make tables there"
+    return "see that the server is there and lets this user and machine in"
+
+
+def reach(storage: str) -> None:
+    """Raise `UserError` if the database cannot be reached."""
+    url = address(storage)
+    with told(url), engine(url).connect():
+        pass
+
+
+def engine(url: URL) -> Engine:
+    """Return what makes connections, each under the name of this process."""
+    try:
+        return sqlalchemy.create_engine(
+            url,
+            poolclass=sqlalchemy.NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args=connect_args(url),
+        )
+    except ImportError as problem:
+        raise ConfigError(
+            f"--storage {shown(url)}: {problem}; pip install -e '.[postgres]' brings what it needs."
+        ) from None
+
+
+def connect_args(url: URL) -> dict[str, str | int]:
+    """Return what every connection is made with."""
+    name = f"drmn {os.getpid()}@{socket.gethostname()}"  # the server cuts it after 63 bytes
+    wait = {} if "connect_timeout" in url.query else {"connect_timeout": SECONDS}
+    return {"application_name": name, **wait}
+
+
+@contextmanager
+def alone(url: URL) -> Iterator[None]:
+    """Let no other driver look for Optuna's tables during a `with` block."""
+    with engine(url).connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key(TABLES)})
+        yield
+
+
+def key(what: str) -> int:
+    """Return the number by which PostgreSQL knows a lock: 64 bits with a sign."""
+    return int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)
