@@ -44,6 +44,8 @@ class TuneJob:
     """Show the studies there are."""
     status: bool = False
     """Show how --study stands."""
+    replay: bool = False
+    """Choose the trials of --study again from its record alone, and tell whether they come out."""
     stop: bool = False
     """End the driver of --study, wherever on this machine; the same command goes on later."""
     budget: Budget = field(default_factory=Budget)
@@ -69,7 +71,7 @@ class TuneJob:
 
 def main(job: TuneJob) -> None:
     """Prepare the features, search, and show what came of it; or look after the studies."""
-    if job.list or job.status or job.stop:
+    if job.list or job.status or job.stop or job.replay:
         look_after(job)
         return
     if not job.dataset:
@@ -144,6 +146,8 @@ def look_after(job: TuneJob) -> None:
         studies.show(console, folder, job.storage)
     if job.status:
         studies.status(console, folder, name, job.storage)
+    if job.replay:
+        studies.replay(console, folder, name, job.space, job.storage)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The studies that there are: a table of them, one by itself, and how to stop one."""
 
+import hashlib
 import os
 import signal
 import time
@@ -13,8 +14,10 @@ from drmn.errors import StudyError
 from drmn.report.terminal import say
 from drmn.search.budget import spent
 from drmn.search.duration import duration
+from drmn.search.replay import replay as again
 from drmn.search.rows import Row, rows_of
 from drmn.search.storage import driver, holder, names, recorded
+from drmn.space import load, source
 
 PATIENCE = 60.0
 """Seconds that a driver is given to end."""
@@ -55,6 +58,27 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> None:
             say(console, f"trial {row.number}: at epoch {row.epochs}{left}")
         elif row.state == "FAIL":
             say(console, f"trial {row.number}: failed: {row.cause}")
+
+
+def replay(console: Console, studies: Path, name: str, space: str, url: str = "") -> None:
+    """Choose a study's trials again from its record alone, and print whether they come out."""
+    study = recorded(studies, name, url)
+    identity = study.user_attrs["identity"]
+    path = source(space or identity["space"])
+    text = path.read_bytes()
+    if hashlib.sha256(text).hexdigest()[:16] != identity["space_digest"]:
+        raise StudyError(
+            f"Study {name} was made with another space than {path} is now; give the file as it was "
+            "with --space."
+        )
+    found = again(study, load(str(path)))
+    other = [str(number) for number, same in found if not same]
+    which = f"; otherwise: {', '.join(other)}" if other else ""
+    say(
+        console,
+        f"study {name}: {len(found) - len(other)} of {len(found)} trials are what its "
+        f"policy chooses from the record{which}",
+    )
 
 
 def stop(console: Console, studies: Path, name: str, url: str = "") -> None:

@@ -12,7 +12,7 @@ import torch
 
 from drmn.config import RunConfig
 from drmn.data.development import Development, Split
-from drmn.search.policy import Adviser, Halving
+from drmn.search.policy import Adviser, Halving, Hyperband, stopper
 from drmn.search.settings import Budget, PolicyConfig
 from drmn.space import Space, ask, baseline, settings
 from drmn.train import assemble
@@ -137,7 +137,7 @@ def _round(
     chance: np.random.Generator,
 ) -> tuple[float, float, float, float, float]:
     """Return epochs, complete trials, worker hours, hours and megabytes of one search."""
-    halving = Halving(policy.first_rung, policy.factor, policy.window)
+    halving = stopper(policy)
     free = [0.0] * at_once
     epochs, complete, worked, kept = 0, 0, 0.0, 0
     for number in range(budget.trials):
@@ -161,7 +161,11 @@ def _spent(budget: Budget, epochs: int, hours: float) -> bool:
 
 
 def _trained(
-    most: int, halving: Halving, policy: PolicyConfig, number: int, chance: np.random.Generator
+    most: int,
+    halving: Halving | Hyperband,
+    policy: PolicyConfig,
+    number: int,
+    chance: np.random.Generator,
 ) -> int:
     """Return how many epochs a trial is trained before it is stopped."""
     if policy.pruner == "none":

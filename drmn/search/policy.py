@@ -2,7 +2,7 @@
 
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,12 @@ from drmn.search.rows import epochs
 from drmn.search.settings import COST, PolicyConfig
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are to be seen
+
+REDRAWS = 20
+"""How often a point that was tried is drawn again, before it is repeated with another seed."""
+BRACKETS = 3
+GOLDEN = 0.6180339887498949
+"""Its multiples, modulo 1, are spread evenly however many there are."""
 
 
 def build_sampler(
@@ -103,10 +109,28 @@ class Adviser:
             self.study.enqueue_trial(dict(first))
         return self._asked(number)
 
-    def again(self, number: int) -> Trial:
-        """Return another trial in place of the one that was asked for last."""
-        self.study.tell(self.places[number], state=TrialState.FAIL)
-        return self._asked(number)
+    def choose(
+        self,
+        number: int,
+        trials: Sequence[FrozenTrial],
+        known: int,
+        first: Mapping[str, Any] | None,
+        asks: Callable[[Trial], object],
+    ) -> Trial:
+        """Return a trial that has been asked for its values: a point not tried, if one is found.
+
+        `asks` is what asks it; the rest is as in `ask`.
+        """
+        tried = [trial.params for trial in trials]
+        asked = self.ask(number, trials, known, first)
+        asks(asked)
+        for _ in range(REDRAWS):
+            if asked.params not in tried:
+                break
+            self.study.tell(self.places[number], state=TrialState.FAIL)
+            asked = self._asked(number)
+            asks(asked)
+        return asked
 
     def _asked(self, number: int) -> Trial:
         trial = self.study.ask()
@@ -222,3 +246,42 @@ class Halving:
         while rung < epoch:
             rung *= self.factor
         return rung == epoch
+
+
+class Hyperband:
+    """Hyperband (Li et al., JMLR 18, 2018), asynchronous: successive halving with several starts.
+
+    Trials of bracket b are compared with each other alone, for the first time after
+    first * factor^b epochs: what shows its worth late is not stopped early everywhere. A bracket
+    has the more trials the earlier it compares, in the proportions of the paper.
+    """
+
+    def __init__(self, config: PolicyConfig) -> None:
+        firsts = [config.first_rung * config.factor**b for b in range(BRACKETS)]
+        self.brackets = [Halving(first, config.factor, config.window) for first in firsts]
+        rounds = range(BRACKETS - 1, -1, -1)  # rungs that a bracket has after its first
+        self.shares = [config.factor**s / (s + 1) for s in rounds]
+
+    def stops(self, trial: int, epoch: int, best: float) -> bool:
+        """Note that `trial` has come to `epoch`; return whether it is to stop there."""
+        return self.brackets[self.bracket(trial)].stops(trial, epoch, best)
+
+    def is_rung(self, epoch: int) -> bool:
+        """Return whether any trials are compared after `epoch` epochs."""
+        return self.brackets[0].is_rung(epoch)
+
+    def bracket(self, trial: int) -> int:
+        """Return a trial's bracket: it depends on its number alone, and the shares come out."""
+        place, total = (trial * GOLDEN) % 1.0 * sum(self.shares), 0.0
+        for bracket, share in enumerate(self.shares):
+            total += share
+            if place < total:
+                return bracket
+        return len(self.shares) - 1
+
+
+def stopper(config: PolicyConfig) -> Halving | Hyperband:
+    """Return what decides which trials stop; it is not asked where nothing is pruned."""
+    if config.pruner == "hyperband":
+        return Hyperband(config)
+    return Halving(config.first_rung, config.factor, config.window)

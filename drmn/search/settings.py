@@ -10,7 +10,7 @@ from drmn.errors import ConfigError
 
 EngineName = Literal["auto", "inproc", "pool", "trial"]
 Sampler = Literal["tpe", "gp", "random"]
-Pruner = Literal["halving", "none"]
+Pruner = Literal["halving", "hyperband", "none"]
 Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S"]
 Second = Literal[
     "", "val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S", "cost/worker_seconds"
@@ -50,6 +50,8 @@ class PolicyConfig:
     startup_trials: int = 10
     """Random trials before the sampler follows its model."""
     pruner: Pruner = "halving"
+    """halving stops trials at rungs; hyperband does so with the first rung in three places, for
+    spaces where early epochs tell little; none stops nothing."""
     first_rung: int = 1
     """Epochs after which a trial may be stopped for the first time."""
     factor: int = 3

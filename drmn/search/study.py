@@ -15,15 +15,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.search.heritage import first_points, inherited
-from drmn.search.policy import Adviser, Halving
+from drmn.search.policy import Adviser, stopper
 from drmn.search.rows import AGAIN, EPOCH, Metrics, Row, bests, row_of
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask, settings
 
 LIVES = 3
 """How often a trial may lose its process before that counts as its own failure."""
-REDRAWS = 20
-"""How often a point that was tried is drawn again, before it is repeated with another seed."""
 PASSED = "passed"
 """User attribute: the last rung that a trial has passed."""
 
@@ -52,7 +50,7 @@ class Record:
         self, study: optuna.Study, space: Space, base: RunConfig, policy: PolicyConfig
     ) -> None:
         self.study, self.space, self.base, self.policy = study, space, base, policy
-        self.halving = Halving(policy.first_rung, policy.factor, policy.window)
+        self.halving = stopper(policy)
         self.inherited = inherited(study, space)
         self.adviser = Adviser(policy, base.seed, self.inherited)
         self.first = first_points(study, space, base)
@@ -85,17 +83,12 @@ class Record:
 
     def _add(self, trials: Sequence[FrozenTrial], known: int) -> Point:
         """Choose a trial's settings and write it down, all at once: a driver may die."""
-        number, tried = len(self._trials()), [trial.params for trial in trials]
+        number = len(self._trials())
         first = self.first[len(trials)] if len(trials) < len(self.first) else None
-        asked = self.adviser.ask(number, trials, known, first)
+        asked = self.adviser.choose(number, trials, known, first, self._run)
         run = self._run(asked)
-        for _ in range(REDRAWS):
-            if asked.params not in tried:
-                break
-            asked = self.adviser.again(number)
-            run = self._run(asked)
-        # What is left of repeats says more with another seed than with the same.
-        repeats = tried.count(asked.params)
+        # A point once more says more with another seed than with the same.
+        repeats = sum(trial.params == asked.params for trial in trials)
         found = flatten(run) | {"seed": self.base.seed + repeats}
         self._write(TrialState.RUNNING, asked, {"settings": found})
         return self.point(number)
@@ -167,7 +160,7 @@ class Record:
             self.study.tell(number, max(best.values()))
             return True
         if stopped:
-            trial.set_user_attr("cause", f"not in the top 1/{self.halving.factor} at epoch {epoch}")
+            trial.set_user_attr("cause", f"not in the top 1/{self.policy.factor} at epoch {epoch}")
             self.study.tell(number, state=TrialState.PRUNED)
         return stopped
 

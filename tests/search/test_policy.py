@@ -1,11 +1,12 @@
 """When a trial is stopped, and what a sampler proposes."""
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from drmn.errors import ConfigError
-from drmn.search.policy import Adviser, Halving, build_sampler
+from drmn.search.policy import Adviser, Halving, Hyperband, build_sampler
 from drmn.search.settings import Budget, PolicyConfig
 
 
@@ -149,6 +150,24 @@ def test_with_a_window_a_rung_compares_with_trials_far_enough_back():
     values = [0.5, 0.9, 0.6, 0.4]
     # Trial 2 is compared with 0 alone, and 3 with 0 and 1.
     assert [halving.stops(n, 1, v) for n, v in enumerate(values)] == [False, False, False, True]
+
+
+def test_hyperband_compares_trials_within_their_bracket_alone():
+    band = Hyperband(PolicyConfig(pruner="hyperband"))
+    counts = np.bincount([band.bracket(number) for number in range(3000)])
+    shares = np.array([9 / 3, 3 / 2, 1.0])  # of the paper: factor^s / (s + 1)
+    assert counts == pytest.approx(3000 * shares / shares.sum(), rel=0.01)
+    members = {b: [n for n in range(60) if band.bracket(n) == b][:3] for b in range(3)}
+    for bracket, epoch in ((0, 1), (1, 3), (2, 9)):
+        one, two, _ = members[bracket]
+        assert not band.stops(one, epoch, 0.9)
+        assert band.stops(two, epoch, 0.1)
+        assert not any(
+            band.stops(n, earlier, 0.0)
+            for n in members[bracket]
+            for earlier in (1, 3)
+            if earlier < epoch
+        )
 
 
 @pytest.mark.parametrize(
