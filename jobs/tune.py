@@ -8,9 +8,10 @@ python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -122,12 +123,17 @@ def main(job: TuneJob) -> None:
     if job.plan:
         from drmn.report.plan import show
 
-        show(console, plan, store)
+        write(job.json, show(console, plan, store))
         return
     outcome = search(plan, store, console, catalogue)
-    if job.json is not None:
-        job.json.write_text(json.dumps(outcome.plain(), indent=1))
+    write(job.json, outcome.plain())
     summary(console, outcome, job.tracking_uri, job.dataset)
+
+
+def write(path: Path | None, plain: Mapping[str, Any]) -> None:
+    """Write what came out into the file that was asked for, if one was."""
+    if path is not None:
+        path.write_text(json.dumps(plain, indent=1))
 
 
 def look_after(job: TuneJob) -> None:

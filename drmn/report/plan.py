@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -20,8 +21,11 @@ SECONDS = 60.0
 """That steps are timed for."""
 
 
-def show(console: Console, plan: Plan, store: Path) -> None:
-    """Time steps on the feature store, and print what the search of `plan` will take."""
+def show(console: Console, plan: Plan, store: Path) -> dict[str, list[float]]:
+    """Time steps on the feature store, and print what the search of `plan` will take.
+
+    Returns P10, P50 and P90 by quantity, as `--json` has them.
+    """
     torch.set_num_threads(max(1, int(plan.engine.cpus)))
     device = "cuda" if plan.engine.gpus and torch.cuda.is_available() else "cpu"
     at_once = places(plan)
@@ -39,6 +43,9 @@ def show(console: Console, plan: Plan, store: Path) -> None:
         f"some steps on this machine: an epoch takes {middle} ({least} to {most}).",
     )
     console.print(table(plan, made, at_once))
+    if plan.policy.finetune:
+        say(console, f"To it comes what --policy.finetune {plan.policy.finetune} takes, not timed.")
+    return {name: list(quantiles(values)) for name, values in asdict(made).items()}
 
 
 def places(plan: Plan) -> int:
