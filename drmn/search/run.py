@@ -12,12 +12,12 @@ from typing import Any
 
 from rich.console import Console
 
-from drmn import baselines
 from drmn.checkpoint import BEST, State, load, save
 from drmn.config import RunConfig, flatten
 from drmn.data import development, durable
 from drmn.data.catalogue import Catalogue
 from drmn.errors import StudyError
+from drmn.search import lines as kept
 from drmn.search import packing
 from drmn.search.album import PICTURES, page
 from drmn.search.history import HISTORY, History
@@ -106,7 +106,8 @@ def run(plan: Plan, told: Told, console: Console) -> Outcome:
                 told(epoch, metrics)
 
             state = _trained(plan, history, tell)
-            lines = {line.name: line.metrics for line in baselines.lines(data)}
+            found = kept.lines(data, plan.config.fold, plan.folder.parents[1] / "baselines")
+            lines = {line.name: line.metrics for line in found}
             _tell_best(spool, key, state, lines)
             if packing.takes_photos(plan.store):
                 place = plan.folder / "package"

@@ -17,6 +17,7 @@ from drmn.data.catalogue import Catalogue
 from drmn.data.features import Store
 from drmn.errors import ConfigError
 from drmn.search import code, health, heritage, packing
+from drmn.search import lines as kept
 from drmn.search.budget import Purse
 from drmn.search.claim import claimed
 from drmn.search.folders import trial_folder
@@ -105,7 +106,7 @@ def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> O
         )
         record = Record(study, load(plan.space), plan.base, plan.policy)
         data = development.open_store(store, fold=plan.base.fold)
-        lines = baselines.lines(data)
+        lines = kept.lines(data, plan.base.fold, plan.folder.parents[1] / "baselines")
         line = baselines.strongest(lines)
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
