@@ -122,7 +122,7 @@ class RecordScheduler(FIFOScheduler):
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
         metrics = {k: v for k, v in result.items() if k.startswith(TOLD)}
         metrics[SECONDS] = result["time_this_iter_s"]
-        stop = self.record.report(number, epoch, metrics)
+        stop = self.record.report(number, epoch, metrics, result.get("kept", {}))
         for watcher in self.watchers:
             watcher.epoch(number, epoch, metrics)
         if stop:

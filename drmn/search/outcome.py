@@ -49,6 +49,16 @@ def figures(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    keys = ("number", "state", "cause", "epochs", "value", "best_epoch", "params")
+    keys = (
+        "number",
+        "state",
+        "cause",
+        "epochs",
+        "value",
+        "best_epoch",
+        "params",
+        "checkpoint",
+        "dropped",
+    )
     every = asdict(row)
     return {key: every[key] for key in keys}

@@ -5,8 +5,9 @@ MLflow shows; both can be lost. Whoever opens the record goes on where it stands
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -16,7 +17,7 @@ from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.search.heritage import first_points, inherited
 from drmn.search.policy import Halving, adviser
-from drmn.search.rows import EPOCH, Metrics, Row, bests, row_of
+from drmn.search.rows import CHECKPOINT, DROPPED, EPOCH, Metrics, Row, bests, row_of
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask, settings
 
@@ -53,6 +54,8 @@ class Record:
         self.halving = Halving(policy.first_rung, policy.factor, policy.window)
         self.inherited = inherited(study, space)
         self.first = first_points(study, space, base)
+        self.dropped: set[int] = set(study.user_attrs.get(DROPPED, []))
+        """Trials whose best epoch's file was removed."""
         trials = study.get_trials(deepcopy=False)
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
@@ -109,8 +112,16 @@ class Record:
         trial = self.trial(number)
         return Point(number, settings(self.base, trial.user_attrs["settings"], {}), trial.params)
 
-    def report(self, number: int, epoch: int, metrics: Metrics) -> bool:
+    def report(
+        self,
+        number: int,
+        epoch: int,
+        metrics: Metrics,
+        checkpoint: Mapping[str, Any] = MappingProxyType({}),
+    ) -> bool:
         """Write down an epoch; return whether the trial is to end there, and then end it.
+
+        The `checkpoint` is that of the best epoch so far: its `epoch`, `sha256` and `bytes`.
 
         Telling an epoch again changes nothing: a trial that lost its process repeats its last.
         """
@@ -121,6 +132,8 @@ class Record:
         if epoch not in self.trial(number).intermediate_values:
             trial.set_user_attr(f"{EPOCH}{epoch}", dict(metrics))
             trial.report(metrics[self.policy.objective], epoch)
+        if "sha256" in checkpoint and trial.user_attrs.get(CHECKPOINT) != checkpoint:
+            trial.set_user_attr(CHECKPOINT, dict(checkpoint))
         best = bests(self.trial(number))
         stopped = self._stops(trial, epoch, best[epoch])
         if epoch == trial.user_attrs["settings"]["optim.epochs"]:
@@ -146,6 +159,11 @@ class Record:
         self.study.tell(number, state=TrialState.FAIL)
         return True
 
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Note, before it is done, that the best epochs' files of trials that are over go."""
+        self.dropped.update(numbers)
+        self.study.set_user_attr(DROPPED, sorted(self.dropped))
+
     def interrupt(self, number: int) -> bool:
         """Note that a trial lost its process; return whether it is handed out again."""
         trial = self._live(number)
@@ -168,11 +186,11 @@ class Record:
 
     def rows(self) -> list[Row]:
         """Return all trials, in the order they were asked for."""
-        return [row_of(trial) for trial in self.trials()]
+        return [row_of(trial, self.dropped) for trial in self.trials()]
 
     def row(self, number: int) -> Row:
         """Return one trial."""
-        return row_of(self.trial(number))
+        return row_of(self.trial(number), self.dropped)
 
     def best(self) -> Row | None:
         """Return the complete trial of the highest value; of equals the first."""

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from ray import tune
 
-from drmn.checkpoint import BEST, LAST, load, save
+from drmn.checkpoint import LAST, load, save
 from drmn.config import RunConfig, with_overrides
 from drmn.data import development
 from drmn.data.development import Development
+from drmn.search.folders import keep_best, kept_best
 from drmn.train import Epoch, fit
 
 
@@ -49,8 +50,10 @@ class TrialRunner(tune.Trainable):
         state = load(self.folder / LAST)
         self.objective = config["objective"]
         self.best = -1.0 if state is None else state["best"]
+        self.kept = {"epoch": 0} if state is None else kept_best(self.folder, state)
         # The driver may not have heard of the last epoch before it died, so it is told again.
-        self.again = None if state is None else state["metrics"] | {"epoch": state["number"]}
+        known = {} if state is None else {"epoch": state["number"], "kept": self.kept}
+        self.again = None if state is None else state["metrics"] | known
         self.stream: Iterator[Epoch] = fit(run, data, resume=state, device=device)
 
     def step(self) -> dict[str, Any]:
@@ -64,11 +67,13 @@ class TrialRunner(tune.Trainable):
         value = epoch.metrics[self.objective]
         improved = value > self.best
         self.best = max(value, self.best)
-        state = epoch.state | {"metrics": epoch.metrics, "best": self.best}
         if improved:
-            save(self.folder / BEST, {"model": state["model"], "metrics": epoch.metrics})
+            self.kept = {"epoch": epoch.number}  # the rest is known once it is written
+        state = epoch.state | {"metrics": epoch.metrics, "best": self.best, "kept": self.kept}
         save(self.folder / LAST, state)
-        return epoch.metrics | epoch.costs | {"epoch": epoch.number}
+        if improved:
+            self.kept = keep_best(self.folder, state)
+        return epoch.metrics | epoch.costs | {"epoch": epoch.number, "kept": self.kept}
 
 
 def open_data(store: str, run: RunConfig) -> Development:
