@@ -20,6 +20,8 @@ from drmn.search.rows import SECONDS, Metrics, Row
 from drmn.search.study import Point, Record
 from drmn.search.trainable import TrialRunner
 
+KEPT = "kept/"
+"""What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
 TOLD = ("loss/", "train/", "val/", "cost/")
 """Whose names begin like this are an epoch's metrics, among all that Tune adds."""
 
@@ -122,7 +124,8 @@ class RecordScheduler(FIFOScheduler):
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
         metrics = {k: v for k, v in result.items() if k.startswith(TOLD)}
         metrics[SECONDS] = result["time_this_iter_s"]
-        stop = self.record.report(number, epoch, metrics, result.get("kept", {}))
+        kept = {k.removeprefix(KEPT): v for k, v in result.items() if k.startswith(KEPT)}
+        stop = self.record.report(number, epoch, metrics, kept)
         for watcher in self.watchers:
             watcher.epoch(number, epoch, metrics)
         if stop:
