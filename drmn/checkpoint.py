@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -15,20 +15,36 @@ LAST, BEST = "last.pt", "best.pt"
 SHA256 = hashlib.sha256().digest_size
 
 
-def save(path: Path, state: State) -> None:
+class Saved(NamedTuple):
+    """A file that was written."""
+
+    sha256: str
+    """Of its content, which is what the file begins with."""
+    bytes: int
+
+
+def save(path: Path, state: State) -> Saved:
     """Write `state` whole or not at all, after the SHA-256 of its bytes.
 
     A process may be killed at any moment, and torch itself notices no altered byte.
     """
     content = io.BytesIO()
     torch.save(state, content)
+    digest = hashlib.sha256(content.getbuffer())
     building = path.with_suffix(".tmp")
     with building.open("wb") as file:
-        file.write(hashlib.sha256(content.getbuffer()).digest())
+        file.write(digest.digest())
         file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     building.replace(path)
+    return Saved(digest.hexdigest(), SHA256 + len(content.getbuffer()))
+
+
+def sha256_of(path: Path) -> str:
+    """Return what `save` said of a file; that its content is whole, `load` finds out."""
+    with path.open("rb") as file:
+        return file.read(SHA256).hex()
 
 
 def load(path: Path) -> State | None:

@@ -24,6 +24,8 @@ from drmn.search.settings import EngineConfig
 from drmn.search.study import Point, Record
 from drmn.search.trial import Task
 
+KEPT = "kept/"
+"""What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
 TOLD = ("loss/", "train/", "val/", "cost/")
 """Whose names begin like this are an epoch's metrics, among all that Tune adds."""
 
@@ -137,7 +139,8 @@ class RecordScheduler(FIFOScheduler):
         del tune_controller
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
         metrics = {k: v for k, v in result.items() if k.startswith(TOLD)}
-        stop = self.record.report(number, epoch, metrics)
+        kept = {k.removeprefix(KEPT): v for k, v in result.items() if k.startswith(KEPT)}
+        stop = self.record.report(number, epoch, metrics, kept)
         for watcher in self.watchers:
             watcher.epoch(number, epoch, metrics)
         if stop:

@@ -139,7 +139,7 @@ def _round(
     """Return epochs, complete trials, worker hours, hours and megabytes of one search."""
     halving = stopper(policy)
     free = [0.0] * at_once
-    epochs, complete, worked, kept = 0, 0, 0.0, 0
+    epochs, complete, worked, kept = 0, 0, 0.0, 0.0
     for number in range(budget.trials):
         if _spent(budget, epochs, worked):
             break
@@ -149,6 +149,8 @@ def _round(
         complete += trained == sample.config.optim.epochs
         kept += sample.bytes
         heapq.heappush(free, heapq.heappop(free) + trained * sample.epoch / 3600)
+    if budget.checkpoint_mb:
+        kept = min(kept, max(1e6 * budget.checkpoint_mb, sample.bytes))
     return epochs, complete, worked, max(free), kept / 1e6
 
 

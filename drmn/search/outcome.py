@@ -116,6 +116,17 @@ def _complete(row: Row) -> bool:
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    keys = ("number", "state", "cause", "epochs", "value", "best_epoch", "params", "again")
+    keys = (
+        "number",
+        "state",
+        "cause",
+        "epochs",
+        "value",
+        "best_epoch",
+        "params",
+        "again",
+        "checkpoint",
+        "dropped",
+    )
     every = asdict(row)
     return {key: every[key] for key in keys}

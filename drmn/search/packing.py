@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from drmn.checkpoint import BEST, State, load
+from drmn.checkpoint import BEST, State, load, sha256_of
 from drmn.config import RunConfig, with_overrides
 from drmn.data import features
 from drmn.data.development import Classes, Development
@@ -40,11 +40,29 @@ class Packed:
 
 def pack_trial(study: Path, row: Row, data: Development, store: Path) -> Packed:
     """Write the network of a trial's best epoch into the trial's folder."""
-    folder = trial_folder(study, row.number)
-    state = load(folder / BEST)
+    place = trial_folder(study, row.number) / "package"
+    return pack(place, with_overrides(RunConfig(), row.settings), state_of(study, row), data, store)
+
+
+def state_of(study: Path, row: Row) -> State:
+    """Return the state of a trial's best epoch.
+
+    Raises:
+        DataError: The file is gone, damaged, or not the one that the trial wrote.
+    """
+    path = trial_folder(study, row.number) / BEST
+    again = f"--warm-start {study.name} --study NAME trains its settings again"
+    state = load(path)
     if state is None:
-        raise DataError(f"{folder / BEST}: the best trial's checkpoint is gone; run it again.")
-    return pack(folder / "package", with_overrides(RunConfig(), row.settings), state, data, store)
+        raise DataError(
+            f"{path}: the best trial's checkpoint is gone or damaged; put a copy back, or {again}."
+        )
+    if sha256_of(path) != row.checkpoint.get("sha256"):
+        raise DataError(
+            f"{path}: not the checkpoint that trial {row.number} wrote at epoch {row.best_epoch}, "
+            f"by its SHA-256 in the record; put that back, or {again}."
+        )
+    return state
 
 
 def pack(folder: Path, run: RunConfig, state: State, data: Development, store: Path) -> Packed:

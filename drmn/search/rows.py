@@ -1,8 +1,8 @@
 """A trial as the record has it, read from Optuna's trial."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from optuna import Study
@@ -15,6 +15,10 @@ EPOCH = "epoch/"
 """User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
 AGAIN = "again"
 """User attribute: the trial whose settings this one trains again, in the finetuned tier."""
+CHECKPOINT = "checkpoint"
+"""User attribute: the best epoch's file, by epoch, SHA-256 and bytes."""
+DROPPED = "dropped"
+"""The study's attribute: trials whose file was removed. Optuna changes no trial that is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,10 @@ class Row:
     """What its epochs took, training and validation."""
     again: int | None = None
     """The trial whose settings it trains again with the backbone along."""
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    """The best epoch's file: `epoch`, `sha256`, `bytes`; empty without one."""
+    dropped: bool = False
+    """Whether that file was removed, for `--budget.checkpoint-mb`."""
 
 
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
@@ -60,8 +68,8 @@ def bests(trial: FrozenTrial) -> dict[int, float]:
     return so_far
 
 
-def row_of(trial: FrozenTrial) -> Row:
-    """Return a recorded trial that has settings as a row."""
+def row_of(trial: FrozenTrial, dropped: Collection[int] = ()) -> Row:
+    """Return a recorded trial that has settings as a row; `dropped` have no checkpoint any more."""
     values = trial.intermediate_values
     best = max(values, key=lambda epoch: (values[epoch], -epoch), default=0)
     return Row(
@@ -76,10 +84,13 @@ def row_of(trial: FrozenTrial) -> Row:
         params=trial.params,
         again=trial.user_attrs.get(AGAIN),
         seconds=sum(each.get(COST, 0.0) for each in epochs(trial).values()),
+        checkpoint=trial.user_attrs.get(CHECKPOINT, {}),
+        dropped=trial.number in dropped,
     )
 
 
 def rows_of(study: Study) -> list[Row]:
     """Return the trials of a recorded study that have settings."""
     trials = study.get_trials(deepcopy=False)
-    return [row_of(trial) for trial in trials if "settings" in trial.user_attrs]
+    dropped = study.user_attrs.get(DROPPED, [])
+    return [row_of(trial, dropped) for trial in trials if "settings" in trial.user_attrs]

@@ -24,6 +24,7 @@ from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.postgres import address
 from drmn.search.progress import Progress
+from drmn.search.quota import Quota
 from drmn.search.reporting import Reporter, drain
 from drmn.search.rows import Row
 from drmn.search.settings import Budget, EngineConfig, PolicyConfig, require_name, require_store
@@ -116,9 +117,10 @@ def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> O
             reporter.baseline(each.name, each.metrics, {"levels": each.levels})
         reporter.replay()
         purse = Purse(plan.budget, time.monotonic())
+        quota = Quota(record, plan.folder, plan.budget.checkpoint_mb, console)
         try:
             with _progress(plan, record, line, console) as progress:
-                _execute(plan, (store, catalogue), record, purse, [progress, reporter])
+                _execute(plan, (store, catalogue), record, purse, [progress, reporter, quota])
         finally:
             reporter.over(purse.empty(record.rows()))
         best = record.best()

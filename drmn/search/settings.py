@@ -102,13 +102,17 @@ class Budget:
     least_gain: float = 0.0
     """End early once all trials that are left are expected to raise the objective by less than
     this, the error of that estimate included; such as 0.002. 0 never does."""
+    checkpoint_mb: float = 0.0
+    """Megabytes that the best epochs of all trials may take, the best trials' kept first; what was
+    dropped is trained again from its settings if it is wanted. 0 for no limit."""
     at_once: int = 0
     """Trials at a time; 0 for as many as the cluster holds."""
 
     def __post_init__(self) -> None:
         """Check each value."""
         require("budget.trials", self.trials, self.trials > 0, "positive")
-        for name in ("epochs", "worker_hours", "money", "price", "minutes", "least_gain"):
+        spans = ("epochs", "worker_hours", "money", "price", "minutes", "least_gain")
+        for name in (*spans, "checkpoint_mb"):
             value = getattr(self, name)
             require(f"budget.{name}", value, value >= 0, "0 or more")
         priced = not self.money or self.price > 0

@@ -5,8 +5,9 @@ MLflow shows; both can be lost. Whoever opens the record goes on where it stands
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -16,7 +17,7 @@ from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.search.heritage import first_points, inherited
 from drmn.search.policy import Adviser, stopper
-from drmn.search.rows import AGAIN, EPOCH, Metrics, Row, bests, row_of
+from drmn.search.rows import AGAIN, CHECKPOINT, DROPPED, EPOCH, Metrics, Row, bests, row_of
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask, settings
 
@@ -56,6 +57,8 @@ class Record:
         self.first = first_points(study, space, base)
         self._rows: dict[int, Row] = {}
         """Those of trials that are over."""
+        self.dropped: set[int] = set(study.user_attrs.get(DROPPED, []))
+        """Trials whose best epoch's file was removed."""
         trials = self._trials()
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
@@ -142,8 +145,16 @@ class Record:
         trial = self.trial(number)
         return Point(number, settings(self.base, trial.user_attrs["settings"], {}), trial.params)
 
-    def report(self, number: int, epoch: int, metrics: Metrics) -> bool:
+    def report(
+        self,
+        number: int,
+        epoch: int,
+        metrics: Metrics,
+        checkpoint: Mapping[str, Any] = MappingProxyType({}),
+    ) -> bool:
         """Write down an epoch; return whether the trial is to end there, and then end it.
+
+        The `checkpoint` is that of the best epoch so far: its `epoch`, `sha256` and `bytes`.
 
         Telling an epoch again changes nothing: a trial that lost its process repeats its last.
         """
@@ -154,6 +165,8 @@ class Record:
         if epoch not in self.trial(number).intermediate_values:
             trial.set_user_attr(f"{EPOCH}{epoch}", dict(metrics))
             trial.report(metrics[self.policy.objective], epoch)
+        if "sha256" in checkpoint and trial.user_attrs.get(CHECKPOINT) != checkpoint:
+            trial.set_user_attr(CHECKPOINT, dict(checkpoint))
         best = bests(self.trial(number))
         stopped = self._stops(trial, epoch, best[epoch])
         if epoch == trial.user_attrs["settings"]["optim.epochs"]:
@@ -179,6 +192,12 @@ class Record:
         self._live(number).set_user_attr("cause", cause)
         self.study.tell(number, state=TrialState.FAIL)
         return True
+
+    def drop(self, numbers: Iterable[int]) -> None:
+        """Note, before it is done, that the best epochs' files of trials that are over go."""
+        self.dropped.update(numbers)
+        self._rows.clear()
+        self.study.set_user_attr(DROPPED, sorted(self.dropped))
 
     def interrupt(self, number: int) -> bool:
         """Note that a trial lost its process; return whether it is handed out again."""
@@ -211,7 +230,7 @@ class Record:
     def _row(self, trial: FrozenTrial) -> Row:
         if trial.number in self._rows:
             return self._rows[trial.number]
-        row = row_of(trial)
+        row = row_of(trial, self.dropped)
         if trial.state.is_finished():  # nothing changes any more
             self._rows[trial.number] = row
         return row

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from drmn import parallel
-from drmn.checkpoint import BEST, LAST, load, save
+from drmn.checkpoint import LAST, load, save
 from drmn.data.catalogue import Catalogue
+from drmn.search.folders import keep_best, kept_best
 from drmn.search.opening import opened
 from drmn.search.settings import COST
 from drmn.train import fit
@@ -43,19 +44,25 @@ class Task:
         folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
         run, data, backbone = opened(self.settings, Path(self.store), self.catalogue)
-        state = load(folder / LAST)
-        best = -1.0 if state is None else state["best"]
+        state, first = load(folder / LAST), parallel.rank() == 0
+        best = -1.0
+        kept: Mapping[str, Any] = {"epoch": 0}
         if state is not None:
-            yield state["metrics"] | {"epoch": state["number"]}
+            best, kept = state["best"], kept_best(folder, state) if first else state["kept"]
+            yield state["told"] | {"kept": kept}
         began = time.monotonic()
         for epoch in fit(run, data, backbone=backbone, resume=state, device=device):
             seconds = parallel.world() * (time.monotonic() - began)
+            told = epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
             value = epoch.metrics[self.objective]
             improved, best = value > best, max(value, best)
-            if parallel.rank() == 0:
-                whole = epoch.state | {"metrics": epoch.metrics, "best": best}
-                if improved:
-                    save(folder / BEST, {"model": whole["model"], "metrics": epoch.metrics})
+            if improved:
+                kept = {"epoch": epoch.number}  # the rest is known once it is written
+            if first:
+                whole = epoch.state | {"metrics": epoch.metrics, "told": told}
+                whole |= {"best": best, "kept": kept}
                 save(folder / LAST, whole)
-            yield epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
+                if improved:
+                    kept = keep_best(folder, whole)
+            yield told | {"kept": kept}
             began = time.monotonic()

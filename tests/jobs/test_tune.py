@@ -1,5 +1,6 @@
 """The main job as a person runs it: another process, another folder, its output."""
 
+import hashlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from drmn.checkpoint import BEST
 from drmn.config import RunConfig, flatten, with_overrides
 from drmn.data import development
 from drmn.search import packing
@@ -127,6 +129,19 @@ def test_photos_that_are_gone_when_a_search_ends_cost_the_picture_alone(finished
     assert not list(tmp_path.iterdir())
 
 
+def test_the_outcome_has_the_digest_of_each_trials_best_checkpoint(finished, demo):
+    _, _, outcome = finished
+    for trial in outcome["trials"]:
+        content = (
+            trial_folder(demo / "studies" / outcome["study"], trial["number"]) / BEST
+        ).read_bytes()
+        assert trial["checkpoint"] == {
+            "epoch": trial["best_epoch"],
+            "sha256": hashlib.sha256(content[32:]).hexdigest(),
+            "bytes": len(content),
+        }
+
+
 def test_the_logged_model_takes_photos_and_is_the_network_that_was_trained(finished, demo):
     folder, _, outcome = finished
     uri = f"sqlite:///{folder}/mlflow.db"
@@ -193,6 +208,13 @@ def test_changed_settings_are_refused_and_nothing_is_touched(finished, demo):
         (("--dataset", "demo", "--study", "../x"), "study must be letters, digits and ._+- alone"),
         (("--dataset", "demo", "--json", "no/x.json"), "--json no/x.json: no such folder"),
         (("--dataset", "demo", "--tracking-uri", "file:x"), "tracking-uri must be one that starts"),
+        (("--dataset", "demo", "--storage", "out"), "The folder of results is --results."),
+        (("--list", "--storage", "mysql://u:secret@h/d"), "in the study's folder; got mysql://."),
+        (("--dataset", "demo", "--storage", "postgresql://u:secret@h/d"), "into ~/.pgpass or PGP"),
+        (
+            ("--dataset", "demo", "--budget.checkpoint-mb", "-1"),
+            "budget.checkpoint_mb must be 0 or",
+        ),
     ],
 )
 def test_a_mistake_is_answered_in_a_sentence(demo, tmp_path, arguments, words):
@@ -200,6 +222,7 @@ def test_a_mistake_is_answered_in_a_sentence(demo, tmp_path, arguments, words):
     assert done.returncode == 2
     assert words in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr + done.stdout
     assert not list(tmp_path.glob("mlflow.db*"))
 
 
@@ -318,3 +341,13 @@ def test_a_plan_tells_what_a_search_will_take_and_starts_none(demo, tmp_path):
     assert rows["epochs"] == ["18", "18", "18"]
     assert "cost" in rows
     assert not (demo / "studies" / tmp_path.name).exists()
+
+
+def test_a_study_that_is_over_may_be_made_to_take_less_room(finished, demo):
+    folder, _, outcome = finished
+    output, again = search(folder, demo, "--dataset", "demo", "--budget.checkpoint-mb", "0.001")
+    best = outcome["best"]["trial"]
+    assert f"note: the best checkpoint, of trial {best}, takes " in output
+    kept = (demo / "studies" / outcome["study"]).glob(f"trials/*/{BEST}")
+    assert [int(path.parent.name) for path in kept] == [best]
+    assert [t["number"] for t in again["trials"] if not t["dropped"]] == [best]

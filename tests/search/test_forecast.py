@@ -23,6 +23,12 @@ def test_without_pruning_every_trial_takes_all_of_its_epochs():
     assert quantiles(made.megabytes) == (20, 20, 20)
 
 
+@pytest.mark.parametrize(("limit", "megabytes"), [(7, 7), (1, 2), (50, 20)])
+def test_no_more_is_kept_than_may_be_but_for_one_checkpoint(limit, megabytes):
+    made = forecast(HOUR, WHOLE, Budget(trials=10, checkpoint_mb=limit), at_once=2)
+    assert quantiles(made.megabytes) == (megabytes,) * 3
+
+
 def test_pruning_saves_most_of_them_and_how_many_is_luck():
     low, middle, high = quantiles(
         forecast(HOUR, PolicyConfig(), Budget(trials=60), at_once=1).epochs
