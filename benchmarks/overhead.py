@@ -5,15 +5,17 @@ warm and of one trial at a time. The record, the sampler and the watchers are at
 2,000 trials in one search: does the driver grow, does a trial cost the more the more there were?
 """
 
+import contextlib
 import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import ray
@@ -34,6 +36,8 @@ from drmn.space import Constants, Trial
 
 WARM = 3
 """Trials that are not counted: the first processes start in them."""
+MANY = 60
+"""Trials from which on memory and time are looked at, and CPU is not."""
 SETTLED = 100
 """Trials of the long search after which memory is looked at first: caches have filled by then."""
 
@@ -47,6 +51,46 @@ class Idle(Task):
         yield {"epoch": 1, self.objective: 0.5, COST: 0.0}
 
 
+class Meter:
+    """Adds up the CPU seconds of this process and all below it, those that end included.
+
+    Nobody waits for some of them, so the system forgets what they used: they are looked at twice a
+    second, and what one used after the last look is lost.
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[int, float], float] = {}
+        self.lock, self.over = threading.Lock(), threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to look."""
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Look no more."""
+        self.over.set()
+        self.thread.join()
+
+    def total(self) -> float:
+        """Return the seconds so far."""
+        self._look()
+        return sum(self.seen.values())
+
+    def _watch(self) -> None:
+        while not self.over.wait(0.5):
+            self._look()
+
+    def _look(self) -> None:
+        with self.lock:
+            here = psutil.Process()
+            for process in [here, *here.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    key = process.pid, process.create_time()
+                    self.seen[key] = sum(process.cpu_times()[:2])
+
+
 @dataclass
 class Clock:
     """Notes when trials end, and what all processes have used by then."""
@@ -54,7 +98,7 @@ class Clock:
     ends: list[float] = field(default_factory=list)
     used: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
-    cpu: bool = True
+    meter: Meter | None = None
 
     def started(self, point: Point) -> None:
         """Watch nothing."""
@@ -70,8 +114,8 @@ class Clock:
     def note(self) -> None:
         """Note the end of a trial."""
         self.ends.append(time.monotonic())
-        if self.cpu:
-            self.used.append(cpu_seconds())
+        if self.meter is not None:
+            self.used.append(self.meter.total())
         self.memory.append(psutil.Process().memory_info().rss)
 
     def between(self) -> list[float]:
@@ -83,18 +127,6 @@ class Clock:
         return (self.used[-1] - self.used[WARM]) / (len(self.used) - 1 - WARM)
 
 
-def cpu_seconds() -> float:
-    """Return what this process and all below it have used, those that are gone included."""
-    here = psutil.Process()
-    total = 0.0
-    for process in [here, *here.children(recursive=True)]:
-        try:
-            total += sum(process.cpu_times()[:4])
-        except psutil.NoSuchProcess:
-            continue
-    return total
-
-
 def space(trial: Trial) -> Constants:
     """Ask for what a search of two settings would."""
     trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
@@ -102,10 +134,10 @@ def space(trial: Trial) -> Constants:
     return {"optim.epochs": 1, "model.sit": "none"}
 
 
-def ours(name: EngineName, trials: int, *, cpu: bool = True) -> Clock:
+def ours(name: EngineName, trials: int) -> Clock:
     """Run trials that do nothing through one of our engines."""
-    clock = Clock(cpu=cpu)
-    with tempfile.TemporaryDirectory() as folder, cluster():
+    with tempfile.TemporaryDirectory() as folder, cluster(), Meter() as meter:
+        clock = Clock(meter=meter if trials < MANY else None)
         study = open_study(Path(folder), "overhead", {})
         record = Record(study, space, RunConfig(), PolicyConfig(pruner="none"))
         work = Work(
@@ -152,10 +184,10 @@ def nested(config: Mapping[str, Any]) -> None:
 
 def tunes(trainable: Callable[[Mapping[str, Any]], None], trials: int, *, reuse: bool) -> Clock:
     """Run trials that do nothing through Ray Tune alone."""
-    clock = Clock()
     # The trainer inside asks for the core; what waits for it must leave it one.
     held = tune.with_resources(trainable, {"CPU": 0.01 if trainable is nested else 1})
-    with tempfile.TemporaryDirectory() as folder, cluster():
+    with tempfile.TemporaryDirectory() as folder, cluster(), Meter() as meter:
+        clock = Clock(meter=meter)
         tune.Tuner(
             held,
             tune_config=tune.TuneConfig(
@@ -171,7 +203,7 @@ def tunes(trainable: Callable[[Mapping[str, Any]], None], trials: int, *, reuse:
 def main() -> None:
     """Run all, one after another."""
     asked = arguments(__doc__ or "")
-    few, many = (8, 60) if asked.quick else (20, 2000)
+    few, many = (8, MANY) if asked.quick else (20, 2000)
     made = {
         "inproc": ours("inproc", few),
         "pool": ours("pool", few),
@@ -186,7 +218,7 @@ def main() -> None:
     for name, clock in made.items():
         gap = statistics.median(clock.between())
         figures[name] = f"{gap:.3f} s between trials, {clock.cpu_a_trial():.3f} CPU-s a trial"
-    long = ours("inproc", many, cpu=False)
+    long = ours("inproc", many)
     gaps = long.between()
     part = len(gaps) // 4
     first, last = statistics.median(gaps[:part]), statistics.median(gaps[-part:])
