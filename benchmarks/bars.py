@@ -24,12 +24,19 @@ class Bar:
         return self.value >= self.bar if self.least else self.value <= self.bar
 
 
-def arguments(about: str) -> argparse.Namespace:
-    """Return `--json` and `--quick` as given."""
-    parser = argparse.ArgumentParser(description=about)
+def flags(about: str) -> argparse.ArgumentParser:
+    """Return a parser that knows `--json` and `--quick`."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path, help="write figures and bars into this file")
     parser.add_argument("--quick", action="store_true", help="a small run, to see that it works")
-    return parser.parse_args()
+    return parser
+
+
+def arguments(about: str) -> argparse.Namespace:
+    """Return `--json` and `--quick` as given."""
+    return flags(about).parse_args()
 
 
 def finish(figures: Mapping[str, object], bars: list[Bar], file: Path | None) -> None:

@@ -1,0 +1,1 @@
+"""Policies of a search replayed on tables of learning curves, in virtual time."""

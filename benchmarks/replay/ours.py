@@ -1,0 +1,61 @@
+"""DRMN's own policy: the objects that decide in a live search, on a record in memory."""
+
+import optuna
+from optuna.trial import Trial, TrialState, create_trial
+
+from drmn.search.policy import Adviser, stopper
+from drmn.search.rows import bests
+from drmn.search.settings import PolicyConfig
+from replay.space import Params
+from replay.table import Table
+
+
+class Ours:
+    """The policy of a live search, and of its record what the policy looks at.
+
+    Args:
+        table: What to search.
+        seed: Of the study.
+        config: As a live search has it.
+    """
+
+    def __init__(self, table: Table, seed: int, config: PolicyConfig) -> None:
+        self.space, self.config = table.grid.space, config
+        self.last = int(table.curves(seed).epochs[-1])
+        self.study = optuna.create_study(direction="maximize")
+        self.adviser, self.stopper = Adviser(config, seed), stopper(config)
+
+    def ask(self) -> Params | None:
+        """Choose as `drmn.search.study.Record.next` does."""
+        trials = self.study.get_trials(deepcopy=False)
+        known = len(trials)
+        if self.config.window:
+            known = max(0, known + 1 - self.config.window)
+            if not all(trial.state.is_finished() for trial in trials[:known]):
+                return None
+        trial = self.adviser.choose(len(trials), trials, known, None, self.space)
+        asked = create_trial(
+            state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+        )
+        self.study.add_trial(asked)
+        return trial.params
+
+    def tell(self, number: int, epoch: int, value: float) -> bool:
+        """Judge as `drmn.search.study.Record.report` does."""
+        self._live(number).report(value, epoch)
+        best = bests(self._trial(number))[epoch]
+        stops = self.config.pruner != "none" and self.stopper.stops(number, epoch, best)
+        if epoch == self.last:
+            self.study.tell(number, best)
+        elif stops:
+            self.study.tell(number, state=TrialState.PRUNED)
+        return stops
+
+    def done(self, number: int) -> None:
+        """Do nothing: the record has it."""
+
+    def _trial(self, number: int) -> optuna.trial.FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
+
+    def _live(self, number: int) -> Trial:
+        return Trial(self.study, self._trial(number)._trial_id)  # noqa: SLF001 - no public way
