@@ -100,17 +100,21 @@ def show(place: str, rows: Rows) -> None:
 
 
 def figures(places: Mapping[str, Rows]) -> dict[str, object]:
-    """Return all numbers, for `--json`."""
+    """Return all numbers, means with their standard errors, for `--json`."""
     return {
         f"{place}, {name}": {
-            **{f"seconds to top {top}": row.seconds(top) for top in TOPS},
-            **{f"epochs to top {top}": row.epochs(top) for top in TOPS},
+            **{f"seconds to top {top}": _rounded(row.seconds(top)) for top in TOPS},
+            **{f"epochs to top {top}": _rounded(row.epochs(top)) for top in TOPS},
             **{f"never at top {top}": row.missed(top) for top in TOPS},
-            "regret": [row.regret(budget) for budget in range(len(SHARES))],
+            "regret": [_rounded(row.regret(budget)) for budget in range(len(SHARES))],
         }
         for place, rows in places.items()
         for name, row in rows.items()
     }
+
+
+def _rounded(numbers: Sequence[float]) -> list[float]:
+    return [round(number, 4) for number in numbers]
 
 
 def mean_regret(places: Mapping[str, Rows], policy: str) -> float:
