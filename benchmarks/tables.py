@@ -1,6 +1,7 @@
 """Record tables of DRMN's learning curves, which `benchmarks/search.py` replays policies on.
 
-python benchmarks/tables.py cub2010_mini_16+32              # one table; --list names them
+python benchmarks/tables.py cub2010_mini_16+32              # one table, anew if it is there
+python benchmarks/tables.py                                 # all that are not there
 A table is a full grid: each point is trained once, on real photos, for all epochs, a process a
 training. What is recorded stays in results/benchmarks/tables, so the same command goes on after
 an interruption; the finished table lies in benchmarks/tables, laid out as Syne Tune's blackboxes.
@@ -146,12 +147,14 @@ def write(name: str, curves: Mapping[int, list[list[float]]]) -> None:
 
 
 def main() -> None:
-    """Record one table."""
+    """Record one table, or those that are missing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=list(TABLES))
+    parser.add_argument("table", nargs="?", choices=list(TABLES))
     parser.add_argument("--workers", type=int, default=None, help="processes; a core each if unset")
     asked = parser.parse_args()
-    write(asked.table, record(asked.table, asked.workers))
+    missing = [name for name in TABLES if not (FOLDER / name / "metadata.json").is_file()]
+    for name in [asked.table] if asked.table else missing:
+        write(name, record(name, asked.workers))
 
 
 if __name__ == "__main__":
