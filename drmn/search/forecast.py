@@ -26,7 +26,7 @@ SETTINGS = 12
 ROUNDS = 200
 """Simulated searches."""
 AGREEMENT = (0.69, 0.83, 0.94)
-"""Rank correlation of the first, second and third rung with the end, in 384 recorded trials."""
+"""Rank correlation of epochs 1, 3 and 9 with the end, in 384 recorded trials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +172,14 @@ def _trained(
     """Return how many epochs a trial is trained before it is stopped."""
     if policy.pruner == "none":
         return most
-    worth, rung = chance.normal(), 0
+    worth = chance.normal()
     for epoch in range(1, most):
         if not halving.is_rung(epoch):
             continue
-        agreement = AGREEMENT[min(rung, len(AGREEMENT) - 1)]
+        agreement = AGREEMENT[min(round(math.log(epoch, 3)), len(AGREEMENT) - 1)]
         shown = worth + math.sqrt(agreement**-2 - 1) * chance.normal()
         if halving.stops(number, epoch, shown):
             return epoch
-        rung += 1
     return most
 
 

@@ -10,6 +10,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from drmn.search.curve_sampler import CurveSampler, Fits
 from drmn.search.rows import epochs
 from drmn.search.settings import COST, PolicyConfig
 
@@ -23,7 +24,11 @@ GOLDEN = 0.6180339887498949
 
 
 def build_sampler(
-    config: PolicyConfig, seed: int, number: int, known: int
+    config: PolicyConfig,
+    seed: int,
+    number: int,
+    known: int,
+    learnt: tuple[Fits, Sequence[int]] | None = None,
 ) -> optuna.samplers.BaseSampler:
     """Return the sampler for trial `number`.
 
@@ -35,6 +40,7 @@ def build_sampler(
         seed: Of the study.
         number: Of the trial.
         known: The number of trials that it may learn from.
+        learnt: For the sampler `curves`: what it has fitted, and in which order trials came in.
     """
     seed = 1_000_003 * seed + number
     if config.sampler == "random" or known < config.startup_trials:
@@ -48,8 +54,11 @@ def build_sampler(
             group=True,  # conditional spaces: each branch is modelled with its own parameters
             constant_liar=True,
         )
-        if config.sampler == "tpe":
+        if config.sampler == "tpe" or (config.second and config.sampler == "curves"):
             return tpe
+        if config.sampler == "curves":
+            fits, order = learnt or (Fits(), ())
+            return CurveSampler(seed, tpe, fits, order)
         return optuna.samplers.GPSampler(
             seed=seed,
             independent_sampler=tpe,  # for what only some trials have: a GP needs all in all
@@ -81,6 +90,7 @@ class Adviser:
         """Where in this study the record's trials are, by number."""
         self.told: set[int] = set()
         self.inherited = len(inherited)
+        self.fits, self.order = Fits(), list[int]()
         self.worst: list[float] | None = None
         for trial in inherited:
             self._tell(self._enter(trial), trial)
@@ -101,10 +111,12 @@ class Adviser:
             first: What it is to be, if that is settled.
         """
         known = len(trials) if known is None else known
-        self._catch_up(trials, known)
+        self.learn(trials, known)
         if number in self.places:  # asked before, and never written down
             self.study.tell(self.places[number], state=TrialState.FAIL)
-        self.study.sampler = build_sampler(self.config, self.seed, number, self.inherited + known)
+        self.study.sampler = build_sampler(
+            self.config, self.seed, number, self.inherited + known, (self.fits, self.order)
+        )
         if first is not None:
             self.study.enqueue_trial(dict(first))
         return self._asked(number)
@@ -137,7 +149,8 @@ class Adviser:
         self.places[number] = trial.number
         return trial
 
-    def _catch_up(self, trials: Sequence[FrozenTrial], known: int) -> None:
+    def learn(self, trials: Sequence[FrozenTrial], known: int) -> None:
+        """Take in the trials of the record; the results of the first `known` of them."""
         for trial in trials:
             if trial.number not in self.places:
                 self.places[trial.number] = self._enter(trial)
@@ -167,10 +180,12 @@ class Adviser:
         if values is None:
             self.study.tell(place, state=TrialState.FAIL)
             return
-        if trial.state == TrialState.PRUNED and self.config.sampler != "gp":
+        self.order.append(place)
+        if trial.state != TrialState.FAIL and len(values) == 1:
             inner = Trial(self.study, self.study.get_trials(deepcopy=False)[place]._trial_id)  # noqa: SLF001 - no public way
             for epoch, value in trial.intermediate_values.items():
                 inner.report(value, epoch)
+        if trial.state == TrialState.PRUNED and self.config.sampler != "gp":
             self.study.tell(place, state=TrialState.PRUNED)
             return
         self.study.tell(place, values)
@@ -227,10 +242,10 @@ class Halving:
 
     def stops(self, trial: int, epoch: int, best: float) -> bool:
         """Note that `trial` has come to `epoch`; return whether it is to stop there."""
+        self.note(trial, epoch, best)
         if not self.is_rung(epoch):
             return False
         rung = self.reached[epoch]
-        rung[trial] = best
         others = [
             value
             for other, value in rung.items()
@@ -239,6 +254,15 @@ class Halving:
         better = sum(value > best for value in others)
         count = len(others) + bool(self.window)  # with a window, the trial itself is not among them
         return better >= max(1, count // self.factor)
+
+    def note(self, trial: int, epoch: int, best: float) -> None:
+        """Note that `trial` has come to `epoch`."""
+        if self.is_rung(epoch):
+            self.reached[epoch][trial] = best
+
+    def why(self, epoch: int) -> str:
+        """Return the cause of a trial that was stopped."""
+        return f"not in the top 1/{self.factor} at epoch {epoch}"
 
     def is_rung(self, epoch: int) -> bool:
         """Return whether trials are compared after `epoch` epochs."""
@@ -265,6 +289,14 @@ class Hyperband:
     def stops(self, trial: int, epoch: int, best: float) -> bool:
         """Note that `trial` has come to `epoch`; return whether it is to stop there."""
         return self.brackets[self.bracket(trial)].stops(trial, epoch, best)
+
+    def note(self, trial: int, epoch: int, best: float) -> None:
+        """Note that `trial` has come to `epoch`."""
+        self.brackets[self.bracket(trial)].note(trial, epoch, best)
+
+    def why(self, epoch: int) -> str:
+        """Return the cause of a trial that was stopped."""
+        return self.brackets[0].why(epoch)
 
     def is_rung(self, epoch: int) -> bool:
         """Return whether any trials are compared after `epoch` epochs."""

@@ -9,7 +9,7 @@ from drmn.config import require, require_one_of
 from drmn.errors import ConfigError
 
 EngineName = Literal["auto", "inproc", "pool", "trial"]
-Sampler = Literal["tpe", "gp", "random"]
+Sampler = Literal["tpe", "gp", "curves", "random"]
 Pruner = Literal["halving", "hyperband", "none"]
 Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S"]
 Second = Literal[
@@ -45,14 +45,15 @@ class PolicyConfig:
     second: Second = ""
     """Another objective, at the same epoch: the search is then for settings that none beats in
     both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""
-    sampler: Sampler = "tpe"
-    """tpe, gp (a Gaussian process; stronger from some fifty full trainings on), or random."""
+    sampler: Sampler = "curves"
+    """curves models settings and epochs together (of two objectives tpe does), tpe the density of
+    good settings, gp full values; random is chance."""
     startup_trials: int = 10
     """Random trials before the sampler follows its model."""
     pruner: Pruner = "halving"
     """halving stops trials at rungs; hyperband does so with the first rung in three places, for
     spaces where early epochs tell little; none stops nothing."""
-    first_rung: int = 1
+    first_rung: int = 3
     """Epochs after which a trial may be stopped for the first time."""
     factor: int = 3
     """One trial in so many goes on from a rung to the next, which is so many times as far."""

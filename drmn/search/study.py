@@ -51,9 +51,9 @@ class Record:
         self, study: optuna.Study, space: Space, base: RunConfig, policy: PolicyConfig
     ) -> None:
         self.study, self.space, self.base, self.policy = study, space, base, policy
-        self.halving = stopper(policy)
         self.inherited = inherited(study, space)
         self.adviser = Adviser(policy, base.seed, self.inherited)
+        self.stopper = stopper(policy)
         self.first = first_points(study, space, base)
         self._rows: dict[int, Row] = {}
         """Those of trials that are over."""
@@ -62,9 +62,11 @@ class Record:
         trials = self._trials()
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
-        for trial in self._chosen():
+        chosen = self._chosen()
+        self.adviser.learn(chosen, self._known(len(chosen)))
+        for trial in chosen:
             for epoch, best in bests(trial).items():
-                self.halving.stops(trial.number, epoch, best)
+                self.stopper.note(trial.number, epoch, best)
 
     def next(self) -> Point | None:
         """Return a trial that lost its process, or else a new one.
@@ -77,12 +79,14 @@ class Record:
         if self.interrupted:
             return self.point(self.interrupted.pop(0))
         trials = self._chosen()
-        known = len(trials)
-        if self.policy.window:
-            known = max(0, known + 1 - self.policy.window)
-            if not all(trial.state.is_finished() for trial in trials[:known]):
-                return None
+        known = self._known(len(trials))
+        if self.policy.window and not all(t.state.is_finished() for t in trials[:known]):
+            return None
         return self._add(trials, known)
+
+    def _known(self, count: int) -> int:
+        """Return how many of so many trials the next one may be chosen by."""
+        return max(0, count + 1 - self.policy.window) if self.policy.window else count
 
     def _add(self, trials: Sequence[FrozenTrial], known: int) -> Point:
         """Choose a trial's settings and write it down, all at once: a driver may die."""
@@ -173,7 +177,7 @@ class Record:
             self.study.tell(number, max(best.values()))
             return True
         if stopped:
-            trial.set_user_attr("cause", f"not in the top 1/{self.policy.factor} at epoch {epoch}")
+            trial.set_user_attr("cause", self.stopper.why(epoch))
             self.study.tell(number, state=TrialState.PRUNED)
         return stopped
 
@@ -182,8 +186,8 @@ class Record:
         free = self.policy.pruner == "none" or AGAIN in trial.user_attrs
         if free or trial.user_attrs.get(PASSED, 0) >= epoch:
             return False
-        stopped = self.halving.stops(trial.number, epoch, best)
-        if self.halving.is_rung(epoch) and not stopped:
+        stopped = self.stopper.stops(trial.number, epoch, best)
+        if self.stopper.is_rung(epoch) and not stopped:
             trial.set_user_attr(PASSED, epoch)
         return stopped
 

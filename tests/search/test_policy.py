@@ -153,7 +153,7 @@ def test_with_a_window_a_rung_compares_with_trials_far_enough_back():
 
 
 def test_hyperband_compares_trials_within_their_bracket_alone():
-    band = Hyperband(PolicyConfig(pruner="hyperband"))
+    band = Hyperband(PolicyConfig(pruner="hyperband", first_rung=1))
     counts = np.bincount([band.bracket(number) for number in range(3000)])
     shares = np.array([9 / 3, 3 / 2, 1.0])  # of the paper: factor^s / (s + 1)
     assert counts == pytest.approx(3000 * shares / shares.sum(), rel=0.01)

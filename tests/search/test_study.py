@@ -28,7 +28,7 @@ def small(trial):
 
 def open_record(folder, space=space, *, claim=None, **policy):
     study = open_study(folder, "toy", IDENTITY, claim)
-    return Record(study, space, RunConfig(), PolicyConfig(**{"sampler": "random", **policy}))
+    return Record(study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy}))
 
 
 def metrics(value):
@@ -169,7 +169,7 @@ def test_rungs_are_rebuilt_from_the_record(tmp_path):
     record = open_record(tmp_path)
     for value in (0.5, 0.6, 0.7):
         finish(record, [value] * 3)
-    assert open_record(tmp_path).halving == record.halving
+    assert open_record(tmp_path).stopper == record.stopper
     assert finish(open_record(tmp_path), [0.65]).state == "PRUNED"
 
 

@@ -21,7 +21,7 @@ def space(trial):
 
 def open_record(folder, **policy):
     study = open_study(folder, "toy", {})
-    return Record(study, space, RunConfig(), PolicyConfig(sampler="random", **policy))
+    return Record(study, space, RunConfig(), PolicyConfig(sampler="random", first_rung=1, **policy))
 
 
 def told(value, seen=0.5, cost=1.0):
@@ -72,7 +72,7 @@ def test_a_second_tier_is_not_stopped_and_teaches_the_first_nothing(tmp_path):
     assert (row.state, row.value) == ("COMPLETE", 0.3)
     assert record.best().number == 1
     for each in (record, open_record(tmp_path, finetune=1)):
-        assert all(row.number not in rung for rung in each.halving.reached.values())
+        assert all(row.number not in rung for rung in each.stopper.reached.values())
     point = record.next()  # the search goes on when its budget is raised
     assert point.number == 3
     assert 2 not in record.adviser.places

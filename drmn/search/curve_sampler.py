@@ -1,0 +1,274 @@
+"""A sampler that chooses by expected improvement under a process over settings and epochs."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, TrialState
+
+from drmn.search.curves import Curves, Data, Points, expected_improvement
+from drmn.search.rows import bests
+
+Space = Mapping[str, BaseDistribution]
+Params = dict[str, Any]
+DRAWN, NEAR, LEADERS = 512, 256, 5
+"""Candidates of chance, candidates near the best trials, and how many these are."""
+STEP = 0.15
+"""Standard deviation of a step to a candidate nearby, in a range of 1."""
+SMALL = 1024
+"""Points of a grid that is looked at as a whole."""
+MOST, BEST = 300, 60
+"""Trials that are looked at where there are more, and how many of them are the best of all; the
+others are the latest. Time and memory grow with the cube and the square of their number."""
+FIRST_FIT, GROWTH = 6, 1.2
+"""Trials of the first fit, and by how much their number grows until the next."""
+KEPT = 3
+"""Of a curve the epochs 1, 3, 9, … are kept, and the last."""
+
+
+class Fits:
+    """What was fitted so far, by number of trials: a study that is opened again fits the same."""
+
+    def __init__(self) -> None:
+        self.kernels: dict[tuple[int, tuple[str, ...]], Any] = {}
+        """By the number of trials and the names of settings."""
+
+    def curves(self, trials: Sequence[FrozenTrial], space: Space, last: int) -> Curves:
+        """Return a process that knows these trials, its kernel fitted to the first of them.
+
+        How many these are grows in steps, for to fit takes longest.
+        """
+        count = FIRST_FIT
+        while math.ceil(GROWTH * count) <= min(len(trials), MOST):
+            count = math.ceil(GROWTH * count)
+        key = min(count, len(trials)), tuple(space)
+        if key not in self.kernels:
+            self.kernels[key] = Curves(data_of(trials[:count], space, last)).kernel
+        return Curves(data_of(looked_at(trials), space, last), self.kernels[key])
+
+
+class CurveSampler(optuna.samplers.BaseSampler):
+    """Chooses what is expected to be best at the last epoch.
+
+    What only some trials have is left to `other`: a process needs all settings in all of them.
+
+    Args:
+        seed: Of this choice.
+        other: The sampler of conditional settings.
+        fits: Kept from choice to choice.
+        order: The trials whose results are known, as they came in.
+    """
+
+    def __init__(
+        self, seed: int, other: optuna.samplers.BaseSampler, fits: Fits, order: Sequence[int]
+    ) -> None:
+        self.chance, self.other = np.random.default_rng(seed), other
+        self.fits, self.order = fits, order
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the settings that all trials have, of more than one value."""
+        del trial
+        common = optuna.search_space.intersection_search_space(
+            study.get_trials(deepcopy=False), include_pruned=True
+        )
+        return {name: each for name, each in sorted(common.items()) if not each.single()}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Space
+    ) -> Params:
+        """Return the candidate of the highest expected improvement; empty if nothing is known."""
+        del trial
+        if not search_space:
+            return {}
+        trials = study.get_trials(deepcopy=False)
+        known = self._known(trials, search_space)
+        if len(known) < FIRST_FIT:
+            return {}
+        curves, last = self._fitted(known, search_space)
+        tried = {_key(each.params, search_space) for each in trials}
+        found = self._candidates(known, search_space)
+        found = [each for each in found if _key(each, search_space) not in tried]
+        if not found:
+            return {}
+        running = [t for t in trials if t.state == TrialState.RUNNING and _has(t, search_space)]
+        if running:
+            curves = _believing(curves, encoded([t.params for t in running], search_space), last)
+        return found[int(np.argmax(_promise(curves, encoded(found, search_space), last)))]
+
+    def _known(self, trials: Sequence[FrozenTrial], space: Space) -> list[FrozenTrial]:
+        return [trials[place] for place in self.order if _told(trials[place], space)]
+
+    def _fitted(self, known: Sequence[FrozenTrial], space: Space) -> tuple[Curves, int]:
+        last = max((max(bests(each), default=1) for each in known), default=1)
+        return self.fits.curves(known, space, last), last
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Leave a conditional setting, or one of too few trials, to the other sampler."""
+        return self.other.sample_independent(study, trial, param_name, param_distribution)
+
+    def _candidates(self, known: Sequence[FrozenTrial], space: Space) -> list[Params]:
+        grids = [_values(each) for each in space.values()]
+        if math.prod(len(grid) if grid else SMALL + 1 for grid in grids) <= SMALL:
+            return [dict(zip(space, p, strict=True)) for p in itertools.product(*grids)]
+        drawn = [
+            {n: _value(d, self.chance.random()) for n, d in space.items()} for _ in range(DRAWN)
+        ]
+        leaders = sorted(known, key=lambda trial: -_worth(trial))[:LEADERS]
+        return drawn + [
+            self._near(leaders[int(self.chance.integers(len(leaders)))].params, space)
+            for _ in range(NEAR)
+        ]
+
+    def _near(self, params: Mapping[str, Any], space: Space) -> Params:
+        """Return settings of which some differ a little, or are of another kind."""
+        near = {}
+        for name, each in space.items():
+            near[name] = params[name]
+            if self.chance.random() < 2 / (len(space) + 1):
+                place = _place(params[name], each) + STEP * self.chance.normal()
+                kind = isinstance(each, CategoricalDistribution)
+                place = self.chance.random() if kind else float(np.clip(place, 0, 1))
+                near[name] = _value(each, place)
+        return near
+
+
+def looked_at(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that a choice is made by: all, or of many the best and the latest."""
+    if len(trials) <= MOST:
+        return list(trials)
+    ranked = sorted(range(len(trials)), key=lambda place: -_worth(trials[place]))
+    chosen = set(ranked[:BEST])
+    late = (place for place in reversed(range(len(trials))) if place not in chosen)
+    chosen |= set(itertools.islice(late, MOST - BEST))
+    return [trials[place] for place in sorted(chosen)]
+
+
+def _worth(trial: FrozenTrial) -> float:
+    return max(bests(trial).values(), default=-math.inf)
+
+
+def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
+    """Return the curves' values, the best so far at each epoch that is kept.
+
+    One that is told without a curve, a failed trial, has its value at the last epoch.
+    """
+    rows: list[tuple[int, int, float]] = []
+    for index, trial in enumerate(trials):
+        curve = bests(trial) or {last: float(trial.value or 0.0)}
+        end = max(curve)
+        kept = sorted({e for e in curve if _is_power(e)} | {end})
+        rows += [(index, epoch, curve[epoch]) for epoch in kept]
+    points = encoded([trial.params for trial in trials], space)
+    places = np.array([index for index, _, _ in rows])
+    return Data(
+        points=points[places],
+        epochs=np.array([float(epoch) for _, epoch, _ in rows]),
+        trials=places,
+        values=np.array([value for _, _, value in rows]),
+    )
+
+
+def encoded(params: Sequence[Mapping[str, Any]], space: Space) -> Points:
+    """Return settings as numbers in [0, 1]; of words each has a column."""
+    return np.array(
+        [[x for n, each in space.items() for x in _columns(p[n], each)] for p in params]
+    )
+
+
+def _promise(curves: Curves, points: Points, last: int) -> Any:
+    """Return the expected improvement of new settings at the last epoch."""
+    mean, spread = curves.predict(points, last, np.full(len(points), -1))
+    return expected_improvement(mean, spread, _best(curves, last))
+
+
+def _best(curves: Curves, last: int) -> float:
+    """Return the best value at the last epoch that is known or believed, or else at any."""
+    ends = curves.data.values[curves.data.epochs == last]
+    return float((ends if len(ends) else curves.data.values).max())
+
+
+def _believing(curves: Curves, running: Points, last: int) -> Curves:
+    """Return a process that takes trials on their way for what it expects of them."""
+    mean, _ = curves.predict(running, last, np.full(len(running), -1))
+    data, count = curves.data, len(running)
+    more = Data(
+        points=np.concatenate([data.points, running]),
+        epochs=np.concatenate([data.epochs, np.full(count, float(last))]),
+        trials=np.concatenate([data.trials, int(data.trials.max()) + 1 + np.arange(count)]),
+        values=np.concatenate([data.values, mean]),
+    )
+    return Curves(more, curves.kernel)
+
+
+def _told(trial: FrozenTrial, space: Space) -> bool:
+    known = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    valued = bool(trial.intermediate_values) or trial.value is not None
+    return known and valued and _has(trial, space)
+
+
+def _has(trial: FrozenTrial, space: Space) -> bool:
+    return all(name in trial.params for name in space)
+
+
+def _key(params: Mapping[str, Any], space: Space) -> tuple[Any, ...]:
+    return tuple(params.get(name) for name in space)
+
+
+def _is_power(epoch: int) -> bool:
+    return KEPT ** round(math.log(epoch, KEPT)) == epoch
+
+
+def _columns(value: Any, each: BaseDistribution) -> list[float]:
+    if isinstance(each, CategoricalDistribution) and len(each.choices) > 2:
+        return [float(value == choice) / math.sqrt(2) for choice in each.choices]
+    return [_place(value, each)]
+
+
+def _place(value: Any, each: BaseDistribution) -> float:
+    """Return where a value lies in its range, from 0 to 1."""
+    if isinstance(each, CategoricalDistribution):
+        return each.choices.index(value) / max(1, len(each.choices) - 1)
+    assert isinstance(each, FloatDistribution | IntDistribution)  # noqa: S101 - there is no other
+    low, high = float(each.low), float(each.high)
+    if each.log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def _value(each: BaseDistribution, place: float) -> Any:
+    """Return the value that lies there in a range."""
+    if isinstance(each, CategoricalDistribution):
+        return each.choices[min(int(place * len(each.choices)), len(each.choices) - 1)]
+    assert isinstance(each, FloatDistribution | IntDistribution)  # noqa: S101 - there is no other
+    low, high = float(each.low), float(each.high)
+    value = low * (high / low) ** place if each.log else low + (high - low) * place
+    if each.step is not None and not (each.log and isinstance(each, FloatDistribution)):
+        value = low + round((value - low) / each.step) * each.step
+    value = min(max(value, low), high)
+    return round(value) if isinstance(each, IntDistribution) else value
+
+
+def _values(each: BaseDistribution) -> list[Any]:
+    """Return all values of a distribution; none of one that has too many."""
+    if isinstance(each, CategoricalDistribution):
+        return list(each.choices)
+    if isinstance(each, IntDistribution) and (each.high - each.low) // each.step < SMALL:
+        return list(range(each.low, each.high + 1, each.step))
+    return []

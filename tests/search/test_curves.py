@@ -1,0 +1,167 @@
+"""The process over settings and epochs: what it learns from curves, and what is chosen by it."""
+
+import math
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from drmn.config import RunConfig
+from drmn.search.curve_sampler import BEST, MOST, CurveSampler, Fits, data_of, encoded, looked_at
+from drmn.search.curves import Curves, Data, expected_improvement, mean_curve
+from drmn.search.settings import PolicyConfig
+from drmn.search.storage import open_study
+from drmn.search.study import Record
+
+SPACE = {
+    "rate": FloatDistribution(1e-4, 1e-2, log=True),
+    "layers": IntDistribution(1, 5),
+    "kind": CategoricalDistribution(["a", "b", "c"]),
+    "on": CategoricalDistribution([True, False]),
+}
+
+
+def curves_of(places, epochs=(1, 3, 9), late=0.0):
+    """Return data of trials at these places of one setting: best at .6, the later the `late`r."""
+    rows = [(i, x, e) for i, x in enumerate(places) for e in epochs]
+    return Data(
+        points=np.array([[x] for _, x, _ in rows]),
+        epochs=np.array([float(e) for _, _, e in rows]),
+        trials=np.array([i for i, _, _ in rows]),
+        values=np.array([0.5 - (x - 0.6) ** 2 + late * x * math.log(e) for _, x, e in rows]),
+    )
+
+
+def test_settings_are_numbers_between_0_and_1_and_words_have_columns():
+    params = [
+        {"rate": 1e-3, "layers": 2, "kind": "b", "on": True},
+        {"rate": 1e-4, "layers": 5, "kind": "a", "on": False},
+    ]
+    half = 1 / math.sqrt(2)
+    assert encoded(params, SPACE) == pytest.approx(
+        np.array([[0.5, 0.25, 0, half, 0, 0], [0, 1, half, 0, 0, 1]])
+    )
+
+
+def test_it_interpolates_what_it_knows_and_doubts_what_is_far():
+    known = Curves(curves_of([0.0, 0.1, 0.2, 0.3, 0.4]))
+    mean, spread = known.predict(np.array([[0.2], [0.25], [1.0]]), 9, np.array([-1, -1, -1]))
+    assert mean[:2] == pytest.approx([0.5 - 0.16, 0.5 - 0.35**2], abs=0.01)
+    assert spread[2] > 3 * spread[0]
+
+
+def test_early_epochs_of_others_tell_of_late_ones():
+    """A trial of one epoch is foreseen by the curves of trials beside it."""
+    data = curves_of(np.linspace(0, 1, 8), late=0.1)
+    short = data.epochs < 2
+    seen = (data.trials != 4) | short
+    part = Data(data.points[seen], data.epochs[seen], data.trials[seen], data.values[seen])
+    mean, _ = Curves(part).predict(data.points[[12]], 9, np.array([4]))
+    assert mean == pytest.approx(data.values[14], abs=0.02)
+
+
+def test_the_mean_curve_is_not_that_of_the_survivors():
+    values = {0: {1: 0.1, 3: 0.2, 9: 0.4}, 1: {1: 0.9, 3: 1.0, 9: 1.2}, 2: {1: 0.2}}
+    rows = [(t, e, v) for t, curve in values.items() for e, v in curve.items()]
+    trials, epochs, seen = (np.array(column) for column in zip(*rows, strict=True))
+    data = Data(np.zeros((7, 1)), epochs.astype(float), trials, seen)
+    assert mean_curve(data) == pytest.approx({1: 0.4, 3: 0.5, 9: 0.7})
+
+
+def test_expected_improvement_is_that_of_draws():
+    mean, spread = np.array([0.4, 0.6]), np.array([0.2, 0.1])
+    drawn = np.random.default_rng(0).normal(mean, spread, (200_000, 2))
+    found = np.maximum(drawn - 0.5, 0).mean(0)
+    assert expected_improvement(mean, spread, 0.5) == pytest.approx(found, rel=0.02)
+
+
+def test_of_many_trials_the_best_and_the_latest_are_looked_at():
+    study = optuna.create_study(direction="maximize")
+    for number in range(MOST + 50):
+        study.add_trial(
+            optuna.trial.create_trial(value=0.0, intermediate_values={1: -float(number % 7)})
+        )
+    trials = study.get_trials()
+    seen = [trial.number for trial in looked_at(trials)]
+    assert len(seen) == MOST
+    assert seen == sorted(seen)
+    assert set(range(50 + BEST, MOST + 50)) <= set(seen)  # the latest
+    assert {number for number in range(MOST + 50) if number % 7 == 0} <= set(seen)  # the best
+    assert 2 not in seen
+    assert looked_at(trials[:MOST]) == trials[:MOST]
+
+
+def told(study, params, curve, state=optuna.trial.TrialState.COMPLETE):
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=state,
+            value=max(curve) if state == optuna.trial.TrialState.COMPLETE else None,
+            params=params,
+            distributions=SPACE,
+            intermediate_values=dict(enumerate(curve, start=1)),
+        )
+    )
+
+
+def test_of_a_curve_the_powers_of_three_and_the_end_are_kept():
+    study = optuna.create_study(direction="maximize")
+    params = {"rate": 1e-3, "layers": 2, "kind": "b", "on": True}
+    told(study, params, [0.1, 0.3, 0.2, 0.5, 0.4], optuna.trial.TrialState.PRUNED)
+    told(study, params, [], optuna.trial.TrialState.PRUNED)
+    data = data_of(study.get_trials()[:1], SPACE, last=9)
+    assert data.epochs.tolist() == [1, 3, 5]
+    assert data.values.tolist() == [0.1, 0.3, 0.5]
+
+
+def test_no_point_is_chosen_twice_as_long_as_there_are_others():
+    study = optuna.create_study(direction="maximize")
+    grid = {"layers": IntDistribution(1, 3), "on": CategoricalDistribution([True, False])}
+    fits, order = Fits(), []
+    for number in range(6):
+        study.sampler = CurveSampler(number, optuna.samplers.RandomSampler(number), fits, order)
+        trial = study.ask(grid)
+        order.append(trial.number)
+        study.tell(trial, float(trial.params["layers"]))
+        if number >= 2:
+            continue
+    for number in range(6, 12):
+        study.sampler = CurveSampler(number, optuna.samplers.RandomSampler(number), fits, order)
+        trial = study.ask(grid)
+        order.append(trial.number)
+        study.tell(trial, float(trial.params["layers"]))
+    points = {tuple(sorted(trial.params.items())) for trial in study.trials}
+    assert len(points) == 6
+
+
+def space(trial):
+    trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
+    trial.suggest_float("loss.global_branch", 0.1, 10.0, log=True)
+    trial.suggest_categorical("model.fusion", ["add", "concat"])
+    return {"optim.epochs": 9}
+
+
+def value(params, epoch):
+    """Return a value that is best at a rate of .002 and a weight of 1, with `concat`."""
+    far = (math.log10(params["optim.lr"] / 0.002)) ** 2
+    far += 0.3 * math.log10(params["loss.global_branch"]) ** 2
+    far += 0.1 * (params["model.fusion"] == "add")
+    return 0.6 - 0.2 * far - 0.2 / epoch
+
+
+def best_of(folder, sampler, trials=30):
+    folder.mkdir()
+    policy = PolicyConfig(sampler=sampler, first_rung=3)
+    record = Record(open_study(folder, "toy", {}), space, RunConfig(), policy)
+    for _ in range(trials):
+        point = record.next()
+        for epoch in range(1, 10):
+            if record.report(point.number, epoch, {"val/H": value(point.params, epoch)}):
+                break
+    return record.best().value
+
+
+def test_it_finds_the_best_settings_of_a_space_of_three(tmp_path):
+    most = 0.6 - 0.2 / 9
+    assert best_of(tmp_path / "curves", "curves") == pytest.approx(most, abs=0.003)
+    assert best_of(tmp_path / "random", "random") < most - 0.003
