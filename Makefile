@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Jobs under test mostly wait for Ray's processes to start: a worker more than cores keeps these busy.
+# Files in order: those of jobs take long, and begin before the many short ones.
 # A worker that dies ends the tests: xdist would wait for its file for ever.
-PYTEST := $(BIN)/pytest -n 3 --dist loadfile --max-worker-restart 0
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: setup demo test check bench ui faults
 

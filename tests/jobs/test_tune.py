@@ -229,7 +229,7 @@ def test_a_mistake_is_answered_in_a_sentence(demo, tmp_path, arguments, words):
 def test_a_cluster_that_is_too_small_is_named(demo, tmp_path):
     done = run(tmp_path, "--dataset", "demo", "--results", demo, "--cpus", "1000")
     assert done.returncode == 2
-    assert "--cpus 1000.0: the cluster has " in done.stderr
+    assert "--cpus 1000: the largest node of the cluster has " in done.stderr
 
 
 def test_help_answers_without_importing_anything_heavy():
@@ -245,20 +245,6 @@ def test_help_answers_without_importing_anything_heavy():
     )
     assert done.stdout.splitlines()[-1] == "[]"
     assert "--budget.trials" in done.stdout
-
-
-@pytest.mark.parametrize(("dataset", "folder"), [("cub", "cub2010_mini"), ("awa2", "awa2_mini")])
-def test_real_photos_in_the_official_layout_are_searched(shared, demo, tmp_path, dataset, folder):
-    output, outcome = search(
-        tmp_path, demo, "--dataset", dataset, "--data-root", shared(folder), "--image-size", "112"
-    )
-    assert "a subset of the published set" in output.replace("\n", " ")
-    assert outcome["data"].startswith(f"{dataset}-tf_efficientnet_lite0-112px-")
-    assert outcome["best"]["T1"] > 1.3 / len(VALIDATION[dataset])
-    assert len(outcome["trials"]) == 4
-
-
-VALIDATION = {"cub": range(8), "awa2": range(6)}
 
 
 def stop_command(demo, study):
@@ -294,10 +280,10 @@ def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
         os.killpg(job.pid, signal.SIGINT)  # as a terminal does: to all of the group
     else:
         stop_command(demo, tmp_path.name)  # SIGTERM, to the driver alone
-    _, errors = job.communicate(timeout=120)
+    _, errors = job.communicate(timeout=240)
     assert job.returncode == 130
     assert "the same command goes on" in errors
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 120  # of some ten minutes, on a busy machine
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
     record = recorded(demo / "studies", tmp_path.name)

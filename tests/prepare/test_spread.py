@@ -116,7 +116,7 @@ def test_a_spread_extraction_goes_on_where_it_stopped(driver, pictures, tmp_path
 
 
 def test_gpus_that_the_cluster_has_not_are_told(driver, pictures, tmp_path):
-    with pytest.raises(ConfigError, match="--gpus 1: the cluster has 0 GPUs"):
+    with pytest.raises(ConfigError, match="--gpus 1: the largest node of the cluster has 0 GPUs"):
         spread(driver, pictures, tmp_path, workers=0, gpus=1)
 
 

@@ -28,7 +28,9 @@ def small(trial):
 
 def open_record(folder, space=space, *, claim=None, **policy):
     study = open_study(folder, "toy", IDENTITY, claim)
-    return Record(study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy}))
+    return Record(
+        study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy})
+    )
 
 
 def metrics(value):
