@@ -118,14 +118,7 @@ def test_no_point_is_chosen_twice_as_long_as_there_are_others():
     study = optuna.create_study(direction="maximize")
     grid = {"layers": IntDistribution(1, 3), "on": CategoricalDistribution([True, False])}
     fits, order = Fits(), []
-    for number in range(6):
-        study.sampler = CurveSampler(number, optuna.samplers.RandomSampler(number), fits, order)
-        trial = study.ask(grid)
-        order.append(trial.number)
-        study.tell(trial, float(trial.params["layers"]))
-        if number >= 2:
-            continue
-    for number in range(6, 12):
+    for number in range(12):
         study.sampler = CurveSampler(number, optuna.samplers.RandomSampler(number), fits, order)
         trial = study.ask(grid)
         order.append(trial.number)
