@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from drmn.search.board import Board
 
 LOSSES = 10
 """How often a group may lose workers, or see a trial raise, until it is made anew as a whole."""
+PATIENCE = 30.0
+"""Seconds that groups are given to end."""
 CHANCES = 3
 """How often in a row that may be without that any worker came as far as taking a trial."""
 
@@ -84,7 +87,7 @@ class Groups:
         """Why groups cannot be begun any more."""
         self.threads = [
             # Daemons: after Ctrl-C nobody waits for them, and Ray's end is theirs.
-            threading.Thread(target=self._keep, args=(crew,), daemon=True)
+            threading.Thread(target=self._run, args=(crew,), daemon=True)
             for crew in range(shape.groups)
         ]
         os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
@@ -97,10 +100,19 @@ class Groups:
         return self.dead[-1] if len(self.dead) == self.shape.groups else ""
 
     def close(self) -> None:
-        """Send the workers home and wait until they are gone."""
+        """Send the workers home and wait until they are gone; not for a group that never began."""
         ray.get(self.board.close.remote())
+        until = time.monotonic() + PATIENCE
         for thread in self.threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _run(self, crew: int) -> None:
+        """Keep a group at work as long as there is a cluster."""
+        try:
+            self._keep(crew)
+        except Exception:
+            if ray.is_initialized():
+                raise
 
     def _keep(self, crew: int) -> None:
         """Keep one group at work: that of this number."""

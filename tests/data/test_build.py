@@ -274,7 +274,8 @@ def test_kill_9_at_any_time_leaves_nothing_that_looks_whole(tmp_path, undisturbe
     done = journal(tmp_path / BUILDING)
     asked = []
     assert files(build(tmp_path, PLAN, filling(asked))) == undisturbed
-    assert len(asked[0]) == SHARDS - len(done) <= SHARDS - shards
+    # It may have been killed between its last shard and the end: then nothing is left to do.
+    assert sum(map(len, asked)) == SHARDS - len(done) <= SHARDS - shards
 
 
 def build_and_count(root, barrier, results):

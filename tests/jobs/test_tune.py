@@ -264,6 +264,8 @@ def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
         *("--space", SPACE, "--study", tmp_path.name, "--budget.trials", "200"),
         *("--fork", finished[0].name),
     ]
+    # A shell's background jobs, CI's perhaps, ignore Ctrl-C, and so does what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     job = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -273,6 +275,7 @@ def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)
     assert "trial" in job.stdout.readline()
     children = psutil.Process(job.pid).children(recursive=True)
     began = time.monotonic()
