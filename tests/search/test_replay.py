@@ -37,7 +37,9 @@ def searched(folder, at_once=1, **settings):
     return open_study(folder, "toy", identity)
 
 
-@pytest.mark.parametrize("settings", [{}, {"sampler": "gp"}, {"sampler": "random"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"sampler": "gp"}, {"sampler": "curves"}, {"sampler": "random"}]
+)
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_every_trial_comes_out_again(tmp_path, settings, at_once):
     found = replay(searched(tmp_path, at_once, **settings), space)

@@ -108,7 +108,7 @@ def test_an_epoch_told_twice_counts_once(tmp_path):
     assert (row.epochs, row.value) == (3, 0.7)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "curves"])
 def test_a_reopened_study_draws_what_it_would_have_drawn(tmp_path, sampler):
     def points(name, reopen):
         (tmp_path / name).mkdir()
@@ -146,7 +146,7 @@ def run_at_once(record, at_once, order, trials):
     return [(row.number, row.state, row.epochs, row.params) for row in record.rows()]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "curves"])
 def test_with_a_window_a_search_comes_out_the_same_whatever_runs_at_once(tmp_path, sampler):
     outcomes = []
     for at_once, order in ((1, 0), (4, 1), (4, 2), (9, 3)):
