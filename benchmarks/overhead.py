@@ -160,6 +160,10 @@ class Noting(tune.Callback):
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshots nothing: a thread's lock cannot be pickled."""
+        return {}
+
     def on_trial_complete(self, *args: Any, **more: Any) -> None:
         """Note a trial's end."""
         del args, more
