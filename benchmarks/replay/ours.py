@@ -28,12 +28,10 @@ class Ours:
     def ask(self) -> Params | None:
         """Choose as `drmn.search.study.Record.next` does."""
         trials = self.study.get_trials(deepcopy=False)
-        known = len(trials)
-        if self.config.window:
-            known = max(0, known + 1 - self.config.window)
-            if not all(trial.state.is_finished() for trial in trials[:known]):
-                return None
-        trial = self.adviser.choose(len(trials), trials, known, None, self.space)
+        known = self.config.known(len(trials))
+        if self.config.window and not all(t.state.is_finished() for t in trials[:known]):
+            return None
+        trial, _ = self.adviser.choose(len(trials), trials, known, None, self.space)
         asked = create_trial(
             state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
         )

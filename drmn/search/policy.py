@@ -4,7 +4,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from optuna.study import StudyDirection
@@ -16,6 +16,7 @@ from drmn.search.settings import COST, PolicyConfig
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are to be seen
 
+Asked = TypeVar("Asked")
 REDRAWS = 20
 """How often a point that was tried is drawn again, before it is repeated with another seed."""
 BRACKETS = 3
@@ -127,22 +128,22 @@ class Adviser:
         trials: Sequence[FrozenTrial],
         known: int,
         first: Mapping[str, Any] | None,
-        asks: Callable[[Trial], object],
-    ) -> Trial:
-        """Return a trial that has been asked for its values: a point not tried, if one is found.
+        asks: Callable[[Trial], Asked],
+    ) -> tuple[Trial, Asked]:
+        """Return a trial that has been asked for its values, a point not tried if one is found.
 
-        `asks` is what asks it; the rest is as in `ask`.
+        `asks` is what asks it, and what that returned comes second; the rest is as in `ask`.
         """
         tried = [trial.params for trial in trials]
         asked = self.ask(number, trials, known, first)
-        asks(asked)
+        made = asks(asked)
         for _ in range(REDRAWS):
             if asked.params not in tried:
                 break
             self.study.tell(self.places[number], state=TrialState.FAIL)
             asked = self._asked(number)
-            asks(asked)
-        return asked
+            made = asks(asked)
+        return asked, made
 
     def _asked(self, number: int) -> Trial:
         trial = self.study.ask()

@@ -40,14 +40,12 @@ def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
     trials = [t for t in study.get_trials(deepcopy=False) if AGAIN not in t.user_attrs]
     found = []
     for place, trial in enumerate(trials):
-        before, known = trials[:place], place
-        if policy.window:
-            known = max(0, place + 1 - policy.window)
-        elif trial.datetime_start is not None:
+        before, known = trials[:place], policy.known(place)
+        if not policy.window and trial.datetime_start is not None:
             before = _then(before, trial.datetime_start)
         settled = first[place] if place < len(first) else None
         try:
-            asked = adviser.choose(
+            asked, _ = adviser.choose(
                 trial.number, before, known, settled, lambda each: ask(space, each)
             )
         except ConfigError:  # so it was then

@@ -82,6 +82,10 @@ class PolicyConfig:
         alone = not self.second or self.pruner == "none"
         require("policy.pruner", self.pruner, alone, "none where policy.second is set")
 
+    def known(self, count: int) -> int:
+        """Return how many of so many trials the next one may be chosen by."""
+        return max(0, count + 1 - self.window) if self.window else count
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:

@@ -63,7 +63,7 @@ class Record:
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
         chosen = self._chosen()
-        self.adviser.learn(chosen, self._known(len(chosen)))
+        self.adviser.learn(chosen, self.policy.known(len(chosen)))
         for trial in chosen:
             for epoch, best in bests(trial).items():
                 self.stopper.note(trial.number, epoch, best)
@@ -79,21 +79,16 @@ class Record:
         if self.interrupted:
             return self.point(self.interrupted.pop(0))
         trials = self._chosen()
-        known = self._known(len(trials))
+        known = self.policy.known(len(trials))
         if self.policy.window and not all(t.state.is_finished() for t in trials[:known]):
             return None
         return self._add(trials, known)
-
-    def _known(self, count: int) -> int:
-        """Return how many of so many trials the next one may be chosen by."""
-        return max(0, count + 1 - self.policy.window) if self.policy.window else count
 
     def _add(self, trials: Sequence[FrozenTrial], known: int) -> Point:
         """Choose a trial's settings and write it down, all at once: a driver may die."""
         number = len(self._trials())
         first = self.first[len(trials)] if len(trials) < len(self.first) else None
-        asked = self.adviser.choose(number, trials, known, first, self._run)
-        run = self._run(asked)
+        asked, run = self.adviser.choose(number, trials, known, first, self._run)
         # A point once more says more with another seed than with the same.
         repeats = sum(trial.params == asked.params for trial in trials)
         found = flatten(run) | {"seed": self.base.seed + repeats}
