@@ -54,6 +54,13 @@ class Rule:
         """
         return self.mixed(self.own(semantic, seen), self.other(globally), seen)
 
+    def probabilities(
+        self, semantic: Logits, globally: Float[Tensor, "image seen"] | None, seen: Seen
+    ) -> Logits:
+        """Return what both branches take each class to be, before seen ones are held back."""
+        mixed = replace(self, gamma=0.0).scores(semantic, globally, seen)
+        return mixed.softmax(dim=-1) if self.formula == "logits" else mixed
+
     def own(self, semantic: Logits, seen: Seen) -> Logits:
         """Return the attribute branch's part: of the three numbers delta alone is in it."""
         logits = semantic.double()

@@ -125,7 +125,10 @@ def main(job: TuneJob) -> None:
 
         write(job.json, show(console, plan, store))
         return
-    outcome = search(plan, store, console, catalogue)
+    from drmn.report.figures import Artist
+
+    artist = Artist(plan.folder.absolute(), job.storage)
+    outcome = search(plan, store, console, catalogue, artist)
     write(job.json, outcome.plain())
     summary(console, outcome, job.tracking_uri, job.dataset)
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from drmn.config import FeatureConfig
 from drmn.data import specs
 from drmn.data.catalogue import Catalogue
-from drmn.errors import StudyError
+from drmn.errors import ConfigError, StudyError
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.stores import Spread, backbone_for, prepare
 from drmn.report.progress import progress
@@ -112,10 +112,23 @@ def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: s
 
 
 def see_in_mlflow(console: Console, tracking_uri: str, experiment: str) -> None:
-    """Print the command that opens MLflow on an experiment."""
+    """Print what opens MLflow on an experiment: an address, or a command where no server runs."""
+    if tracking_uri.startswith("http"):
+        say(console, f"\nSee it in MLflow: {_address(tracking_uri, experiment)}")
+        return
     uri = "" if tracking_uri == "sqlite:///mlflow.db" else f" --uri {tracking_uri}"
     command = f"{_python()} -m drmn.tracking serve --experiment {experiment}{uri}"
-    console.print(f"\nSee it in MLflow: {command}", highlight=False, soft_wrap=True)
+    say(console, f"\nSee it in MLflow: {command}")
+
+
+def _address(server: str, experiment: str) -> str:
+    from drmn.tracking import view  # noqa: PLC0415 - MLflow takes seconds to import
+
+    os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    try:
+        return view.address(server, server, experiment)
+    except ConfigError:  # it is away: what it lacks was told before
+        return server
 
 
 def _python() -> str:

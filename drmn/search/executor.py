@@ -26,7 +26,7 @@ from drmn.search.trial import Task
 
 KEPT = "kept/"
 """What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
-TOLD = ("loss/", "train/", "val/", "cost/")
+TOLD = ("loss/", "train/", "val/", "cost/", "system/")
 """Whose names begin like this are an epoch's metrics, among all that Tune adds."""
 
 
@@ -97,6 +97,7 @@ class RecordSearcher(Searcher):
             catalogue=None if point.config.tier == "frozen" else self.work.catalogue,
             objective=self.record.policy.objective,
             threads=max(1, int(self.work.engine.cpus)),
+            system=self.work.engine.system_metrics,
         )
 
     def on_trial_complete(

@@ -6,6 +6,9 @@ from typing import Any
 
 from drmn.checkpoint import BEST, LAST, State, save
 
+PACKAGE, PICTURE, CURVE = "package", "attention.png", "seen-unseen.png"
+"""In a trial's folder: its network, packed; where that looks; its accuracies at every gamma."""
+
 
 def trial_folder(study: Path, number: int) -> Path:
     """Return the folder of a trial's checkpoints."""

@@ -2,10 +2,11 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from drmn.search.rows import Metrics
+from drmn.search.rows import AT, Metrics
 
 HISTORY = "history.jsonl"
 
@@ -21,7 +22,7 @@ class History:
         with self.path.open("ab+") as file:
             if file.tell() and not self.path.read_bytes().endswith(b"\n"):
                 file.write(b"\n")
-            file.write(json.dumps({"epoch": epoch, **metrics}).encode() + b"\n")
+            file.write(json.dumps({"epoch": epoch, AT: time.time(), **metrics}).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -1,9 +1,11 @@
 """A trained network, packed for MLflow, and a picture of where it looks."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from drmn import calibration
 from drmn.checkpoint import BEST, State, load, sha256_of
 from drmn.config import RunConfig, with_overrides
 from drmn.data import features
@@ -14,13 +16,14 @@ from drmn.extract import backbone_of
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN
 from drmn.model.tuned import Tuned
+from drmn.pictures import tradeoff
 from drmn.pictures.pictures import Pictures
-from drmn.search.folders import trial_folder
+from drmn.search.folders import CURVE, PACKAGE, PICTURE, trial_folder
 from drmn.search.rows import Row
 from drmn.tracking.package import Package, save
 from drmn.train import build
+from drmn.validate import predict
 
-PICTURE = "attention.png"
 Files = Mapping[str, Path]
 """Where photos lie, by the names of images."""
 
@@ -40,8 +43,17 @@ class Packed:
 
 def pack_trial(study: Path, row: Row, data: Development, store: Path) -> Packed:
     """Write the network of a trial's best epoch into the trial's folder."""
-    place = trial_folder(study, row.number) / "package"
+    place = trial_folder(study, row.number) / PACKAGE
     return pack(place, with_overrides(RunConfig(), row.settings), state_of(study, row), data, store)
+
+
+def pack_best(study: Path, rows: Sequence[Row], data: Development, store: Path) -> list[Packed]:
+    """Pack the networks of these trials, and remove those of all others of the study."""
+    kept = {row.number for row in rows}
+    for folder in study.glob(f"trials/*/{PACKAGE}"):
+        if int(folder.parent.name) not in kept:
+            shutil.rmtree(folder)
+    return [pack_trial(study, row, data, store) for row in rows]
 
 
 def state_of(study: Path, row: Row) -> State:
@@ -89,6 +101,23 @@ def restored(run: RunConfig, state: State, classes: Classes, backbone: Backbone)
     trained = Tuned(backbone, network) if run.tier == "finetuned" else network
     trained.load_state_dict(state["model"])
     return network
+
+
+def curve(packed: Packed, title: str, data: Development) -> Path | None:
+    """Draw seen and unseen accuracy of a packed network at every gamma, beside its folder.
+
+    None where the backbone was trained along: stored features are not what that network sees.
+    """
+    package = packed.package
+    if package.run.tier != "frozen":
+        return None
+    rule, seen = package.rule, data.classes.seen
+    made = predict(package.run, package.network, [data.val_seen, data.val_unseen], data.classes)
+    scores = replace(rule, gamma=0.0).scores(made.semantic, made.globally, seen)
+    leads = calibration.reduce(scores, made.labels, seen)
+    path = packed.folder.with_name(CURVE)
+    tradeoff.draw(calibration.curve(leads), calibration.at(leads, rule.gamma), path, title)
+    return path
 
 
 def picture(

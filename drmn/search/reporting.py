@@ -1,145 +1,276 @@
 """What happens in a search, told to the spool for MLflow."""
 
-from collections import Counter
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+import optuna
+from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from drmn.config import flatten
-from drmn.search.budget import spent
+from drmn.config import RunConfig, flatten
+from drmn.search.folders import CURVE, PACKAGE, PICTURE, trial_folder
 from drmn.search.outcome import Outcome
-from drmn.search.rows import Metrics, Row, epochs, row_of
-from drmn.search.study import Point, Record
-from drmn.tracking import events
+from drmn.search.quota import ranking
+from drmn.search.rows import ABOUT, BEGUN, ENDED, RUNS, Metrics, Row, epochs, row_of, rows_of, times
+from drmn.search.standing import Standing, best_of
+from drmn.search.study import Point
+from drmn.tracking import events, provenance
 from drmn.tracking.ship import ShipperProcess
 from drmn.tracking.spool import Spool
+
+FIGURES = "figures"
+"""The folder of a study, and of MLflow's artifacts, that its figures are in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """What is told of a study as a whole; the record keeps it, so that all can be told again."""
+
+    experiment: str
+    """MLflow's: the dataset."""
+    note: str
+    """Shown on the study's page."""
+    data: str
+    """A digest of the images that trials train on and are judged by."""
+    profile: Mapping[str, Any]
+    """How many there are, in words and numbers."""
+    lines: Sequence[Mapping[str, Any]]
+    """Those to beat: `name`, `metrics` and the `levels` that they were fitted on."""
+    code: Mapping[str, str]
+    """Tags: the git commit."""
+
+
+@runtime_checkable
+class Told(Protocol):
+    """A record as it is told: an open one, or one that is only read."""
+
+    study: optuna.Study
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials that have settings, as Optuna has them."""
+
+    def trial(self, number: int) -> FrozenTrial:
+        """Return a trial as Optuna has it."""
+
+    def rows(self) -> list[Row]:
+        """Return all trials that have settings."""
+
+    def row(self, number: int) -> Row:
+        """Return one trial."""
+
+    def best(self) -> Row | None:
+        """Return the complete trial of the highest value."""
 
 
 class Reporter:
     """Watches a search of the study `name` and puts all of it into `spool`.
 
-    MLflow's runs are found by the record's own key: two studies may have one name.
+    MLflow's runs are found by the record's own key: two studies may have one name. Times are the
+    record's, so all that it holds can be told again, from any machine, and nothing is there twice.
     """
 
-    def __init__(self, spool: Spool, name: str, record: Record) -> None:
+    def __init__(self, spool: Spool, name: str, record: Told) -> None:
         self.spool, self.name, self.record = spool, name, record
         self.key: str = record.study.user_attrs["key"]
+        self.begun: float = record.study.user_attrs[BEGUN]
+        self.standing = Standing()
+        self._first: dict[str, int] = {}
+        """The first trial of each point."""
 
-    def study(self, experiment: str, params: Mapping[str, Any], about: str) -> None:
-        """Tell that the study begins; `about` is shown on its page."""
-        tags = {"kind": "study", "mlflow.note.content": about}
-        self.spool.put(*events.study(self.key, self.name, experiment, params, tags))
-        self.spool.put(*events.goes_on(self.key))
+    def begin(self, about: About) -> None:
+        """Tell that the study is there, with the lines that its trials must beat."""
+        plain = asdict(about)
+        if self.record.study.user_attrs.get(ABOUT) != plain:
+            self.record.study.set_user_attr(ABOUT, plain)
+        tags = {"kind": "study", "study": self.name}
+        params = self.record.study.user_attrs["identity"]
+        told = (self.name, about.experiment, params, tags)
+        self.spool.put(*events.study(self.key, *told, at=self.begun))
+        note = {"mlflow.note.content": about.note, **about.code}
+        self.spool.put(*events.tags(self.key, note))
+        data = (about.experiment, about.data, about.profile, "training and validation")
+        self.spool.put(*events.data(self.key, *data))
+        for line in about.lines:
+            self._line(line["name"], line["metrics"], {"levels": line["levels"]})
 
-    def baseline(self, name: str, metrics: Metrics, params: Mapping[str, Any]) -> None:
+    def _line(self, name: str, metrics: Metrics, params: Mapping[str, Any]) -> None:
         """Tell a line that DRMN must beat, as a run beside the trials."""
-        tags = {"kind": "baseline", "state": "COMPLETE"}
-        run, event = events.child(self.key, name.lower(), f"{name} (baseline)", params, tags)
-        self.spool.put(run, event)
-        self.spool.put(*events.metrics(run, best_of(metrics), 0))
-        self.spool.put(*events.end(run, {}))
+        tags = {"kind": "baseline", "study": self.name, "state": "COMPLETE"}
+        run, title, at = f"{self.key}/{name.lower()}", f"{name} (baseline)", self.begun
+        self.spool.put(*events.child(self.key, run, title, params, tags, at=at))
+        self.spool.put(*events.metrics(run, best_of(metrics), 0, at))
+        self.spool.put(*events.end(run, {}, at=at))
+
+    def goes_on(self) -> None:
+        """Tell that trials are run."""
+        self.spool.put(*events.goes_on(self.key))
 
     def replay(self) -> None:
         """Tell all that the record holds; what was told before is not told twice."""
+        rows = []
         with self.spool.together():
             for trial in self.record.trials():
-                row = row_of(trial)
-                self._start(row.number, row.settings)
+                row, at = row_of(trial), times(trial)
+                self._start(row)
                 for epoch, metrics in sorted(epochs(trial).items()):
-                    self.epoch(row.number, epoch, metrics)
+                    run = self._run(row.number)
+                    self.spool.put(*events.metrics(run, metrics, epoch, at[epoch]))
                 if row.state != "RUNNING":
                     self._end(row)
+                    rows.append(row)
+            self.standing = Standing()
+            for row in sorted(rows, key=lambda row: (row.ended, row.number)):
+                self._stands(row)
 
     def started(self, point: Point) -> None:
         """Tell that a trial starts."""
-        self._start(point.number, flatten(point.config))
+        self._start(self.record.row(point.number))
 
-    def _start(self, number: int, settings: Mapping[str, Any]) -> None:
-        name = f"{self.name}/{number:03d}"
-        tags = {"kind": "trial", "state": "RUNNING", "tier": str(settings["tier"])}
-        self.spool.put(*events.child(self.key, _label(number), name, settings, tags))
+    def _start(self, row: Row) -> None:
+        """Tell of a trial; one that trains an earlier one's settings again stands below that."""
+        point = json.dumps(row.params, sort_keys=True)
+        of = self._first.setdefault(point, row.number) if row.again is None else row.again
+        name, parent = f"{self.name}/{row.number:03d}", self.key
+        tags = {key: str(row.settings[key]) for key in ("tier", "fold", "seed")}
+        tags |= {"kind": "trial", "study": self.name, "state": "RUNNING"}
+        if of != row.number:
+            parent, tags["repeats"] = self._run(of), f"{self.name}/{of:03d}"
+            name += f" (again {of:03d})"
+        run = self._run(row.number)
+        self.spool.put(*events.child(parent, run, name, row.settings, tags, at=row.begun))
 
     def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
         """Tell an epoch's metrics."""
-        self.spool.put(*events.metrics(self._run(number), metrics, epoch))
+        at = times(self.record.trial(number)).get(epoch, 0.0)
+        self.spool.put(*events.metrics(self._run(number), metrics, epoch, at))
 
     def ended(self, row: Row) -> None:
         """Tell a trial's end, and how the study stands."""
         self._end(row)
-        rows = [row for row in self.record.rows() if row.state != "RUNNING"]
-        best = self.record.best()
-        states = Counter(row.state.lower() for row in rows)
-        used = spent(rows)
-        standing = {f"trials/{state}": float(count) for state, count in states.items()}
-        standing |= {"spent/epochs": used.epochs, "spent/worker_hours": used.worker_hours}
-        figures = {} if best is None else best_of(best.metrics)
-        self.spool.put(*events.metrics(self.key, standing | figures, len(rows)))
+        self._stands(row)
+
+    def _stands(self, row: Row) -> None:
+        found = self.standing.add(row)
+        self.spool.put(*events.metrics(self.key, found, self.standing.step, row.ended))
 
     def _end(self, row: Row) -> None:
         """Tell a trial's end; a pruned one is FINISHED, for KILLED looks like a failure."""
         run = self._run(row.number)
-        if row.metrics:
-            key, event = events.metrics(run, best_of(row.metrics), row.best_epoch)
-            self.spool.put(f"{key}#best", event)
-        tags = {"state": row.state, "best_epoch": str(row.best_epoch)}
+        found = best_of(row.metrics) | {"spent/worker_seconds": row.seconds}
+        key, event = events.metrics(run, found, row.best_epoch, row.ended)
+        self.spool.put(f"{key}#best", event)
+        plain = flatten(RunConfig())
+        flags = [f"--{key} {value}" for key, value in row.settings.items() if value != plain[key]]
+        tags = {"state": row.state, "best_epoch": str(row.best_epoch), "flags": " ".join(flags)}
         if row.cause:
             tags["cause"] = row.cause
-        self.spool.put(*events.end(run, tags, failed=row.state == "FAIL"))
+        self.spool.put(*events.end(run, tags, failed=row.state == "FAIL", at=row.ended))
 
-    def best(self, row: Row, folder: str) -> None:
-        """Tell the study's best trial, and its model packed in `folder`."""
-        self.spool.put(*events.model(self._run(row.number), folder))
+    def files(self, folder: Path) -> None:
+        """Tell what a study's folder holds for people: models of the best trials, pictures."""
+        for place in (provenance.FOLDER, FIGURES):
+            for path in sorted((folder / place).glob("*.*")):
+                self.spool.put(*events.artifact(self.key, path, place))
+        rows = [row for row in ranking(self.record.rows()) if row.state == "COMPLETE"]
+        for row in rows:
+            for name in (PICTURE, CURVE):
+                path = trial_folder(folder, row.number) / name
+                if path.is_file():
+                    self.spool.put(*events.artifact(self._run(row.number), path, "pictures"))
+        packed = [(row, trial_folder(folder, row.number) / PACKAGE) for row in rows]
+        self._models([(row, package) for row, package in packed if package.is_dir()])
 
-    def picture(self, row: Row, path: Path) -> None:
-        """Tell that a trial has the picture in the file `path`."""
-        self.spool.put(*events.artifact(self._run(row.number), path, "pictures"))
+    def _models(self, packed: Sequence[tuple[Row, Path]]) -> None:
+        """Tell the models of the best trials, the best first; others of the study are removed."""
+        if not packed:
+            return
+        told = [
+            {
+                "run": self._run(row.number),
+                "name": f"{self.name}-{row.number:03d}",
+                "folder": str(folder.absolute()),
+                "metrics": best_of(row.metrics),
+                "step": row.best_epoch,
+            }
+            for row, folder in packed
+        ]
+        about = self.record.study.user_attrs[ABOUT]
+        value = packed[0][0].metrics["val/H"]
+        found = {"name": f"drmn-{about['experiment']}", "data": about["data"], "value": value}
+        self.spool.put(*events.models(self.key, told, found))
 
     def outcome(self, outcome: Outcome) -> None:
         """Tell what the trials come to together: on the study's page."""
         if outcome.front:
             numbers = ", ".join(str(row.number) for row in outcome.front)
-            self.spool.put(*events.end(self.key, {"front": numbers}, again=True))
+            self.spool.put(*events.tags(self.key, {"front": numbers}))
         tiers = outcome.tiers
         if tiers is not None:
             found = {"tiers/gain": tiers.gain, "tiers/trials": float(tiers.trials)}
             if tiers.rank_correlation is not None:
                 found["tiers/rank_correlation"] = tiers.rank_correlation
-            key, event = events.metrics(self.key, found, len(outcome.rows))
+            at = max(row.ended for row in outcome.rows)
+            key, event = events.metrics(self.key, found, len(outcome.rows), at)
             self.spool.put(f"{key}#tiers", event)
 
     def over(self, why: str) -> None:
         """Tell that the search ends, for now, and why: a later one may go on with the study."""
+        if self.record.study.user_attrs.get(ENDED) != why:
+            self.record.study.set_user_attr(ENDED, why)
         best = self.record.best()
         tags = {"ended": why} | ({} if best is None else {"best_trial": str(best.number)})
-        self.spool.put(*events.end(self.key, tags, again=True))
+        self.spool.put(*events.end(self.key, tags))
+
+    def note_runs(self) -> None:
+        """Write MLflow's run ids into the record, as far as MLflow has told them."""
+        runs = self.spool.runs()
+        if runs and runs != self.record.study.user_attrs.get(RUNS):
+            self.record.study.set_user_attr(RUNS, runs)
 
     def _run(self, number: int) -> str:
-        return f"{self.key}/{_label(number)}"
+        return f"{self.key}/{number:04d}"
+
+
+@dataclass(slots=True)
+class Reading:
+    """A record that is only read; its driver may be at work, on another machine too."""
+
+    study: optuna.Study
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials that have settings, as Optuna has them."""
+        every = self.study.get_trials(deepcopy=False)
+        return [trial for trial in every if "settings" in trial.user_attrs]
+
+    def trial(self, number: int) -> FrozenTrial:
+        """Return a trial as Optuna has it."""
+        return self.study.get_trials(deepcopy=False)[number]
+
+    def rows(self) -> list[Row]:
+        """Return all trials that have settings."""
+        return rows_of(self.study)
+
+    def row(self, number: int) -> Row:
+        """Return one trial."""
+        return row_of(self.trial(number))
+
+    def best(self) -> Row | None:
+        """Return the complete trial of the highest value."""
+        complete = [row for row in ranking(self.rows()) if row.state == "COMPLETE"]
+        return complete[0] if complete else None
 
 
 def drain(shipper: ShipperProcess, spool: Spool, uri: str, console: Console) -> None:
     """Wait until MLflow has all, or say what it lacks."""
-    if not shipper.drain(spool):
-        console.print(
-            f"MLflow at {uri} lacks {spool.count} entries, kept in {spool.path}: "
-            f"python -m drmn.tracking sync {spool.path} --uri {uri}",
-            soft_wrap=True,
-        )
-
-
-def best_of(metrics: Metrics) -> dict[str, float]:
-    """Return the validation figures of a best epoch under names of their own.
-
-    MLflow's table shows the last value of a metric, which is the last epoch's and not the best's.
-    """
-    return {
-        name.replace("val/", "best/"): value
-        for name, value in metrics.items()
-        if name.startswith("val/")
-    }
-
-
-def _label(number: int) -> str:
-    return f"{number:04d}"
+    if shipper.drain(spool) and not spool.missed:
+        return
+    lacks = f"{spool.count + spool.missed} entries"
+    why = f"{spool.path} had no room for {spool.missed}" if spool.missed else "it does not answer"
+    again = f"python -m drmn.tracking sync {spool.path.parent} --uri {uri}"
+    console.print(
+        f"MLflow at {uri} lacks {lacks}: {why}. They are safe in {spool.path.parent}: {again}",
+        soft_wrap=True,
+    )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from optuna import Study
@@ -13,6 +14,18 @@ from drmn.search.settings import COST
 Metrics = Mapping[str, float]
 EPOCH = "epoch/"
 """User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
+AT = "at"
+"""Among an epoch's metrics: when it was written down, in seconds since 1970."""
+BEGUN = "begun"
+"""The study's attribute: when it was, in seconds since 1970."""
+ABOUT = "about"
+"""The study's attribute: what is told of it as a whole (`drmn.search.reporting.About`)."""
+ENDED = "ended"
+"""The study's attribute: why its last start ended."""
+RUNS = "mlflow_runs"
+"""The study's attribute: MLflow's run ids by our own keys, as far as MLflow has told."""
+BUSY = ("cost/", "system/")
+"""How the names of metrics begin that depend on how busy a machine was."""
 AGAIN = "again"
 """User attribute: the trial whose settings this one trains again, in the finetuned tier."""
 CHECKPOINT = "checkpoint"
@@ -46,17 +59,33 @@ class Row:
     """The best epoch's file: `epoch`, `sha256`, `bytes`; empty without one."""
     dropped: bool = False
     """Whether that file was removed, for `--budget.checkpoint-mb`."""
+    begun: float = 0.0
+    """When, in seconds since 1970."""
+    ended: float = 0.0
+    """The same; 0 while it runs."""
 
 
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
     """Return the metrics of each epoch of a recorded trial, its costs among them."""
+    return {
+        epoch: {name: value for name, value in told.items() if name != AT}
+        for epoch, told in _told(trial).items()
+    }
+
+
+def times(trial: FrozenTrial) -> dict[int, float]:
+    """Return when each epoch of a recorded trial was written down, in seconds since 1970."""
+    return {epoch: told.get(AT, 0.0) for epoch, told in _told(trial).items()}
+
+
+def _told(trial: FrozenTrial) -> dict[int, Metrics]:
     named = {k: v for k, v in trial.user_attrs.items() if k.startswith(EPOCH)}
     return {int(key.removeprefix(EPOCH)): value for key, value in named.items()}
 
 
 def without_costs(metrics: Metrics) -> Metrics:
     """Return what does not depend on how busy the machine was."""
-    return {name: value for name, value in metrics.items() if not name.startswith("cost/")}
+    return {name: value for name, value in metrics.items() if not name.startswith(BUSY)}
 
 
 def bests(trial: FrozenTrial) -> dict[int, float]:
@@ -86,7 +115,13 @@ def row_of(trial: FrozenTrial, dropped: Collection[int] = ()) -> Row:
         seconds=sum(each.get(COST, 0.0) for each in epochs(trial).values()),
         checkpoint=trial.user_attrs.get(CHECKPOINT, {}),
         dropped=trial.number in dropped,
+        begun=_seconds(trial.datetime_start),
+        ended=_seconds(trial.datetime_complete),
     )
+
+
+def _seconds(time: datetime | None) -> float:
+    return 0.0 if time is None else time.timestamp()
 
 
 def rows_of(study: Study) -> list[Row]:

@@ -14,19 +14,20 @@ from rich.console import Console
 
 from drmn.checkpoint import BEST, State, load, save
 from drmn.config import RunConfig, flatten
-from drmn.data import development, durable
+from drmn.data import development, durable, features
 from drmn.data.catalogue import Catalogue
 from drmn.errors import StudyError
 from drmn.search import lines as kept
 from drmn.search import packing
-from drmn.search.album import PICTURES, page
+from drmn.search.folders import PACKAGE
 from drmn.search.history import HISTORY, History
 from drmn.search.outcome import figures
-from drmn.search.reporting import best_of, drain
+from drmn.search.reporting import drain
 from drmn.search.rows import Metrics
+from drmn.search.run_told import RUN, begin, tell_best, tell_epoch
 from drmn.search.settings import Group, PicturesConfig, require_store
 from drmn.search.storage import difference, held
-from drmn.tracking import events
+from drmn.tracking import events, provenance
 from drmn.tracking.ship import ShipperProcess, absolute
 from drmn.tracking.spool import Spool, open_spool
 
@@ -95,35 +96,36 @@ def run(plan: Plan, told: Told, console: Console) -> Outcome:
         UserError: The run is held by another process, was made with other settings, or failed.
     """
     with held(plan.folder, plan.name, kind="run"):
-        key, history = _key(plan), History(plan.folder / HISTORY)
+        made, history = _made(plan), History(plan.folder / HISTORY)
         data = development.open_store(plan.store, fold=plan.config.fold)
-        with _reported(plan, key, console) as spool:
+        with _reported(plan, made, console) as spool:
 
             def tell(epoch: int, metrics: Metrics) -> None:
-                spool.put(*events.metrics(key, metrics, epoch))
-                if (drawn := page(plan.folder, epoch)).is_file():
-                    spool.put(*events.artifact(key, drawn, PICTURES))
+                tell_epoch(spool, made["key"], epoch, metrics, plan.folder)
                 told(epoch, metrics)
 
             state = _trained(plan, history, tell)
             found = kept.lines(data, plan.config.fold, plan.folder.parents[1] / "baselines")
             lines = {line.name: line.metrics for line in found}
-            _tell_best(spool, key, state, lines)
+            made |= {"lines": {name: line["val/H"] for name, line in lines.items()}}
+            made |= {"data": f"{features.read(plan.store).key.catalogue}-fold{plan.config.fold}"}
             if packing.takes_photos(plan.store):
-                place = plan.folder / "package"
-                packing.pack(place, plan.config, state, data, plan.store)
-                spool.put(*events.model(key, str(place.absolute())))
+                packing.pack(plan.folder / PACKAGE, plan.config, state, data, plan.store)
+            durable.write(plan.folder / RUN, json.dumps(made, indent=1))
+            tell_best(spool, made, state, plan.folder)
         return Outcome(plan.name, data.digest, history.epochs(), state["number"], lines)
 
 
 @contextmanager
-def _reported(plan: Plan, key: str, console: Console) -> Iterator[Spool]:
+def _reported(plan: Plan, made: Mapping[str, Any], console: Console) -> Iterator[Spool]:
     """Tell MLflow of a run for a `with` block: that it goes on, and how it ends."""
     spool = open_spool(plan.folder / "spool.db")
     shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
-    tags = {"kind": "run", "tier": plan.config.tier, "workers": str(plan.group.most)}
-    spool.put(*events.study(key, plan.name, plan.dataset, plan.identity(), tags))
-    spool.put(*events.goes_on(key))
+    begin(spool, made)
+    spool.put(*events.tags(made["key"], provenance.tags()))
+    spool.put(*events.goes_on(made["key"]))
+    for path in provenance.files(plan.folder):
+        spool.put(*events.artifact(made["key"], path, provenance.FOLDER))
     failed = False
     try:
         yield spool
@@ -131,29 +133,28 @@ def _reported(plan: Plan, key: str, console: Console) -> Iterator[Spool]:
         failed = True
         raise
     finally:
-        spool.put(*events.end(key, {}, failed=failed, again=True))
+        spool.put(*events.end(made["key"], {}, failed=failed))
         drain(shipper, spool, plan.tracking_uri, console)
 
 
-def _tell_best(spool: Spool, key: str, state: State, lines: Mapping[str, Metrics]) -> None:
-    """Tell the best epoch's figures under names of their own, as trials have them."""
-    beaten = {f"baseline/{name}_H": line["val/H"] for name, line in lines.items()}
-    found = best_of(state["metrics"]) | beaten
-    run, event = events.metrics(key, found, state["number"])
-    spool.put(f"{run}#best", event)
-
-
-def _key(plan: Plan) -> str:
+def _made(plan: Plan) -> dict[str, Any]:
     """Return what the run is called in MLflow; refuse to go on with one of other settings."""
-    file, now = plan.folder / "run.json", json.loads(json.dumps(plan.identity()))
+    file, now = plan.folder / RUN, json.loads(json.dumps(plan.identity()))
     if file.is_file():
-        made = json.loads(file.read_text())
+        made: dict[str, Any] = json.loads(file.read_text())
         if made["identity"] != now:
             raise StudyError(difference("run", plan.name, made["identity"], now))
-        return str(made["key"])
-    key = f"{plan.name}-{uuid.uuid4().hex[:8]}"
-    durable.write(file, json.dumps({"key": key, "identity": now}, indent=1))
-    return key
+        return made
+    made = {
+        "key": f"{plan.name}-{uuid.uuid4().hex[:8]}",
+        "name": plan.name,
+        "experiment": plan.dataset,
+        "tags": {"kind": "run", "tier": plan.config.tier, "workers": str(plan.group.most)},
+        "begun": time.time(),
+        "identity": now,
+    }
+    durable.write(file, json.dumps(made, indent=1))
+    return made
 
 
 def _trained(plan: Plan, history: History, tell: Told) -> State:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -14,6 +14,7 @@ from drmn.checkpoint import BEST
 from drmn.config import RunConfig, flatten, require
 from drmn.data import development, features
 from drmn.data.catalogue import Catalogue
+from drmn.data.development import Development
 from drmn.data.features import Store
 from drmn.errors import ConfigError
 from drmn.search import code, health, heritage, packing
@@ -24,13 +25,14 @@ from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.postgres import address
 from drmn.search.progress import Progress
-from drmn.search.quota import Quota
-from drmn.search.reporting import Reporter, drain
-from drmn.search.rows import Row
+from drmn.search.quota import Quota, ranking
+from drmn.search.reporting import About, Reporter, drain
+from drmn.search.rows import Metrics, Row
 from drmn.search.settings import Budget, EngineConfig, PolicyConfig, require_name, require_store
 from drmn.search.storage import held, open_study
-from drmn.search.study import Record
+from drmn.search.study import Point, Record
 from drmn.space import load, source
+from drmn.tracking import provenance
 from drmn.tracking.ship import ShipperProcess, absolute
 from drmn.tracking.spool import open_spool
 
@@ -81,7 +83,25 @@ class Plan:
         }
 
 
-def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> Outcome:
+class Artist(Protocol):
+    """Draws the figures of a study while it goes on; it watches trials as others do."""
+
+    def started(self, point: Point) -> None:
+        """Hear of a trial that starts."""
+
+    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+        """Hear of an epoch."""
+
+    def ended(self, row: Row) -> None:
+        """Hear of a trial's end."""
+
+    def finish(self) -> None:
+        """Draw all, for the last time."""
+
+
+def search(
+    plan: Plan, store: Path, console: Console, catalogue: Catalogue, artist: Artist
+) -> Outcome:
     """Run the study of `plan` on the feature store until its budget is spent.
 
     Begins where the study's record stands. The catalogue knows where the photos lie: for trials
@@ -112,25 +132,26 @@ def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> O
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         reporter = Reporter(spool, plan.name, record)
-        reporter.study(plan.dataset, identity, _about(plan, lines, features.read(store)))
-        for each in lines:
-            reporter.baseline(each.name, each.metrics, {"levels": each.levels})
+        reporter.begin(_about(plan, lines, features.read(store), data))
         reporter.replay()
+        reporter.goes_on()
+        provenance.files(plan.folder)
         purse = Purse(plan.budget, time.monotonic())
         quota = Quota(record, plan.folder, plan.budget.checkpoint_mb, console)
         try:
             with _progress(plan, record, line, console) as progress:
-                _execute(plan, (store, catalogue), record, purse, [progress, reporter, quota])
+                _execute(
+                    plan, (store, catalogue), record, purse, [progress, reporter, quota, artist]
+                )
         finally:
             reporter.over(purse.empty(record.rows()))
         best = record.best()
         if best is not None and packing.takes_photos(store):
-            packed = packing.pack_trial(plan.folder, best, data, store)
-            reporter.best(best, str(packed.folder.absolute()))
+            first, *_ = packing.pack_best(plan.folder, _models(plan, record), data, store)
             title = f"Study {plan.name}, trial {best.number}: where the network looks"
-            picture = packing.picture(packed, title, data, store, catalogue.places())
+            picture = packing.picture(first, title, data, store, catalogue.places())
+            packing.curve(first, f"Study {plan.name}, trial {best.number}: validation", data)
             if picture is not None:
-                reporter.picture(best, picture)
                 console.print(
                     f"Where trial {best.number} looks: {picture}", soft_wrap=True, highlight=False
                 )
@@ -148,7 +169,10 @@ def search(plan: Plan, store: Path, console: Console, catalogue: Catalogue) -> O
             notes=health.notes(best, record.rows(), record.trials(), plan.policy.first_rung),
         )
         reporter.outcome(outcome)
+        artist.finish()
+        reporter.files(plan.folder)
         drain(shipper, spool, plan.tracking_uri, console)
+        reporter.note_runs()
         return outcome
 
 
@@ -173,12 +197,20 @@ def _unpacked(plan: Plan, best: Row, console: Console) -> None:
     )
 
 
-def _about(plan: Plan, lines: Sequence[baselines.Baseline], store: Store) -> str:
+def _models(plan: Plan, record: Record) -> list[Row]:
+    """Return the trials whose networks go to MLflow, the best first."""
+    rows = [row for row in ranking(record.rows()) if row.state == "COMPLETE" and not row.dropped]
+    return rows[: plan.budget.models]
+
+
+def _about(
+    plan: Plan, lines: Sequence[baselines.Baseline], store: Store, data: Development
+) -> About:
     beaten = " and ".join(
         f"{line.name} has H {100 * line.metrics['val/H']:.1f} %" for line in lines
     )
     notes = "".join(f"\n- {note}" for note in store.catalogue.notes)
-    return (
+    note = (
         f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
         f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
         f"`best/*` is a run's best epoch, `val/*` its curve. On the same features and split "
@@ -186,6 +218,25 @@ def _about(plan: Plan, lines: Sequence[baselines.Baseline], store: Store) -> str
         f"Features `{store.folder.name}`: {len(store.catalogue.images):,} development images of "
         f"{len(store.catalogue.classes)} classes, {len(store.catalogue.skipped)} unreadable ones "
         f"skipped.{notes}"
+    )
+    seen = int(data.classes.seen.sum())
+    return About(
+        experiment=plan.dataset,
+        note=note,
+        data=f"{store.key.catalogue}-fold{plan.base.fold}",
+        profile={
+            "features": store.folder.name,
+            "training images": len(data.train),
+            "validation images of seen classes": len(data.val_seen),
+            "validation images of unseen classes": len(data.val_unseen),
+            "seen classes": seen,
+            "unseen classes": len(data.classes.names) - seen,
+        },
+        lines=[
+            {"name": each.name, "metrics": dict(each.metrics), "levels": each.levels}
+            for each in lines
+        ],
+        code=provenance.tags(),
     )
 
 

@@ -110,6 +110,9 @@ class Budget:
     checkpoint_mb: float = 0.0
     """Megabytes that the best epochs of all trials may take, the best trials' kept first; what was
     dropped is trained again from its settings if it is wanted. 0 for no limit."""
+    models: int = 3
+    """So many of the best trials have their network in MLflow, packed with its backbone; any other
+    is trained again from its settings."""
     at_once: int = 0
     """Trials at a time; 0 for as many as the cluster holds."""
 
@@ -120,6 +123,7 @@ class Budget:
         for name in (*spans, "checkpoint_mb"):
             value = getattr(self, name)
             require(f"budget.{name}", value, value >= 0, "0 or more")
+        require("budget.models", self.models, self.models > 0, "positive")
         priced = not self.money or self.price > 0
         require("budget.price", self.price, priced, "positive where budget.money is set")
         require("budget.at_once", self.at_once, self.at_once >= 0, "0 or more")
@@ -139,6 +143,8 @@ class EngineConfig:
     """Cores of each worker."""
     gpus: float = 0
     """GPUs of each worker; a fraction shares one, without isolating memory."""
+    system_metrics: bool = False
+    """Tell MLflow at each epoch how busy the first worker's machine is: cores, memory, GPU."""
 
     def __post_init__(self) -> None:
         """Check each value."""

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from drmn.errors import StudyError
 from drmn.search import claim as claims
 from drmn.search import postgres
 from drmn.search.claim import Claim
+from drmn.search.rows import BEGUN
 
 RECORD, LOCK = "record.db", "lock"
 """Files of a study's folder: its record, and what its driver holds."""
@@ -43,6 +45,7 @@ def open_study(
             study = _create(storage, name)
             study.set_user_attr("identity", now)
             study.set_user_attr("key", f"{name}-{uuid.uuid4().hex[:8]}")
+            study.set_user_attr(BEGUN, time.time())
         return study
 
 

@@ -5,6 +5,7 @@ MLflow shows; both can be lost. Whoever opens the record goes on where it stands
 """
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,7 +18,7 @@ from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.search.heritage import first_points, inherited
 from drmn.search.policy import Adviser, stopper
-from drmn.search.rows import AGAIN, CHECKPOINT, DROPPED, EPOCH, Metrics, Row, bests, row_of
+from drmn.search.rows import AGAIN, AT, CHECKPOINT, DROPPED, EPOCH, Metrics, Row, bests, row_of
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask, settings
 
@@ -162,7 +163,7 @@ class Record:
             return self.fail(number, f"{bad[0]} is {metrics[bad[0]]} in epoch {epoch}")
         trial = self._live(number)
         if epoch not in self.trial(number).intermediate_values:
-            trial.set_user_attr(f"{EPOCH}{epoch}", dict(metrics))
+            trial.set_user_attr(f"{EPOCH}{epoch}", {**metrics, AT: time.time()})
             trial.report(metrics[self.policy.objective], epoch)
         if "sha256" in checkpoint and trial.user_attrs.get(CHECKPOINT) != checkpoint:
             trial.set_user_attr(CHECKPOINT, dict(checkpoint))

@@ -12,6 +12,7 @@ from drmn import parallel
 from drmn.checkpoint import LAST, load, save
 from drmn.data.catalogue import Catalogue
 from drmn.search.folders import keep_best, kept_best
+from drmn.search.machine import Machine
 from drmn.search.opening import opened
 from drmn.search.settings import COST
 from drmn.train import fit
@@ -33,6 +34,8 @@ class Task:
     objective: str
     """What the best epoch is best at."""
     threads: int = 1
+    system: bool = False
+    """Whether it is told how busy the machine is."""
 
     def epochs(self, device: str) -> Iterator[dict[str, Any]]:
         """Train, from the last epoch that the folder holds; yield what each came to.
@@ -50,10 +53,12 @@ class Task:
         if state is not None:
             best, kept = state["best"], kept_best(folder, state) if first else state["kept"]
             yield state["told"] | {"kept": kept}
+        machine = Machine() if self.system else None
         began = time.monotonic()
         for epoch in fit(run, data, backbone=backbone, resume=state, device=device):
             seconds = parallel.world() * (time.monotonic() - began)
             told = epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
+            told |= {} if machine is None else machine.look()
             value = epoch.metrics[self.objective]
             improved, best = value > best, max(value, best)
             if improved:

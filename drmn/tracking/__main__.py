@@ -1,8 +1,8 @@
-"""Look after MLflow: ship what waits in a spool, or open the UI.
+"""Look after MLflow: open the UI, or tell it again what it has lost.
 
-python -m drmn.tracking ship SPOOL --uri URI     ship until standard input closes
-python -m drmn.tracking sync SPOOL --uri URI     ship all again: MLflow's database was lost
-python -m drmn.tracking serve --uri URI          open the UI
+python -m drmn.tracking serve                          open the UI on this machine
+python -m drmn.tracking sync results/studies/NAME      MLflow's database was lost: tell it all again
+python -m drmn.tracking ship SPOOL                     what jobs start: ship until input closes
 """
 
 import argparse
@@ -12,41 +12,65 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from drmn.tracking.ship import SQLITE, absolute, artifact_folder, ship
+from drmn.errors import ConfigError, UserError
+from drmn.tracking.server import Server
+from drmn.tracking.ship import URI, absolute, ship
 from drmn.tracking.spool import Spool
 
 
 def main() -> None:
     """Do what the command line says."""
+    asked = _parser().parse_args()
+    try:
+        {"serve": _serve, "sync": _sync, "ship": _ship}[asked.command](asked)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m drmn.tracking", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("ship", "sync"):
-        command = commands.add_parser(name)
-        command.add_argument("spool", type=Path)
-        command.add_argument("--uri", default="sqlite:///mlflow.db")
-    serve = commands.add_parser("serve")
-    serve.add_argument("--uri", default="sqlite:///mlflow.db")
-    serve.add_argument("--port", type=int, default=5000)
+    parts = {name: commands.add_parser(name) for name in ("serve", "sync", "ship")}
+    for part in parts.values():
+        default = os.environ.get(URI, "sqlite:///mlflow.db")
+        part.add_argument("--uri", default=default, help="MLflow's store; by default that of here")
+    parts["ship"].add_argument("spool", type=Path)
+    parts["sync"].add_argument("folder", type=Path, help="of a study or run")
+    parts["sync"].add_argument("--storage", default="", help="the PostgreSQL that has its record")
+    serve = parts["serve"]
     serve.add_argument("--experiment", default="", help="a dataset's name: print its address")
-    asked = parser.parse_args()
-    if asked.command == "serve":
-        _serve(absolute(asked.uri), asked.port, asked.experiment)
-    _ship(asked.spool, absolute(asked.uri), again=asked.command == "sync")
+    serve.add_argument("--host", default="127.0.0.1", help="another one needs --auth")
+    serve.add_argument("--port", type=int, default=5000)
+    serve.add_argument("--artifacts", default="", help="folder or s3:// place of models' files")
+    serve.add_argument("--auth", action="store_true", help="ask for a password")
+    users = "names and hashed passwords, made at the first start"
+    serve.add_argument("--users", type=Path, default=Path("mlflow-users.db"), help=users)
+    serve.add_argument("--allowed-hosts", default="", help="names it is reached by, with commas")
+    return parser
 
 
-def _ship(path: Path, uri: str, *, again: bool) -> None:
-    if not path.is_file():
-        sys.exit(f"error: no spool {path}; a study's is results/studies/<study>/spool.db")
+def _ship(asked: argparse.Namespace) -> None:
+    if not asked.spool.is_file():
+        raise ConfigError(f"no spool {asked.spool}; a study's is results/studies/NAME/spool.db.")
     try:
-        spool = Spool(path)
+        spool = Spool(asked.spool)
     except sqlite3.DatabaseError as problem:
-        sys.exit(f"error: {path}: not a spool ({problem}).")
-    if again:
-        spool.again()
-    ship(spool, uri, closed=(lambda: True) if again else _input_closed)
-    if again:
-        print(f"MLflow at {uri} has all that {path} held.")
+        raise ConfigError(f"{asked.spool}: not a spool ({problem}).") from None
+    ship(spool, absolute(asked.uri), closed=_input_closed)
+
+
+def _sync(asked: argparse.Namespace) -> None:
+    if not asked.folder.is_dir():
+        raise ConfigError(f"no folder {asked.folder}; a study's is results/studies/NAME.")
+    from drmn.search.refill import refill  # noqa: PLC0415 - a shipper does without all of this
+
+    spool = refill(asked.folder, asked.storage)
+    ship(spool, absolute(asked.uri), closed=lambda: True)
+    lacks = f", but for {spool.count} entries" if spool.count else ""
+    print(f"MLflow at {asked.uri} has all that the record of {asked.folder} holds{lacks}.")
+    sys.exit(bool(spool.count))
 
 
 def _input_closed() -> bool:
@@ -55,36 +79,21 @@ def _input_closed() -> bool:
     return bool(ready) and not os.read(sys.stdin.fileno(), 1)
 
 
-def _serve(uri: str, port: int, experiment: str) -> None:
-    path = Path(uri.removeprefix(SQLITE))
-    if uri.startswith(SQLITE) and not path.is_file():
-        sys.exit(f"error: --uri {uri}: no such database; jobs/tune.py makes one.")
-    print(f"MLflow will be at {_address(uri, port, experiment)}", flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    if folder := artifact_folder(uri):
-        command += ["--default-artifact-root", folder]
-    os.environ |= {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    os.execv(sys.executable, command)  # noqa: S606
+def _serve(asked: argparse.Namespace) -> None:
+    server = Server(
+        uri=absolute(asked.uri),
+        host=asked.host,
+        port=asked.port,
+        artifacts=asked.artifacts,
+        auth=asked.auth,
+        users=asked.users,
+        allowed_hosts=asked.allowed_hosts,
+    )
+    from drmn.tracking import view  # noqa: PLC0415 - MLflow takes seconds to import
 
-
-def _address(uri: str, port: int, experiment: str) -> str:
-    from mlflow import MlflowClient  # noqa: PLC0415 - MLflow takes seconds to import
-
-    from drmn.tracking import view  # noqa: PLC0415
-
-    try:
-        every = MlflowClient(uri).search_experiments()
-    except Exception as problem:  # noqa: BLE001 - the store may be anything
-        sys.exit(f"error: --uri {uri}: not a store of MLflow ({type(problem).__name__}).")
-    found = [e for e in every if e.name == experiment] if experiment else every[:1]
-    if not found:
-        have = ", ".join(e.name for e in every)
-        sys.exit(f"error: --experiment {experiment}: there is none of that name; have {have}.")
-    return view.link(found[0].experiment_id, port)
+    address = view.address(server.uri, f"http://{asked.host}:{asked.port}", asked.experiment)
+    print(f"MLflow will be at {address}", flush=True)
+    server.serve()
 
 
 if __name__ == "__main__":

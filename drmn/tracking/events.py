@@ -1,72 +1,93 @@
 """What a search tells MLflow, as plain data: made by the search, applied by the shipper.
 
-Each function returns a key and an event for `Spool.put`. Times are fixed here, in milliseconds, so
-telling MLflow twice changes nothing.
+Each function returns a key and an event for `Spool.put`. Times are part of what is told, in seconds
+since 1970, and come from the record where it has them: telling MLflow twice changes nothing, though
+the spool was lost in between.
 """
 
 import hashlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from drmn.tracking.spool import Event
 
 Keyed = tuple[str, Event]
+Tags = Mapping[str, str]
 
 
 def study(
-    run: str, name: str, experiment: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    run: str, name: str, experiment: str, params: Mapping[str, Any], tags: Tags, *, at: float
 ) -> Keyed:
     """A study begins: MLflow's parent run."""
     event = {"kind": "run", "run": run, "name": name, "experiment": experiment, "tags": tags}
-    return run, event | {"params": params, "time": _now()}
+    return run, event | {"params": params, "time": _ms(at)}
 
 
 def goes_on(run: str) -> Keyed:
     """A run that was over, or is new, is running."""
-    now = _now()
+    now = _ms()
     return f"{run}#on{now}", {"kind": "status", "run": run, "status": "RUNNING", "time": now}
 
 
 def child(
-    study: str, label: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    parent: str, run: str, name: str, params: Mapping[str, Any], tags: Tags, *, at: float
 ) -> Keyed:
-    """A run below a study begins: a trial, or the baseline."""
-    run = f"{study}/{label}"
-    event = {"kind": "run", "run": run, "parent": study, "name": name, "tags": tags}
-    return run, event | {"params": params, "time": _now()}
+    """A run below another begins: a trial, its repeat, or a baseline."""
+    event = {"kind": "run", "run": run, "parent": parent, "name": name, "tags": tags}
+    return run, event | {"params": params, "time": _ms(at)}
 
 
-def metrics(run: str, values: Mapping[str, float], step: int) -> Keyed:
+def tags(run: str, found: Tags) -> Keyed:
+    """A run has tags, in place of those of the same names."""
+    return f"{run}#tags{_ms()}", {"kind": "tags", "run": run, "tags": found}
+
+
+def data(run: str, name: str, digest: str, profile: Mapping[str, Any], context: str) -> Keyed:
+    """A run has looked at data of this digest, to train or to be judged: `context`."""
+    event = {"kind": "data", "run": run, "name": name, "digest": digest, "profile": profile}
+    return f"{run}#data/{context}@{digest}", event | {"context": context}
+
+
+def metrics(run: str, values: Mapping[str, float], step: int, at: float = 0.0) -> Keyed:
     """An epoch's metrics; MLflow turns infinity into a number, so only finite ones are told."""
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
-    event = {"kind": "metrics", "run": run, "metrics": finite, "step": step, "time": _now()}
+    event = {"kind": "metrics", "run": run, "metrics": finite, "step": step, "time": _ms(at)}
     return f"{run}@{step}", event
 
 
-def end(run: str, tags: Mapping[str, str], *, failed: bool = False, again: bool = False) -> Keyed:
-    """A run is over, once and for all or, a study that may be resumed, `again`."""
-    status, now = "FAILED" if failed else "FINISHED", _now()
-    event = {"kind": "end", "run": run, "tags": tags, "status": status, "time": now}
-    return f"{run}#end{now if again else ''}", event
+def end(run: str, found: Tags, *, failed: bool = False, at: float = 0.0) -> Keyed:
+    """A run is over, at this time for good; a study that may be resumed, without one."""
+    status, now = "FAILED" if failed else "FINISHED", _ms(at)
+    event = {"kind": "end", "run": run, "tags": found, "status": status, "time": now}
+    return f"{run}#end{'' if at else now}", event
 
 
-def model(run: str, folder: str) -> Keyed:
-    """The model packed in `folder` belongs to a run."""
-    return f"{run}#model", {"kind": "model", "run": run, "folder": folder}
+def models(run: str, packages: Sequence[Mapping[str, Any]], registered: Mapping[str, Any]) -> Keyed:
+    """A study, or a run, has just these models: others of it are removed.
+
+    Args:
+        run: Whose models they are.
+        packages: Of each its `run`, `name`, `folder` with the packed network, `metrics` and `step`.
+        registered: What is told to the registry of the first one: its `name` there, `data` (the
+            digest of the images that it was judged on) and `value`.
+    """
+    event = {"kind": "models", "run": run, "models": list(packages), "registered": registered}
+    return f"{run}#models{_ms()}", event
 
 
 def artifact(run: str, path: Path, folder: str) -> Keyed:
     """A file belongs to a run, in a folder of its artifacts; it must stay until it is shipped.
 
-    Told again it changes nothing, unless the file has other content than it had.
+    Told again it changes nothing, unless the file was written again.
     """
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     event = {"kind": "artifact", "run": run, "path": str(path.absolute()), "folder": folder}
-    return f"{run}#{folder}/{path.name}@{digest}", event
+    return f"{run}#{folder}/{path.name}@{digest}-{path.stat().st_mtime_ns}", event
 
 
-def _now() -> int:
-    return int(time.time() * 1000)
+def _ms(at: float = 0.0) -> int:
+    """Return milliseconds of a time; of now without one."""
+    return int(1000 * (at or time.time()))

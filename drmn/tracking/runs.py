@@ -4,12 +4,13 @@ Runs are found by our own tag before they are created, metrics carry their recor
 params are told with the run: applying an event again changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -40,7 +41,9 @@ class Shipper:
         self._tell: dict[str, Callable[[list[Event]], None]] = {
             "run": self._run,
             "metrics": self._metrics,
-            "model": self._model,
+            "tags": self._tags,
+            "data": self._data,
+            "models": self._models,
             "artifact": self._artifact,
             "end": self._end,
             "status": self._status,
@@ -112,9 +115,29 @@ class Shipper:
         event = events[-1]
         self.client.update_run(self.need(event["run"]), event["status"])
 
-    def _model(self, events: list[Event]) -> None:
-        event = events[-1]
-        models.log(self.client, self.need(event["run"]), Path(event["folder"]))
+    def _tags(self, events: list[Event]) -> None:
+        found = {key: value for event in events for key, value in event["tags"].items()}
+        tags = [RunTag(key, value) for key, value in found.items()]
+        self.client.log_batch(self.need(events[0]["run"]), tags=tags)
+
+    def _data(self, events: list[Event]) -> None:
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=event["name"],
+                    digest=event["digest"],
+                    source_type="local",
+                    source=json.dumps({"uri": event["name"]}),
+                    profile=json.dumps(event["profile"]),
+                ),
+                [InputTag("mlflow.data.context", event["context"])],
+            )
+            for event in events
+        ]
+        self.client.log_inputs(self.need(events[0]["run"]), inputs)
+
+    def _models(self, events: list[Event]) -> None:
+        models.agree(self.client, events[-1], self.need)
 
     def _artifact(self, events: list[Event]) -> None:
         event = events[-1]
@@ -122,6 +145,11 @@ class Shipper:
         if not Path(event["path"]).is_file():  # what a store says to that is its own affair
             raise FileNotFoundError(f"{event['path']}: gone before it was shipped.")
         self.client.log_artifact(run, event["path"], event["folder"])
+
+    @property
+    def runs(self) -> Mapping[str, str]:
+        """Return MLflow's ids of the runs that were met, by our keys."""
+        return self._runs
 
     def need(self, key: str) -> str:
         """Return the id of the run with our key; it must be there."""

@@ -16,6 +16,8 @@ ORPHAN = 600.0
 IDLE = 0.5
 """Seconds between two looks into an empty spool."""
 SQLITE = "sqlite:///"
+URI = "MLFLOW_TRACKING_URI"
+"""The variable by which MLflow, and its clients, are told of the store."""
 
 
 def absolute(uri: str) -> str:
@@ -44,10 +46,15 @@ class ShipperProcess:
     """
 
     def __init__(self, spool: Path, uri: str) -> None:
-        command = [sys.executable, "-m", "drmn.tracking", "ship", str(spool), "--uri", uri]
-        quiet = {
+        command = [sys.executable, "-m", "drmn.tracking", "ship", str(spool)]
+        told = {
+            URI: uri,  # not on the command line, which others can read: it may hold a password
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            # It tries again itself, after a look whether what was asked was done though no answer
+            # came; MLflow would ask again at once, and a run would be there twice.
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
         }
         with spool.with_suffix(".log").open("a") as log:
             self.process = subprocess.Popen(
@@ -55,7 +62,7 @@ class ShipperProcess:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=os.environ | quiet,
+                env=os.environ | told,
                 start_new_session=True,  # Ctrl-C is for the driver; what it told is still shipped
             )
 
@@ -91,6 +98,7 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
     from drmn.tracking.runs import Shipper  # noqa: PLC0415 - MLflow takes seconds to import
 
     shipper = Shipper(uri, artifact_folder(uri))
+    noted = spool.runs()
     heard = time.monotonic()
     while True:
         last = closed()
@@ -101,10 +109,12 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
             return
         try:
             shipper.apply([event for _, event in waiting])
+            fresh = {key: run for key, run in shipper.runs.items() if key not in noted}
+            spool.shipped([number for number, _ in waiting], fresh)
         except Exception as problem:  # noqa: BLE001 - whatever MLflow raises, the spool keeps all
             print(f"{type(problem).__name__}: {problem}"[:500], flush=True)  # noqa: T201
             time.sleep(PATIENCE)
             continue
         heard = time.monotonic()
-        spool.shipped([number for number, _ in waiting])
+        noted |= fresh
         time.sleep(0 if waiting else IDLE)

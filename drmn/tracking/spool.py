@@ -1,7 +1,8 @@
 """A durable queue of what MLflow is to be told.
 
 The search puts events into it and goes on; a shipper in another process takes them out. An event
-has a key: put again, it changes nothing, so whoever is unsure tells it once more.
+has a key: put again, it changes nothing, so whoever is unsure tells it once more. It is a queue and
+no archive: of what was shipped only the key stays, and all of it can be told again from the record.
 """
 
 import json
@@ -12,6 +13,15 @@ from pathlib import Path
 from typing import Any
 
 Event = Mapping[str, Any]
+MOST_BYTES = 256 * 2**20
+"""A spool's size at most: some two million epochs that MLflow has not taken."""
+
+TABLES = (
+    # Ids rise for ever: a number that was given out once is nobody else's.
+    "waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)",
+    "told (key TEXT PRIMARY KEY) WITHOUT ROWID",
+    "runs (key TEXT PRIMARY KEY, id TEXT NOT NULL)",
+)
 
 
 def open_spool(path: Path) -> "Spool":
@@ -24,65 +34,106 @@ def open_spool(path: Path) -> "Spool":
 
 
 class Spool:
-    """The queue in one SQLite file; any number of processes may have it open."""
+    """The queue in one SQLite file; any number of processes may have it open.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: Of the file.
+        most_bytes: It grows no larger; what finds no room is counted in `missed` and left to
+            `python -m drmn.tracking sync`, as where the disk is full: no search ends of that.
+    """
+
+    def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
         self.path = path
+        self.missed = 0
+        """Events that found no room."""
+        self._inside = 0
         # Autocommit: a put is on disk when it returns.
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL,"
-            " body TEXT NOT NULL, shipped INTEGER NOT NULL DEFAULT 0)"
-        )
+        for table in TABLES:
+            self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
+        page = int(self._db.execute("PRAGMA page_size").fetchone()[0])
+        self._db.execute(f"PRAGMA max_page_count={max(1, most_bytes // page)}")
 
     def put(self, key: str, event: Event) -> None:
         """Add an event, unless one with its key was put before."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO events (key, body) VALUES (?, ?)", (key, json.dumps(event))
-        )
+        if self._db.in_transaction:
+            self._insert(key, event)
+            return
+        with self.together():
+            self._insert(key, event)
 
     @contextmanager
     def together(self) -> Iterator[None]:
         """Put all events of a `with` block on disk at once, in one commit."""
-        self._db.execute("BEGIN")
+        self._db.execute("BEGIN IMMEDIATE")
+        self._inside = 0
         try:
             yield
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
+        except sqlite3.OperationalError as problem:
+            _full(problem)
+            self.missed += self._inside
         finally:
-            self._db.execute("COMMIT")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def _insert(self, key: str, event: Event) -> None:
+        self._db.execute("SAVEPOINT one")
+        try:
+            if self._db.execute("INSERT OR IGNORE INTO told VALUES (?)", (key,)).rowcount:
+                self._db.execute("INSERT INTO waiting (body) VALUES (?)", (json.dumps(event),))
+                self._inside += 1
+        except sqlite3.OperationalError as problem:
+            _full(problem)
+            self.missed += 1
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK TO one")
+            else:  # SQLite took back all that was put together
+                self.missed, self._inside = self.missed + self._inside, 0
+        if self._db.in_transaction:
+            self._db.execute("RELEASE one")
 
     def waiting(self, limit: int = 500) -> list[tuple[int, Event]]:
         """Return the oldest events that are not shipped, with their ids."""
-        rows = self._db.execute(
-            "SELECT id, body FROM events WHERE shipped = 0 ORDER BY id LIMIT ?", (limit,)
-        )
+        rows = self._db.execute("SELECT id, body FROM waiting ORDER BY id LIMIT ?", (limit,))
         return [(number, json.loads(body)) for number, body in rows]
 
-    def shipped(self, numbers: list[int]) -> None:
-        """Mark events as shipped."""
-        with closing(self._db.cursor()) as cursor:
-            cursor.executemany(
-                "UPDATE events SET shipped = 1 WHERE id = ?", [(n,) for n in numbers]
-            )
+    def shipped(self, numbers: list[int], runs: Mapping[str, str]) -> None:
+        """Take out events that were shipped, and note MLflow's ids of `runs` by our keys."""
+        with closing(self._db.cursor()) as cursor, self._db:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany("DELETE FROM waiting WHERE id = ?", [(n,) for n in numbers])
+            cursor.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?)", runs.items())
 
-    def again(self) -> None:
-        """Mark all events as not shipped: MLflow's database was lost."""
-        self._db.execute("UPDATE events SET shipped = 0")
+    def runs(self) -> dict[str, str]:
+        """Return MLflow's ids of the runs that it has, by our keys."""
+        return dict(self._db.execute("SELECT key, id FROM runs"))
+
+    def clear(self) -> None:
+        """Forget all, and that it was shipped: it is about to be told anew."""
+        with self.together():
+            for table in ("told", "waiting", "runs"):
+                self._db.execute(f"DELETE FROM {table}")  # noqa: S608
 
     @property
     def count(self) -> int:
         """The number of events that wait."""
-        return int(self._db.execute("SELECT count(*) FROM events WHERE shipped = 0").fetchone()[0])
+        return int(self._db.execute("SELECT count(*) FROM waiting").fetchone()[0])
 
     @property
     def any_shipped(self) -> bool:
         """Whether MLflow has ever taken anything."""
-        return (
-            self._db.execute("SELECT 1 FROM events WHERE shipped = 1 LIMIT 1").fetchone()
-            is not None
-        )
+        return self._db.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def _full(problem: sqlite3.OperationalError) -> None:
+    """Raise a problem unless it is that there is no room."""
+    if problem.sqlite_errorcode != sqlite3.SQLITE_FULL:
+        raise problem

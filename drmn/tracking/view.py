@@ -12,6 +12,8 @@ import zlib
 
 from mlflow import MlflowClient
 
+from drmn.errors import ConfigError
+
 KEY = "drmn"
 COLUMNS = ("best/H", "best/H_se", "best/U", "best/S", "best/T1", "best/AUSUC")
 
@@ -38,7 +40,24 @@ def seed(client: MlflowClient, experiment: str) -> None:
     client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{KEY}", json.dumps(view))
 
 
-def link(experiment: str, port: int) -> str:
-    """Return the address of an experiment's view on a server of this machine."""
+def address(uri: str, server: str, experiment: str = "") -> str:
+    """Return where a server shows the view of an experiment, or of the latest one.
+
+    Raises:
+        ConfigError: The store cannot be read, or there is no experiment of that name.
+    """
+    try:
+        every = MlflowClient(uri).search_experiments()
+    except Exception as problem:  # noqa: BLE001 - the store may be anything
+        raise ConfigError(f"--uri: not a store of MLflow ({type(problem).__name__}).") from None
+    found = [e for e in every if e.name == experiment] if experiment else every[:1]
+    if not found:
+        have = ", ".join(e.name for e in every)
+        raise ConfigError(f"--experiment {experiment}: none of that name; there are {have}.")
+    return link(server, found[0].experiment_id)
+
+
+def link(server: str, experiment: str) -> str:
+    """Return the address of an experiment's view on a server."""
     query = f"viewStateShareKey={KEY}&workflowType=machine_learning"
-    return f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?{query}"
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{query}"

@@ -9,11 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 import psutil
 import pytest
-import torch
 from mlflow import MlflowClient
 
 from drmn.checkpoint import BEST
@@ -140,33 +138,6 @@ def test_the_outcome_has_the_digest_of_each_trials_best_checkpoint(finished, dem
             "sha256": hashlib.sha256(content[32:]).hexdigest(),
             "bytes": len(content),
         }
-
-
-def test_the_logged_model_takes_photos_and_is_the_network_that_was_trained(finished, demo):
-    folder, _, outcome = finished
-    uri = f"sqlite:///{folder}/mlflow.db"
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("demo").experiment_id
-    (logged,) = client.search_logged_models(experiment_ids=[experiment])
-    mlflow.set_tracking_uri(uri)
-    model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
-    assert model.metadata.signature.inputs.input_names() == ["image"]
-
-    store = demo / "features" / outcome["data"]
-    data = development.open_store(store)
-    paths = data.train.rows[:40:4].tolist()
-    images = pd.read_parquet(store / "images.parquet")["path"][paths]
-    photos = [(demo / "demo" / "DEMO" / "images" / path).read_bytes() for path in images]
-    answers = model.predict(pd.DataFrame({"image": photos}), params={"attributes": 3})
-
-    packed = package.load(
-        trial_folder(demo / "studies" / outcome["study"], outcome["best"]["trial"]) / "package"
-    )
-    exact = packed.answer(
-        {s: level.rows(torch.tensor(paths)).float() for s, level in data.train.levels.items()}
-    )
-    assert list(answers["class"]) == [data.classes.names[i] for i in exact.scores.argmax(dim=1)]
-    assert all(len(row.split(", ")) == 3 for row in answers["attributes"])
 
 
 def test_the_packed_network_gives_the_figures_that_were_recorded(finished, demo):

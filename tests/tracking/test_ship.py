@@ -12,6 +12,7 @@ from drmn.tracking.ship import ShipperProcess, absolute, artifact_folder, ship
 from drmn.tracking.spool import Spool
 
 EPOCHS, TRIALS = 4, 3
+BEGUN = 1_790_000_000.0
 
 
 @pytest.fixture(scope="module")
@@ -29,39 +30,48 @@ def uri(empty, tmp_path):
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
-def fill(spool):
-    spool.put(*events.study("s", "s", "toy", {"policy.sampler": "tpe"}, {"kind": "study"}))
+def begin(spool, params=(), tags=(), name="s"):
+    spool.put(*events.study(name, name, "toy", dict(params), dict(tags), at=BEGUN))
+
+
+def fill(spool, name="s"):
+    begin(spool, {"policy.sampler": "tpe"}, {"kind": "study"}, name)
     for trial in range(TRIALS):
-        run, event = events.child(
-            "s", f"{trial:04d}", f"s/{trial}", {"optim.lr": 0.1}, {"state": "RUNNING"}
-        )
-        spool.put(run, event)
+        run = f"{name}/{trial:04d}"
+        told = (name, run, f"{name}/{trial}", {"optim.lr": 0.1}, {"state": "RUNNING"})
+        spool.put(*events.child(*told, at=BEGUN + trial))
         for epoch in range(1, EPOCHS + 1):
-            spool.put(*events.metrics(run, {"val/H": trial + epoch / 10}, epoch))
+            at = BEGUN + trial + epoch / 100
+            spool.put(*events.metrics(run, {"val/H": trial + epoch / 10}, epoch, at))
         state = ("COMPLETE", "PRUNED", "FAIL")[trial]
-        spool.put(*events.end(run, {"state": state}, failed=state == "FAIL"))
-    spool.put(*events.end("s", {}))
+        failed = state == "FAIL"
+        spool.put(*events.end(run, {"state": state}, failed=failed, at=BEGUN + trial + 1))
+    spool.put(*events.end(name, {}))
 
 
 def ship_all(spool, uri):
     ship(spool, uri, closed=lambda: True)
 
 
-def runs(uri):
+def runs(uri, name="s"):
+    """Return the runs of a study, each there once."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("toy")
     found = client.search_runs([experiment.experiment_id])
-    return {run.data.tags["drmn.run"]: run for run in found}
+    keys = [run.data.tags["drmn.run"] for run in found]
+    assert len(set(keys)) == len(keys)
+    by_key = dict(zip(keys, found, strict=True))
+    return {key: run for key, run in by_key.items() if key.split("/")[0] == name}
 
 
-def check_tree(uri):
+def check_tree(uri, name="s"):
     """Each thing is there exactly once."""
-    tree = runs(uri)
-    assert sorted(tree) == ["s", "s/0000", "s/0001", "s/0002"]
+    tree = runs(uri, name)
+    assert sorted(tree) == [name, *(f"{name}/000{trial}" for trial in range(TRIALS))]
     client = MlflowClient(uri)
     for trial in range(TRIALS):
-        run = tree[f"s/000{trial}"]
-        assert run.data.tags["mlflow.parentRunId"] == tree["s"].info.run_id
+        run = tree[f"{name}/000{trial}"]
+        assert run.data.tags["mlflow.parentRunId"] == tree[name].info.run_id
         history = client.get_metric_history(run.info.run_id, "val/H")
         told = sorted((point.step, point.value) for point in history)
         assert told == [(epoch, trial + epoch / 10) for epoch in range(1, EPOCHS + 1)]
@@ -87,7 +97,8 @@ def test_telling_all_twice_changes_nothing(tmp_path, uri):
     spool = Spool(tmp_path / "spool.db")
     fill(spool)
     ship_all(spool, uri)
-    spool.again()
+    spool.clear()  # it was lost: the record tells all again, at the same times
+    fill(spool)
     ship_all(spool, uri)
     check_tree(uri)
 
@@ -115,7 +126,7 @@ def test_a_killed_shipper_process_is_followed_by_another(tmp_path, uri):
 
 def test_what_mlflow_refuses_for_good_does_not_hold_up_the_rest(tmp_path, uri):
     spool = Spool(tmp_path / "spool.db")
-    spool.put(*events.study("s", "s", "toy", {}, {}))
+    begin(spool)
     spool.put(*events.metrics("s", {"no'such;name": 1.0}, 1))
     spool.put(*events.end("s", {"state": "COMPLETE"}))
     ship_all(spool, uri)
@@ -132,7 +143,7 @@ def artifacts(uri):
 
 def test_a_file_is_shipped_into_its_folder_and_telling_it_again_changes_nothing(tmp_path, uri):
     spool = Spool(tmp_path / "spool.db")
-    spool.put(*events.study("s", "s", "toy", {}, {}))
+    begin(spool)
     pictures = {f"epoch-{n:03d}.png": b"picture %d" % n for n in (1, 2)}
     for name, content in pictures.items():
         (tmp_path / name).write_bytes(content)
@@ -142,14 +153,16 @@ def test_a_file_is_shipped_into_its_folder_and_telling_it_again_changes_nothing(
     ship_all(spool, uri)
     shown = {f"pictures/{name}": content for name, content in pictures.items()}
     assert artifacts(uri) == shown
-    spool.again()  # what `sync` does
+    spool.clear()  # what `sync` does
+    for name in pictures:
+        spool.put(*events.artifact("s", tmp_path / name, "pictures"))
     ship_all(spool, uri)
     assert artifacts(uri) == shown
 
 
 def test_a_file_with_new_content_takes_the_place_of_the_old(tmp_path, uri):
     spool = Spool(tmp_path / "spool.db")
-    spool.put(*events.study("s", "s", "toy", {}, {}))
+    begin(spool)
     for content in (b"before", b"after"):
         (tmp_path / "a.png").write_bytes(content)
         spool.put(*events.artifact("s", tmp_path / "a.png", "pictures"))
@@ -159,7 +172,7 @@ def test_a_file_with_new_content_takes_the_place_of_the_old(tmp_path, uri):
 
 def test_a_file_that_is_gone_holds_up_neither_other_files_nor_what_follows(tmp_path, uri, capsys):
     spool = Spool(tmp_path / "spool.db")
-    spool.put(*events.study("s", "s", "toy", {}, {}))
+    begin(spool)
     for name in ("gone.png", "kept.png"):
         (tmp_path / name).write_bytes(b"picture")
         spool.put(*events.artifact("s", tmp_path / name, "pictures"))

@@ -1,0 +1,270 @@
+"""A study's figures: Optuna's plots as pictures and as one interactive page, drawn while it runs.
+
+    python -m drmn.report.figures results/studies/NAME
+
+draws them once. `Artist` does so from time to time, in a process of its own with the least
+priority: a search waits for no figure but its last.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from drmn.data import durable
+from drmn.search.reporting import FIGURES
+from drmn.search.rows import AGAIN, Metrics, Row, bests
+from drmn.search.storage import recorded
+from drmn.search.study import Point
+from drmn.tracking import events
+from drmn.tracking.spool import open_spool
+
+GROWTH, REST = 1.25, 60.0
+"""Figures are drawn anew when there are so many times the trials, and after so many seconds."""
+ENOUGH = 10
+"""Trials drawn by chance from which importances are told; those of a sampler's are nearly noise."""
+PAGE = "study.html"
+
+
+class Artist:
+    """Watches a search and has its figures drawn.
+
+    Args:
+        folder: Of the study.
+        storage: The PostgreSQL that holds its record, if one does.
+    """
+
+    def __init__(self, folder: Path, storage: str = "") -> None:
+        self.folder, self.storage = folder, storage
+        self.trials, self.drawn, self.at = 0, 0, time.monotonic()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def started(self, point: Point) -> None:
+        """Do nothing: a trial's end is what changes the figures."""
+
+    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+        """Do nothing, for the same reason."""
+
+    def ended(self, row: Row) -> None:
+        """Count a trial, and draw if there is enough that is new."""
+        del row
+        self.trials += 1
+        rested = time.monotonic() - self.at > REST
+        if rested and self.trials > GROWTH * self.drawn and not self._busy():
+            self._draw()
+
+    def finish(self) -> None:
+        """Draw for the last time, and wait for it; figures that fail cost a search nothing else."""
+        if self.process is not None:
+            self.process.wait()
+        if self.trials > self.drawn or not (self.folder / FIGURES / PAGE).is_file():
+            self._draw().wait()
+
+    def _busy(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def _draw(self) -> subprocess.Popen[bytes]:
+        self.drawn, self.at = self.trials, time.monotonic()
+        command = ["nice", "-n", "19", sys.executable, "-m", "drmn.report.figures"]
+        command += [str(self.folder)] + (["--storage", self.storage] if self.storage else [])
+        with (self.folder / "figures.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C is for the driver
+            )
+        return self.process
+
+
+def draw(study: optuna.Study, folder: Path) -> list[Path]:
+    """Draw the figures of a study that can be drawn of it; return their files.
+
+    Those of values are of complete trials. What matters, and how, is told of all trials at the last
+    epoch that all of them reached: those that were stopped early count there as any other.
+    """
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - seconds
+
+    plt.switch_backend("agg")
+    place = folder / FIGURES
+    place.mkdir(exist_ok=True)
+    made = []
+    for name, (picture, title) in _plots(study, optuna.visualization.matplotlib).items():
+        figure = _arranged(picture(), title)
+        figure.savefig(place / f".{name}.png", dpi=110, bbox_inches="tight")
+        (place / f".{name}.png").replace(place / f"{name}.png")
+        plt.close(figure)
+        made.append(place / f"{name}.png")
+    plots = _plots(study, optuna.visualization)
+    if plots:
+        durable.write(place / PAGE, _page(study.study_name, plots))
+        made.append(place / PAGE)
+    return made
+
+
+Plots = Mapping[str, tuple[Callable[[], Any], str]]
+"""What draws each figure, and its title."""
+
+
+def _plots(study: optuna.Study, backend: Any) -> Plots:
+    """Return the figures that can be drawn of a study, by name."""
+    objective = study.user_attrs["identity"]["policy.objective"]
+    complete, early, epoch = finished(study), *compared(study)
+    of = f"{objective}, complete trials"
+    found: dict[str, tuple[Callable[[], Any], str]] = {}
+    if len(complete.trials) > 1:
+        named = {"target_name": objective}
+        found["history"] = (
+            lambda: backend.plot_optimization_history(complete, **named),
+            f"Optimisation history: {of}",
+        )
+        found["parallel"] = (
+            lambda: backend.plot_parallel_coordinate(complete, **named),
+            f"Parallel coordinates: {of}",
+        )
+    if len(early.trials) > 1 and _common(early):
+        reached = f"{objective} by epoch {epoch}"
+        found["slices"] = (
+            lambda: backend.plot_slice(early, target_name=reached),
+            f"Each setting against {reached}, all {len(early.trials)} trials that got there",
+        )
+        chance, title = _judged(study, early, reached)
+        if chance is not None:
+            found["importances"] = (
+                lambda: backend.plot_param_importances(chance, target_name=reached),
+                title,
+            )
+    return found
+
+
+def finished(study: optuna.Study) -> optuna.Study:
+    """Return a study of the complete trials, of which no value is another's."""
+    states = (TrialState.COMPLETE,)
+    trials = study.get_trials(deepcopy=False, states=states)
+    return _study(study, [trial for trial in trials if AGAIN not in trial.user_attrs])
+
+
+def compared(study: optuna.Study) -> tuple[optuna.Study, int]:
+    """Return a study of all trials at one epoch, their value the best up to it; and that epoch.
+
+    It is the first at which a trial may be stopped, or the last of all trials if none may be.
+    """
+    policy = study.user_attrs["identity"]
+    curves = {
+        trial.number: (trial, bests(trial))
+        for trial in study.get_trials(deepcopy=False)
+        if AGAIN not in trial.user_attrs and trial.intermediate_values
+    }
+    epoch = int(policy["policy.first_rung"])
+    if policy["policy.pruner"] == "none":
+        epoch = min((max(curve) for _, curve in curves.values()), default=epoch)
+    reached = [(trial, curve[epoch]) for trial, curve in curves.values() if epoch in curve]
+    return _study(study, [_valued(trial, value) for trial, value in reached]), epoch
+
+
+def _valued(trial: FrozenTrial, value: float) -> FrozenTrial:
+    return create_trial(
+        value=value,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={"number": trial.number},
+    )
+
+
+def _judged(
+    study: optuna.Study, early: optuna.Study, reached: str
+) -> tuple[optuna.Study | None, str]:
+    """Return the trials that importances are told of, and a title that says how far to trust it.
+
+    Only those drawn by chance tell honestly: a sampler looks where it has found something.
+    """
+    identity = study.user_attrs["identity"]
+    last = int(identity["policy.startup_trials"])
+    if identity["policy.sampler"] == "random":
+        last = len(study.trials)
+    numbered = [(t.user_attrs["number"], t) for t in early.get_trials(deepcopy=False)]
+    drawn = [trial for number, trial in numbered if 0 < number <= last]  # 0 is the baseline
+    if len(drawn) >= ENOUGH:
+        title = (
+            f"What made a difference to {reached}: a rough guide, by {len(drawn)} trials drawn by "
+            "chance"
+        )
+        return _varied(_study(study, drawn)), title
+    sampler = identity["policy.sampler"]
+    return _varied(early), f"EXPLORATORY, of {sampler}'s own trials: what moved with {reached}"
+
+
+def _varied(study: optuna.Study) -> optuna.Study | None:
+    """Return a study if there is anything to tell importances of."""
+    values = {trial.value for trial in study.get_trials(deepcopy=False)}
+    return study if len(values) > 1 and len(_common(study)) > 1 else None
+
+
+def _common(study: optuna.Study) -> set[str]:
+    """Return the settings that all trials have."""
+    trials = study.get_trials(deepcopy=False)
+    return set.intersection(*(set(trial.params) for trial in trials)) if trials else set()
+
+
+def _study(like: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
+    made = optuna.create_study(direction="maximize", study_name=like.study_name)
+    made.add_trials(trials)
+    return made
+
+
+def _arranged(drawn: Any, title: str) -> Any:
+    """Return the figure of what Optuna drew, axes or an array of them, with room for its names."""
+    each = list(drawn.flat) if hasattr(drawn, "flat") else [drawn]
+    figure = each[0].figure
+    figure.set_size_inches(max(14.0, 2.6 * len(each)), 7)
+    for axes in each:
+        axes.set_title("")
+        if len(each) > 1:
+            axes.tick_params(axis="x", labelsize=8, labelrotation=90, which="both")
+            axes.xaxis.label.set_size(9)
+    figure.suptitle(title)
+    return figure
+
+
+def _page(name: str, plots: Plots) -> str:
+    """Return one page of interactive figures that needs no network: plotly comes with it, once."""
+    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - seconds
+
+    parts = []
+    for picture, title in plots.values():
+        figure = picture()
+        figure.update_layout(title=title, height=560)
+        parts.append(figure.to_html(full_html=False, include_plotlyjs=False))
+    head = f"<meta charset='utf-8'><title>Study {name}</title><script>{get_plotlyjs()}</script>"
+    return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}</body></html>"
+
+
+def main() -> None:
+    """Draw the figures of the study in a folder and tell MLflow's spool of them."""
+    parser = argparse.ArgumentParser(prog="python -m drmn.report.figures", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--storage", default="", help="the PostgreSQL that has its record")
+    asked = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")  # Optuna calls all of its pictures experimental
+    folder = asked.folder.absolute()
+    study = recorded(folder.parent, folder.name, asked.storage)
+    made = draw(study, folder)
+    spool = open_spool(folder / "spool.db")
+    for path in made:
+        spool.put(*events.artifact(study.user_attrs["key"], path, FIGURES))
+
+
+if __name__ == "__main__":
+    main()

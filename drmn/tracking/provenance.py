@@ -1,0 +1,53 @@
+"""Which code and which libraries a study or run is of: tags and files for MLflow."""
+
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+
+from drmn.data import durable
+
+ROOT = Path(__file__).parents[2]
+FOLDER = "provenance"
+"""Of a study or run, and of MLflow's artifacts."""
+
+
+def tags(root: Path = ROOT) -> Mapping[str, str]:
+    """Return the git commit of our code and whether it was changed since; nothing without git."""
+    commit = _git(root, "rev-parse", "HEAD").strip()
+    if not commit:
+        return {}
+    dirty = bool(_git(root, "status", "--porcelain", "--untracked-files=no").strip())
+    # The first is MLflow's own name: the UI shows it as the version of a run.
+    return {"mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}
+
+
+def files(folder: Path, root: Path = ROOT) -> list[Path]:
+    """Write the libraries' versions, and what git has not committed, below `folder`."""
+    place = folder / FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    found = {f"{each.name}=={each.version}" for each in distributions()}
+    texts = {"environment.txt": "\n".join(sorted(found, key=str.lower)) + "\n"}
+    if changed := _git(root, "diff", "HEAD"):
+        texts["uncommitted.diff"] = changed
+    for name, text in texts.items():
+        durable.write(place / name, text)
+    return [place / name for name in texts]
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what git prints; empty where there is none, or no repository of ours."""
+    if not (root / ".git").exists():  # an installed package may lie inside another's repository
+        return ""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],  # noqa: S607 - whichever the person uses
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""

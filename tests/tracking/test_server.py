@@ -1,0 +1,118 @@
+"""MLflow's server as it is started for others: PostgreSQL, passwords, files through the server."""
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from mlflow import MlflowClient
+from servers import PASSWORD, USER
+from test_ship import begin, check_tree, fill, runs, ship_all
+from web import answers, free_port, running, until
+
+from drmn.errors import ConfigError
+from drmn.tracking import events
+from drmn.tracking.server import Server
+from drmn.tracking.ship import ShipperProcess
+from drmn.tracking.spool import Spool
+
+WRITERS = 8
+ADMIN = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "for tests alone"}
+
+
+def test_eight_searches_write_at_a_time_to_postgresql_behind_a_password(
+    postgres, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_AUTH_ADMIN_PASSWORD", ADMIN["MLFLOW_TRACKING_PASSWORD"])
+    monkeypatch.setenv("MLFLOW_FLASK_SERVER_SECRET_KEY", "another secret")
+    uri = postgres.database().replace(USER, f"{USER}:{quote(PASSWORD)}", 1)
+    port = free_port()
+    command = [sys.executable, "-m", "drmn.tracking", "serve", "--auth", "--port", str(port)]
+    command += ["--artifacts", tmp_path / "files", "--users", tmp_path / "users.db"]
+    address = f"http://127.0.0.1:{port}"
+    with running(command, tmp_path / "log", {"MLFLOW_TRACKING_URI": uri}) as server:
+        until(lambda: answers(f"{address}/health"), 180, server)
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"{address}/api/2.0/mlflow/experiments/get?experiment_id=0")
+        for name, value in ADMIN.items():
+            monkeypatch.setenv(name, value)
+        (tmp_path / "picture.png").write_bytes(b"picture")
+        spools = [Spool(tmp_path / f"spool{n}.db") for n in range(WRITERS)]
+        for n, spool in enumerate(spools):
+            fill(spool, f"s{n}")
+            spool.put(*events.artifact(f"s{n}", tmp_path / "picture.png", "pictures"))
+        shippers = [ShipperProcess(spool.path, address) for spool in spools]
+        for shipper, spool in zip(shippers, spools, strict=True):
+            assert shipper.drain(spool, idle=120)
+        for n in range(WRITERS):
+            check_tree(address, f"s{n}")
+        run = runs(address, "s3")["s3"]
+        assert run.info.artifact_uri.startswith("mlflow-artifacts:")
+        sent = MlflowClient(address).download_artifacts(run.info.run_id, "pictures/picture.png")
+        assert Path(sent).read_bytes() == b"picture"
+        shown = Path(f"/proc/{server.pid}/cmdline").read_bytes()
+    assert quote(PASSWORD).encode() not in shown
+    assert quote(PASSWORD) not in (tmp_path / "log").read_text()
+    for path in (*(tmp_path / "files").rglob("*"), tmp_path / "users.db", tmp_path / "users.ini"):
+        assert path.stat().st_mode & 0o077 == 0, path  # for this user alone
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"host": "192.0.2.1"}, "--host 192.0.2.1: whoever reaches it could change all of it"),
+        ({"auth": True}, "--auth needs MLFLOW_AUTH_ADMIN_PASSWORD and MLFLOW_FLASK_SERVER_SECRET"),
+        ({"uri": "sqlite:////no/such.db"}, "no such database; jobs/tune.py makes one."),
+        ({"uri": "http://there:5000"}, "that is a server already; open it in a browser."),
+        ({"artifacts": ""}, "--artifacts is missing: a folder or s3:// place"),
+    ],
+)
+def test_what_is_not_safe_or_not_whole_is_refused_in_a_sentence(more, message, monkeypatch):
+    monkeypatch.delenv("MLFLOW_AUTH_ADMIN_PASSWORD", raising=False)
+    monkeypatch.delenv("MLFLOW_FLASK_SERVER_SECRET_KEY", raising=False)
+    with pytest.raises(ConfigError) as refused:
+        Server(**{"uri": "postgresql://there/mlflow", "artifacts": "files", **more})
+    assert message in str(refused.value)
+
+
+def test_the_command_line_says_so_without_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "drmn.tracking", "serve", "--host", "192.0.2.1"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"MLFLOW_TRACKING_URI": "postgresql://there/mlflow"},
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --host 192.0.2.1: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_models_are_registered_and_only_a_better_one_becomes_champion(tmp_path, monkeypatch):
+    """The candidate is the latest; the champion changes on the same images alone."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    spool = Spool(tmp_path / "spool.db")
+    champions = []
+    # What is in a package is of no matter here: MLflow is not to load it.
+    monkeypatch.setattr("drmn.tracking.models.EXAMPLE", None)
+    for n, (value, data) in enumerate([(0.5, "a"), (0.4, "a"), (0.6, "a"), (0.9, "b")]):
+        begin(spool, name=f"s{n}")
+        folder = tmp_path / f"package{n}"
+        folder.mkdir()
+        for name in ("about.json", "model.safetensors"):
+            (folder / name).write_text(f"{n}")
+        model = {"run": f"s{n}", "name": f"m{n}", "folder": str(folder), "step": 1}
+        told = {"name": "drmn-toy", "data": data, "value": value}
+        spool.put(*events.models(f"s{n}", [model | {"metrics": {"best/H": value}}], told))
+        ship_all(spool, uri)
+        client = MlflowClient(uri)
+        candidate = client.get_model_version_by_alias("drmn-toy", "candidate")
+        assert int(candidate.version) == n + 1
+        champions.append(int(client.get_model_version_by_alias("drmn-toy", "champion").version))
+    assert champions == [1, 1, 3, 3]
