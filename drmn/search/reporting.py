@@ -91,10 +91,14 @@ class Reporter:
         self.spool.put(*events.study(self.key, *told, at=self.begun))
         note = {"mlflow.note.content": about.note, **about.code}
         self.spool.put(*events.tags(self.key, note))
-        data = (about.experiment, about.data, about.profile, "training and validation")
-        self.spool.put(*events.data(self.key, *data))
+        self._data(self.key)
         for line in about.lines:
             self._line(line["name"], line["metrics"], {"levels": line["levels"]})
+
+    def _data(self, run: str) -> None:
+        about = self.record.study.user_attrs[ABOUT]
+        told = (about["experiment"], about["data"], about["profile"], "training and validation")
+        self.spool.put(*events.data(run, *told))
 
     def _line(self, name: str, metrics: Metrics, params: Mapping[str, Any]) -> None:
         """Tell a line that DRMN must beat, as a run beside the trials."""
@@ -141,6 +145,7 @@ class Reporter:
             name += f" (again {of:03d})"
         run = self._run(row.number)
         self.spool.put(*events.child(parent, run, name, row.settings, tags, at=row.begun))
+        self._data(run)
 
     def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
         """Tell an epoch's metrics."""

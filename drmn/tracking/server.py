@@ -12,6 +12,8 @@ from drmn.tracking.ship import SQLITE, artifact_folder
 LOCAL = ("127.0.0.1", "localhost", "::1")
 SECRETS = ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 """Variables that a server with passwords needs; MLflow reads them itself."""
+WORKERS = "2"
+"""Processes of the server: their connections together are fewer than PostgreSQL's usual 100."""
 SAFE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # half a gigabyte, and ways in
@@ -68,7 +70,7 @@ class Server:
     def command(self) -> list[str]:
         """Return the command that serves."""
         command = [sys.executable, "-m", "mlflow", "server"]
-        command += ["--host", self.host, "--port", str(self.port)]
+        command += ["--host", self.host, "--port", str(self.port), "--workers", WORKERS]
         command += ["--artifacts-destination", self.place]
         if self.auth:
             command += ["--app-name", "basic-auth"]

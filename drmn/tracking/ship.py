@@ -21,10 +21,13 @@ URI = "MLFLOW_TRACKING_URI"
 
 
 def absolute(uri: str) -> str:
-    """Return a tracking URI that means the same from every folder.
+    """Return a tracking URI that means the same from every folder, and to every SQLAlchemy.
 
-    A relative SQLite path would open an empty database in each process's own folder.
+    A relative SQLite path would open an empty database in each process's own folder; the driver
+    that PostgreSQL is reached by, if none is named, is another one from version to version.
     """
+    if uri.startswith("postgresql://"):
+        return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
     if not uri.startswith(SQLITE):
         return uri
     return SQLITE + str(Path(uri.removeprefix(SQLITE)).absolute())

@@ -14,30 +14,32 @@ from mlflow import MlflowClient
 
 from drmn.errors import ConfigError
 
-KEY = "drmn"
+KEY, TREE = "drmn", "drmn-tree"
+"""Of the views: all runs, the best first; and each study with its trials below it."""
 COLUMNS = ("best/H", "best/H_se", "best/U", "best/S", "best/T1", "best/AUSUC")
+NAMES = {KEY: "DRMN: best first", TREE: "DRMN: studies and their trials"}
 
 
 def seed(client: MlflowClient, experiment: str) -> None:
-    """Save the view in an experiment."""
-    state = {
-        "searchFilter": "",
-        "orderByKey": "metrics.`best/H`",
-        "orderByAsc": False,
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "selectedColumns": [
-            "attributes.`Source`",
-            *[f"metrics.`{name}`" for name in COLUMNS],
-            "tags.`state`",
-        ],
-        "runsExpanded": {},
-        "runsHiddenMode": "FIRST_10_RUNS",
-    }
-    packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    now = int(time.time() * 1000)
-    view = {"name": "DRMN study", "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"}
-    client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{KEY}", json.dumps(view))
+    """Save the views in an experiment."""
+    # MLflow nests runs where they are sorted by time alone.
+    orders = {KEY: "metrics.`best/H`", TREE: "attributes.start_time"}
+    for key, order in orders.items():
+        state = {
+            "searchFilter": "",
+            "orderByKey": order,
+            "orderByAsc": False,
+            "startTime": "ALL",
+            "lifecycleFilter": "Active",
+            "selectedColumns": ["tags.`state`", *[f"metrics.`{name}`" for name in COLUMNS]],
+            "runsExpanded": {},
+            "runsHiddenMode": "FIRST_10_RUNS",
+        }
+        packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
+        now = int(time.time() * 1000)
+        view = {"name": NAMES[key], "createdAt": now, "updatedAt": now}
+        view |= {"state": f"deflate;{packed}"}
+        client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", json.dumps(view))
 
 
 def address(uri: str, server: str, experiment: str = "") -> str:
@@ -57,7 +59,7 @@ def address(uri: str, server: str, experiment: str = "") -> str:
     return link(server, found[0].experiment_id)
 
 
-def link(server: str, experiment: str) -> str:
+def link(server: str, experiment: str, key: str = KEY) -> str:
     """Return the address of an experiment's view on a server."""
-    query = f"viewStateShareKey={KEY}&workflowType=machine_learning"
+    query = f"viewStateShareKey={key}&workflowType=machine_learning"
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{query}"

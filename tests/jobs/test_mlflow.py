@@ -14,6 +14,7 @@ import mlflow
 import pandas as pd
 import pytest
 import torch
+from browser import SHOTS, page
 from mlflow import MlflowClient
 from test_tune import ROOT, search
 from web import answers, free_port, running, until
@@ -22,7 +23,7 @@ from drmn.data import development
 from drmn.search.folders import trial_folder
 from drmn.search.rows import RUNS
 from drmn.search.storage import recorded
-from drmn.tracking import package
+from drmn.tracking import package, view
 
 CURVES = """
 SELECT tags.value, metrics.key, metrics.value, metrics.timestamp, metrics.step, metrics.is_nan
@@ -264,9 +265,11 @@ def test_a_served_model_answers_a_request_with_a_photo(finished, client, champio
         "models:/drmn-demo@champion",
     ]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {"MLFLOW_TRACKING_URI": client.tracking_uri}
+    # As in a shell with the environment active: MLflow looks for its server on the path.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {"MLFLOW_TRACKING_URI": client.tracking_uri, "PATH": path}
     with running(command, folder / "serve.log", environment) as server:
-        until(lambda: answers(f"http://127.0.0.1:{port}/ping"), 90, server)
+        until(lambda: answers(f"http://127.0.0.1:{port}/ping"), 180, server)
         asked = {
             "dataframe_split": {
                 "columns": ["image"],
@@ -334,3 +337,49 @@ def test_a_study_that_is_not_there_cannot_be_told(tmp_path):
         assert done.returncode == 2
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_person_finds_the_study_its_trials_their_curves_and_the_model(finished, client):
+    """In a real browser; the pictures are in results/screens."""
+    folder, outcome = finished
+    study, best = outcome["study"], f"{outcome['study']}/{outcome['best']['trial']:03d}"
+    port, where = free_port(), experiment(client)
+    command = [sys.executable, "-m", "drmn.tracking", "serve", "--port", str(port)]
+    address = f"http://127.0.0.1:{port}"
+    environment = {"MLFLOW_TRACKING_URI": client.tracking_uri}
+    with page() as tab, running(command, folder / "serve.log", environment) as server:
+        until(lambda: answers(f"{address}/health"), 180, server)
+        tab.goto(view.link(address, where, view.TREE))
+        tab.get_by_text("7 matching runs").wait_for()  # the study, two baselines, four trials
+        row = tab.get_by_role("row").filter(has=tab.get_by_role("link", name=study, exact=True))
+        assert tab.get_by_role("link", name=best, exact=True).count() == 0
+        row.get_by_role("button").first.click()
+        tab.get_by_role("link", name=best, exact=True).wait_for()
+        tab.screenshot(path=SHOTS / "1-study-and-trials.png")
+
+        # What `serve` prints: the best one first.
+        assert (
+            f"MLflow will be at {view.link(address, where)}" in (folder / "serve.log").read_text()
+        )
+        tab.goto("about:blank")
+        tab.goto(view.link(address, where))
+        tab.get_by_text("Sort: best/H").wait_for()
+        tab.get_by_role("link", name=best, exact=True).wait_for()
+        shown = tab.get_by_role("link").filter(has_text=study).all_inner_texts()
+        ranking = [f"{study}/{trial['number']:03d}" for trial in ranked(outcome)]
+        assert [name for name in shown if "/" in name] == ranking
+        tab.screenshot(path=SHOTS / "2-best-first.png")
+
+        tab.get_by_role("link", name=best, exact=True).click()
+        tab.get_by_text("About this run").wait_for()
+        tab.get_by_role("tab", name="Model metrics").click()
+        tab.get_by_placeholder("Search metric charts").fill("val/")
+        tab.get_by_text(f"{best} (val/H)").first.wait_for()
+        tab.wait_for_timeout(1500)  # the curves are drawn
+        tab.screenshot(path=SHOTS / "3-curves.png")
+
+        tab.get_by_role("tab", name="Overview").click()
+        tab.get_by_role("link", name="drmn-demo").click()
+        tab.get_by_text("champion").first.wait_for()
+        tab.screenshot(path=SHOTS / "4-model.png")
+    assert len(list(SHOTS.glob("*.png"))) >= 4

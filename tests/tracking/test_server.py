@@ -47,7 +47,7 @@ def test_eight_searches_write_at_a_time_to_postgresql_behind_a_password(
             spool.put(*events.artifact(f"s{n}", tmp_path / "picture.png", "pictures"))
         shippers = [ShipperProcess(spool.path, address) for spool in spools]
         for shipper, spool in zip(shippers, spools, strict=True):
-            assert shipper.drain(spool, idle=120)
+            assert shipper.drain(spool, idle=1200)
         for n in range(WRITERS):
             check_tree(address, f"s{n}")
         run = runs(address, "s3")["s3"]
