@@ -1,5 +1,6 @@
 """The settings of a search, apart from those of a run; no heavy library is imported for them."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ def require_name(kind: str, name: str) -> None:
     """Raise `ConfigError` unless a study or run can have this name: it becomes a folder's."""
     plain = re.fullmatch(r"[\w.+-]+", name) is not None and name.strip(".") != ""
     require(kind, name, plain, "letters, digits and ._+- alone")
+
+
+def default_store() -> str:
+    """Return where MLflow keeps runs unless told: MLFLOW_TRACKING_URI, as for its own clients."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def require_store(tracking_uri: str) -> None:
