@@ -70,7 +70,7 @@ def look(job: DoctorJob) -> Iterator[Finding]:
         yield from examine.here(job.results, least)
         yield from services.ports()
     yield services.mlflow(job.tracking_uri)
-    yield from secrets.secrets(job.tracking_uri)
+    yield from secrets.secrets()
 
 
 if __name__ == "__main__":

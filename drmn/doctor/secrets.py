@@ -4,7 +4,6 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from drmn.doctor.finding import Finding
 
@@ -29,21 +28,9 @@ def private(name: str, file: Path, make: str) -> Finding:
     return Finding(name=name, found=f"{file}, its owner's alone")
 
 
-def secrets(tracking_uri: str) -> Iterator[Finding]:
-    """Yield how the secrets of this account are kept."""
-    files = {
-        "token": TOKEN,
-        "PostgreSQL's password": Path(os.environ.get("PGPASSFILE", "~/.pgpass")),
-    }
-    for name, file in files.items():
+def secrets() -> Iterator[Finding]:
+    """Yield how the secrets of this account are kept, those that there are."""
+    passwords = Path(os.environ.get("PGPASSFILE", "~/.pgpass"))
+    for name, file in {"token": TOKEN, "PostgreSQL's password": passwords}.items():
         if file.expanduser().exists():
             yield private(name, file.expanduser(), "")
-    shown = urlsplit(tracking_uri).password is not None
-    yield Finding(
-        name="tracking store",
-        found="its URI has a password in it" if shown else "no password in its URI",
-        remedy="use MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD: others can see command "
-        "lines"
-        if shown
-        else "",
-    )

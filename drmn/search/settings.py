@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from drmn.config import require, require_one_of
 from drmn.errors import ConfigError
@@ -36,7 +37,12 @@ def default_store() -> str:
 
 
 def require_store(tracking_uri: str) -> None:
-    """Raise `ConfigError` unless MLflow may keep runs there."""
+    """Raise `ConfigError` unless MLflow may keep runs there, and the URI may be shown."""
+    if urlsplit(tracking_uri).password is not None:
+        raise ConfigError(
+            "--tracking-uri holds a password, which others can read on a command line: put it into "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (of a database, into ~/.pgpass)."
+        )
     have = f"{', '.join(STORES[:-1])} or {STORES[-1]}"
     known = tracking_uri.startswith(STORES)
     require("tracking-uri", tracking_uri, known, f"one that starts with {have}")
