@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from hosts import HOME, SHARED, hosts
 
-SUBMIT = "RAY_AUTH_MODE=token ray job submit --address http://127.0.0.1:8265 --"
+SUBMIT = "RAY_AUTH_MODE=token RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265 ray job submit --"
 SEARCH = (
     f"python jobs/tune.py --dataset demo --space {SHARED}/smoke.py --budget.trials 3 "
     "--budget.at-once 2"
@@ -71,7 +71,7 @@ def test_a_search_on_a_cluster_of_own_machines(machines, demo):
     made, shared = machines
     laptop, head = made["laptop"], made["head"]
     shutil.copytree(demo, shared / "results")  # features that are there are not made again
-    laptop.run("ray get-auth-token --generate")
+    laptop.run("ray get-auth-token --generate > /dev/null && chmod 600 ~/.ray/auth_token")
     laptop.run("ray up -y --no-config-cache ~/cluster.yaml")
     assert made["one"].run("stat -c %a ~/.ray/auth_token").strip() == "600"
 
