@@ -6,7 +6,7 @@ BIN := .venv/bin
 # A worker that dies ends the tests: xdist would wait for its file for ever.
 PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: setup demo test check bench ui faults
+.PHONY: setup demo test check bench ui faults cluster
 
 setup: .venv/ready
 
@@ -35,6 +35,9 @@ bench: setup
 
 faults: setup
 	$(BIN)/pytest tests/faults tests/jobs/test_train_job.py
+
+cluster: setup
+	$(BIN)/pytest tests/cluster tests/doctor tests/jobs/test_doctor.py tests/test_secrets.py
 
 ui: setup
 	$(BIN)/python -m drmn.tracking serve

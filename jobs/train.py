@@ -16,7 +16,7 @@ import tyro
 from drmn.cli import run as run_job
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.search.settings import Group, PicturesConfig, require_name
+from drmn.search.settings import Group, PicturesConfig, default_store, require_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,8 +52,8 @@ class TrainJob:
     """How often workers may be lost before the run gives up."""
     results: Path = Path("results")
     """Where everything is kept that jobs make."""
-    tracking_uri: str = "sqlite:///mlflow.db"
-    """MLflow's store: a SQLite file or a server."""
+    tracking_uri: str = field(default_factory=default_store)
+    """MLflow's store: a SQLite file or a server; by default that of MLFLOW_TRACKING_URI."""
     json: Path | None = None
     """Write the outcome into this file."""
 

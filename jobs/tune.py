@@ -18,7 +18,7 @@ import tyro
 from drmn.cli import run
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.search.settings import Budget, EngineConfig, PolicyConfig
+from drmn.search.settings import Budget, EngineConfig, PolicyConfig, default_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +64,8 @@ class TuneJob:
     storage: str = ""
     """The record of studies in PostgreSQL: postgresql://user@host/database, the password in
     ~/.pgpass or PGPASSWORD; by default a SQLite file in the study's folder."""
-    tracking_uri: str = "sqlite:///mlflow.db"
-    """MLflow's store: a SQLite file or a server."""
+    tracking_uri: str = field(default_factory=default_store)
+    """MLflow's store: a SQLite file or a server; by default that of MLFLOW_TRACKING_URI."""
     json: Path | None = None
     """Write the outcome into this file."""
 

@@ -41,6 +41,10 @@ class Crew:
     ticket: Ticket | None = None
     given: dict[int, str] = field(default_factory=dict)
     """Which process of each rank has the ticket."""
+    seen: set[str] = field(default_factory=set)
+    """Processes that came for a trial."""
+    gone: set[str] = field(default_factory=set)
+    """Those of them that were lost with their group."""
 
     def has_work(self) -> bool:
         """Is there a trial that has not ended?"""
@@ -78,7 +82,9 @@ class Board:
             Exception: What the training raised.
         """
         async with self.changed:
-            ticket = self.tickets[name]
+            ticket = self.tickets.get(name)
+            if ticket is None:
+                raise LostProcessError("it was taken down while machines went")
             ticket.asked += 1
             self.changed.notify_all()
             await self._until(lambda: ticket.told or ticket.problem)
@@ -89,7 +95,11 @@ class Board:
     async def leave(self, name: str) -> None:
         """Let a trial end where it stands: nobody asks for more of it."""
         async with self.changed:
-            self.tickets.pop(name).over = True
+            ticket = self.tickets.pop(
+                name, None
+            )  # gone already: when machines go, Tune may ask twice
+            if ticket is not None:
+                ticket.over = True
             self.changed.notify_all()
 
     async def work(self, crew: int) -> bool:
@@ -107,10 +117,13 @@ class Board:
         """
         async with self.changed:
             mine = self.crews.setdefault(crew, Crew())
+            mine.seen.add(process)
             if mine.given.get(rank, process) != process:
+                mine.gone.update(mine.given.values())
                 self._lose(mine, "its group of workers was begun anew")
-            await self._until(lambda: self._has_for(mine, rank, world))
-            if self.closed or mine.ticket is None:
+            # One that is about to end may still ask: what it took would be held for ever.
+            await self._until(lambda: process in mine.gone or self._has_for(mine, rank, world))
+            if self.closed or process in mine.gone or mine.ticket is None:
                 return None
             mine.given[rank] = process
             self.taken += 1
@@ -143,7 +156,9 @@ class Board:
     async def lost(self, crew: int, cause: str) -> None:
         """Note that a group lost a worker; its trial goes back to the driver."""
         async with self.changed:
-            self._lose(self.crews.setdefault(crew, Crew()), cause)
+            mine = self.crews.setdefault(crew, Crew())
+            mine.gone.update(mine.seen)
+            self._lose(mine, cause)
 
     async def begun(self) -> int:
         """Return how often a worker has got a trial: whether groups come that far."""

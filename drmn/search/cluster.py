@@ -45,12 +45,22 @@ def cluster() -> Iterator[None]:
 def places(asked: EngineConfig, at_once: int) -> int:
     """Return how many trials the cluster can run at a time, each of so many workers.
 
-    A worker has to fit on one node; the rest that is left on two is no room for one more.
+    A worker has to fit on one node; the rest that is left on two is no room for one more. A number
+    that is asked for of a cluster that was joined holds, room or not: trials that wait are what an
+    autoscaler brings machines for, and a machine that joins gets work.
 
     Raises:
         ConfigError: It has no room for a single trial; names what it lacks.
     """
     have = nodes(ray.nodes())
+    joined = bool(os.environ.get("RAY_ADDRESS"))
+    if joined and not have:
+        if at_once:
+            return at_once
+        raise ConfigError(
+            "The cluster has no machine for trials yet: give --budget.at-once, and it starts as "
+            "many as that takes."
+        )
     needs = {name: need for name, need in {"CPU": asked.cpus, "GPU": asked.gpus}.items() if need}
     for name, need in needs.items():
         largest = max((node.get(name, 0.0) for node in have), default=0.0)
@@ -59,6 +69,8 @@ def places(asked: EngineConfig, at_once: int) -> int:
                 f"--{name.lower()}s {need:g}: the largest node of the cluster has {largest:g} "
                 f"{name}s."
             )
+    if joined and at_once:
+        return at_once
     room = sum(min(int(node.get(name, 0) // need) for name, need in needs.items()) for node in have)
     most = room // asked.workers
     if not most:
@@ -67,6 +79,11 @@ def places(asked: EngineConfig, at_once: int) -> int:
             "fewer, or smaller ones."
         )
     return min(most, at_once or most)
+
+
+def alive() -> frozenset[str]:
+    """Return the ids of the nodes that are there. Needs a `cluster`."""
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
 def nodes(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:

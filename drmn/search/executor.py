@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
+from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -17,6 +18,7 @@ from drmn.config import flatten
 from drmn.data.catalogue import Catalogue
 from drmn.errors import StudyError
 from drmn.search.board import LostProcessError
+from drmn.search.cluster import alive
 from drmn.search.engines import Engine, engine
 from drmn.search.folders import drop_last, trial_folder
 from drmn.search.rows import Metrics, Row
@@ -24,6 +26,10 @@ from drmn.search.settings import EngineConfig
 from drmn.search.study import Point, Record
 from drmn.search.trial import Task
 
+# Tune hands AWS's keys to each trial's process, and Ray writes what it was handed into its log.
+class_cache.ENV_VARS_TO_PROPAGATE = {
+    name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+}
 KEPT = "kept/"
 """What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
 TOLD = ("loss/", "train/", "val/", "cost/", "system/")
@@ -73,13 +79,15 @@ class RecordSearcher(Searcher):
         self.record, self.work, self.engine = record, work, engine
         self.live: dict[str, int] = {}
         """The record's number of each of Tune's trials."""
+        self.there: dict[str, frozenset[str]] = {}
+        """The nodes that were there when each of them started."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
         point = None if self.engine.problem else self._next()
         if point is None:
             return None if self.live else str(Searcher.FINISHED)
-        self.live[trial_id] = point.number
+        self.live[trial_id], self.there[trial_id] = point.number, alive()
         for watcher in self.work.watchers:
             watcher.started(point)
         return dict(self.engine.config(trial_id, self._task(point)))
@@ -109,6 +117,7 @@ class RecordSearcher(Searcher):
         """Forget a trial that Tune is done with; the scheduler has written it down."""
         del result, error
         self.live.pop(trial_id, None)
+        self.there.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the record is all that a resume needs."""
@@ -158,9 +167,13 @@ class RecordScheduler(FIFOScheduler):
             return  # no fault of the trial's: it goes on when the study does
         if not isinstance(error, RayActorError | LostProcessError):
             self.record.fail(number, cause_of(error))
-        elif self.record.interrupt(number):
+        elif self.record.interrupt(number, with_node=self._lost_a_node(trial)):
             return
         self._ended(number)
+
+    def _lost_a_node(self, trial: Trial) -> bool:
+        """Return whether a node went while a trial ran: each one excuses it once at most."""
+        return bool(self.searcher.there[trial.trial_id] - alive())
 
     def _ended(self, number: int) -> None:
         row = self.record.row(number)

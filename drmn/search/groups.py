@@ -82,7 +82,10 @@ class Groups:
         self.shape = shape
         # Each worker and each trial waits in a call of its own.
         most = 2 * shape.groups * (shape.workers + 2) + 8
-        self.board: Any = ray.remote(Board).options(num_cpus=0, max_concurrency=most).remote()
+        # On the head, as the driver: a machine that trains may go, and the board with it.
+        here = {"node:__internal_head__": 0.001}
+        board = ray.remote(Board).options(num_cpus=0, resources=here, max_concurrency=most)
+        self.board: Any = board.remote()
         self.dead: list[str] = []
         """Why groups cannot be begun any more."""
         self.threads = [

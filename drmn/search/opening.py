@@ -9,6 +9,7 @@ from drmn.data import development
 from drmn.data.catalogue import Catalogue
 from drmn.data.development import Fold, Images
 from drmn.data.photographs import open_photos
+from drmn.data.staging import near
 from drmn.extract import backbone_of
 from drmn.model.backbone import Backbone
 
@@ -20,12 +21,14 @@ def opened(
 
     Args:
         settings: Of a run, flat.
-        store: The feature store, which knows the backbone too.
+        store: The feature store, which knows the backbone too; a machine with a disk of its own
+            for it (DRMN_SCRATCH) reads a copy there.
         catalogue: The photos; the frozen tier needs none.
     """
     run = with_overrides(RunConfig(), settings)
     if run.tier == "frozen" or catalogue is None:
-        return run, development.open_store(store, fold=run.fold, levels=run.model.levels), None
+        stored = development.open_store(near(store), fold=run.fold, levels=run.model.levels)
+        return run, stored, None
     backbone, _ = backbone_of(store)
     augment = run.finetune.augment
     data = open_photos(catalogue, backbone.preprocess, fold=run.fold, augment=augment)

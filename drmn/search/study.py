@@ -24,6 +24,8 @@ from drmn.space import Space, ask, settings
 
 LIVES = 3
 """How often a trial may lose its process before that counts as its own failure."""
+MOVED = "moved"
+"""User attribute: how often a trial lost the machine that it ran on."""
 PASSED = "passed"
 """User attribute: the last rung that a trial has passed."""
 
@@ -58,6 +60,9 @@ class Record:
         self.first = first_points(study, space, base)
         self._rows: dict[int, Row] = {}
         """Those of trials that are over."""
+        self._all = list(study.get_trials(deepcopy=False))
+        self._written: set[int] = set()
+        """Trials that were written to since they were read."""
         self.dropped: set[int] = set(study.user_attrs.get(DROPPED, []))
         """Trials whose best epoch's file was removed."""
         trials = self._trials()
@@ -131,6 +136,7 @@ class Record:
     def _write(
         self, state: TrialState, asked: Trial | FrozenTrial, about: Mapping[str, Any]
     ) -> None:
+        number = len(self._trials())
         self.study.add_trial(
             create_trial(
                 state=state,
@@ -139,6 +145,7 @@ class Record:
                 user_attrs=dict(about),
             )
         )
+        self._written.add(number)
 
     def point(self, number: int) -> Point:
         """Return a recorded trial as it is to be run."""
@@ -161,13 +168,15 @@ class Record:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             return self.fail(number, f"{bad[0]} is {metrics[bad[0]]} in epoch {epoch}")
+        known = self.trial(number).intermediate_values
         trial = self._live(number)
-        if epoch not in self.trial(number).intermediate_values:
+        if epoch not in known:
             trial.set_user_attr(f"{EPOCH}{epoch}", {**metrics, AT: time.time()})
             trial.report(metrics[self.policy.objective], epoch)
         if "sha256" in checkpoint and trial.user_attrs.get(CHECKPOINT) != checkpoint:
             trial.set_user_attr(CHECKPOINT, dict(checkpoint))
         best = bests(self.trial(number))
+        self._written.add(number)
         stopped = self._stops(trial, epoch, best[epoch])
         if epoch == trial.user_attrs["settings"]["optim.epochs"]:
             self.study.tell(number, max(best.values()))
@@ -199,9 +208,16 @@ class Record:
         self._rows.clear()
         self.study.set_user_attr(DROPPED, sorted(self.dropped))
 
-    def interrupt(self, number: int) -> bool:
-        """Note that a trial lost its process; return whether it is handed out again."""
+    def interrupt(self, number: int, *, with_node: bool = False) -> bool:
+        """Note that a trial lost its process; return whether it is handed out again.
+
+        That a machine went is no sign against the trial: spot instances go all the time.
+        """
         trial = self._live(number)
+        if with_node:
+            trial.set_user_attr(MOVED, int(trial.user_attrs.get(MOVED, 0)) + 1)
+            self.interrupted.append(number)
+            return True
         times = int(trial.user_attrs.get("interrupted", 0)) + 1
         trial.set_user_attr("interrupted", times)
         if times >= LIVES:
@@ -245,11 +261,24 @@ class Record:
         return self._trials()[number]
 
     def _trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
+        """Return all trials.
+
+        Optuna would read all that run anew each time: of a thousand, seconds for each epoch. Nobody
+        else writes, so only what was written since is read.
+        """
+        storage, study = self.study._storage, self.study._study_id  # noqa: SLF001 - no public way
+        for number in sorted(self._written):
+            known = storage.get_trial_id_from_study_id_trial_number(study, number)
+            self._all[number : number + 1] = [storage.get_trial(known)]
+        self._written.clear()
+        return self._all
 
     def _chosen(self) -> list[FrozenTrial]:
         """Return the trials whose settings were chosen, not taken from others."""
         return [trial for trial in self._trials() if AGAIN not in trial.user_attrs]
 
     def _live(self, number: int) -> Trial:
-        return Trial(self.study, self.trial(number)._trial_id)  # noqa: SLF001 - no public way
+        """Return a trial to write to."""
+        known = self.trial(number)._trial_id  # noqa: SLF001 - no public way
+        self._written.add(number)
+        return Trial(self.study, known)

@@ -165,3 +165,33 @@ def test_nobody_waits_for_groups_that_are_gone():
         assert not await soon(board.work(0))
 
     run(story)
+
+
+def test_a_trial_that_is_taken_down_twice_is_down_and_asking_for_it_is_no_fault_of_its_own():
+    async def story():
+        board = Board()
+        await board.submit("a", Task("a"))
+        await board.leave("a")
+        await board.leave("a")
+        with pytest.raises(LostProcessError):
+            await soon(board.next("a"))
+
+    run(story)
+
+
+def test_a_worker_of_a_group_that_was_lost_gets_no_more_trials():
+    async def story():
+        board = Board()
+        await board.submit("a", Task("a"))
+        assert await soon(board.take(0, 0, 1, "p")) == ("a", Task("a"))
+        idle = await waits(board.take(1, 0, 1, "q"))
+        await board.lost(0, "its node has died")
+        await board.lost(1, "its node has died")
+        await board.submit("b", Task("a"))  # the same trial, handed out again
+        assert (
+            await soon(board.take(0, 0, 1, "p")) is None
+        )  # it ends soon, and does not know it yet
+        assert await soon(idle) is None
+        assert await soon(board.take(1, 0, 1, "r")) == ("b", Task("a"))
+
+    run(story)

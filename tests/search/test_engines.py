@@ -67,3 +67,16 @@ def test_the_engine_is_chosen_by_nodes_and_workers(have):
 def test_several_workers_are_no_business_of_inproc():
     with pytest.raises(ConfigError, match="workers must be 1 with --engine inproc"):
         EngineConfig(engine="inproc", workers=2)
+
+
+def test_a_cluster_that_was_joined_is_asked_for_more_than_it_has(have, monkeypatch):
+    have(node())  # a head alone: machines come when trials wait for them
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert cluster.places(EngineConfig(gpus=1), 8) == 8
+    with pytest.raises(ConfigError, match=r"no machine for trials yet: give --budget\.at-once"):
+        cluster.places(EngineConfig(gpus=1), 0)
+    have(node(), node(CPU=2.0))
+    assert cluster.places(EngineConfig(), 8) == 8
+    assert cluster.places(EngineConfig(), 0) == 2
+    with pytest.raises(ConfigError, match="the largest node of the cluster has 2 CPUs"):
+        cluster.places(EngineConfig(cpus=3), 8)

@@ -192,6 +192,16 @@ def test_a_trial_that_lost_its_process_is_handed_out_again_twice_and_then_failed
     assert record.next().number == 1  # and never again
 
 
+def test_a_trial_whose_machine_went_is_handed_out_again_however_often(tmp_path):
+    record = open_record(tmp_path)
+    point = record.next()
+    for _ in range(5):
+        assert record.interrupt(point.number, with_node=True)
+        assert record.next().number == point.number
+    assert record.interrupt(point.number)  # none of these counts as a process of its own
+    assert record.trial(point.number).user_attrs["moved"] == 5
+
+
 def test_a_rung_that_was_passed_is_passed_when_its_epoch_is_told_again(tmp_path):
     record = open_record(tmp_path)
     first, second, third = (record.next().number for _ in range(3))

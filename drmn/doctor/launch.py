@@ -1,0 +1,78 @@
+"""What is wrong with a file that describes a cluster, before any machine is started for it."""
+
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from drmn.doctor.finding import Finding
+from drmn.doctor.secrets import private
+from drmn.search import cluster_file
+
+
+def file(path: Path) -> Iterator[Finding]:
+    """Yield what a look at a cluster's file came to.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    content = cluster_file.read(path)
+    left = list(cluster_file.blanks(content))
+    for field, blank in left:
+        yield Finding(name=f"{path}: {field}", found=f"{blank} stands there", remedy="fill it in")
+    if not left:
+        yield Finding(name=f"{path}: fields", found="all filled in")
+    yield from _kubernetes(path, content) if "kind" in content else _ray_up(path, content)
+
+
+def _ray_up(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
+    wrong = cluster_file.against_schema(content)
+    yield Finding(
+        name=f"{path}: Ray's schema",
+        found=wrong or "kept",
+        remedy='see https://docs.ray.io, "Cluster YAML Configuration Options"' if wrong else "",
+    )
+    key = Path(content.get("auth", {}).get("ssh_private_key", ""))
+    if key.name and not cluster_file.BLANK.search(str(key)):
+        yield private(f"{path}: auth.ssh_private_key", key.expanduser(), "name a key that is there")
+    mounts: Mapping[str, str] = content.get("file_mounts") or {}
+    token = next((Path(local) for local in mounts.values() if local.endswith("auth_token")), None)
+    if token is None:
+        yield Finding(
+            name=f"{path}: token",
+            found="not among file_mounts",
+            remedy="add ~/.ray/auth_token: ~/.ray/auth_token, or anybody may run code there",
+        )
+    else:
+        remedy = "make one: ray get-auth-token --generate; chmod 600 ~/.ray/auth_token"
+        yield private(f"{path}: token", token.expanduser(), remedy)
+    for local in mounts.values():
+        if not Path(local).expanduser().exists() and not local.endswith("auth_token"):
+            yield Finding(
+                name=f"{path}: file_mounts",
+                found=f"{local} is not here",
+                remedy="run this, and `ray up`, in the folder of the project",
+            )
+
+
+def _kubernetes(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
+    kind, spec = content["kind"], content.get("spec") or {}
+    known = content.get("apiVersion") == "ray.io/v1" and kind in ("RayCluster", "RayJob")
+    yield Finding(
+        name=f"{path}: kind",
+        found=f"{kind} of {content.get('apiVersion')}",
+        remedy="" if known else "KubeRay's are RayCluster and RayJob of ray.io/v1",
+    )
+    cluster: Mapping[str, Any] = spec.get("rayClusterSpec") or spec
+    told, have = str(cluster.get("rayVersion")), version("ray")
+    yield Finding(
+        name=f"{path}: rayVersion",
+        found=told,
+        remedy="" if told == have else f"set {have}, which the image has from constraints.txt",
+    )
+    mode = (cluster.get("authOptions") or {}).get("mode")
+    yield Finding(
+        name=f"{path}: authOptions.mode",
+        found=str(mode),
+        remedy="" if mode == "token" else "set token, or anybody in the cluster may run code there",
+    )

@@ -1,0 +1,109 @@
+"""What a machine says of itself; it travels to each node of a cluster, so it imports little."""
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from drmn.data.features import MANIFEST
+from drmn.data.staging import scratch
+from drmn.search import code
+
+NVIDIA = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """A machine as it is."""
+
+    python: str
+    ray: str
+    torch: str
+    built_for: str
+    """The CUDA that torch was built for; empty for none."""
+    gpus: int
+    """That torch can use."""
+    drivers: tuple[str, ...]
+    """NVIDIA's, one a GPU that the system has."""
+    code: str
+    """The digest of what decides a trial."""
+    free: int
+    """Bytes where the machine keeps copies of its own, or else the results."""
+    stores: Mapping[str, str]
+    """The digest of each feature store's manifest: copies of its own, and those among results."""
+    shared: str
+    """What is wrong with the folder of results; empty for nothing."""
+    now: float
+
+
+def facts(results: Path, word: str = "") -> Facts:
+    """Return what this machine is.
+
+    Args:
+        results: The folder that all machines should share.
+        word: What another machine wrote into the file `mark(results, word)`; empty for a look at
+            this machine alone.
+    """
+    return Facts(
+        python=platform.python_version(),
+        ray=version("ray") if importlib.util.find_spec("ray") else "",
+        torch=torch.__version__,
+        built_for=torch.version.cuda or "",
+        gpus=torch.cuda.device_count(),
+        drivers=_drivers(),
+        code=code.digest(),
+        free=shutil.disk_usage(_there(scratch() or results)).free,
+        stores=_stores(results),
+        shared=_shared(results, word),
+        now=time.time(),
+    )
+
+
+def mark(results: Path, word: str) -> Path:
+    """Return the file by which machines find out whether they share a folder."""
+    return results / f".doctor-{word}"
+
+
+def _drivers() -> tuple[str, ...]:
+    if shutil.which(NVIDIA[0]) is None:
+        return ()
+    done = subprocess.run(NVIDIA, capture_output=True, text=True, check=False, timeout=30)
+    return tuple(done.stdout.split()) if done.returncode == 0 else ("not answering",)
+
+
+def _there(folder: Path) -> Path:
+    """Return the nearest folder above that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
+def _stores(results: Path) -> Mapping[str, str]:
+    near = scratch()
+    roots = {"own copy of ": near, "": results / "features"}
+    return {
+        f"{kind}{file.parent.name}": hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        for kind, root in roots.items()
+        if root is not None
+        for file in sorted(root.glob(f"[!.]*/{MANIFEST}"))
+    }
+
+
+def _shared(results: Path, word: str) -> str:
+    """Return why this machine cannot read what another wrote, or write beside it."""
+    if word and not mark(results, word).is_file():
+        return f"{results.absolute()} is another folder than on the machine that asks"
+    try:
+        trial = _there(results) / f".doctor-{platform.node()}-{os.getpid()}"
+        trial.write_text(word)
+        trial.unlink()
+    except OSError as problem:
+        return f"{results.absolute()} cannot be written to ({problem.strerror})"
+    return ""

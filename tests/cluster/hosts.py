@@ -1,0 +1,198 @@
+"""Hosts of their own on one machine: namespaces that a bridge joins, each with an sshd.
+
+A host has its own network, processes, /tmp, /dev/shm and home. The pid namespace matters: `ray up`
+begins with `ray stop`, which ends every Ray process that it can see.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+SHARED = "/mnt/drmn"
+"""Where each host has the folder that all share."""
+HOME = Path.home()
+UNSHARE = ("unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child")
+SSHD = """
+HostKey {home}/.ssh/id
+PermitRootLogin yes
+PasswordAuthentication no
+StrictModes no
+UsePAM no
+Subsystem sftp internal-sftp
+"""
+INIT = """
+set -e
+mount --make-rprivate /
+hostname {name}
+for path in {seen}; do
+    mkdir -p "{tree}$path"
+    mount --rbind "$path" "{tree}$path"
+done
+mount -t tmpfs tmpfs /mnt
+mkdir {shared_at}
+mount --bind {shared} {shared_at}
+mount --rbind {tree}{home} {home}
+mount --rbind {tree}/tmp /tmp
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs tmpfs /run
+mount -t proc proc /proc
+mkdir /run/sshd
+exec {sshd} -D -e -f {home}/sshd_config
+"""
+
+
+class Host:
+    """A host at work; `pid` is its first process."""
+
+    def __init__(self, name: str, address: str, pid: int) -> None:
+        self.name, self.address, self.pid = name, address, pid
+
+    def run(self, line: str, *, check: bool = True, seconds: float = 300) -> str:
+        """Run a line of bash as who is logged in there; return what it prints."""
+        done = subprocess.run(
+            self._command(line),
+            env=_login(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0 or not check, said[-6000:]
+        return said
+
+    @contextmanager
+    def at_work(self, line: str) -> Iterator[None]:
+        """Have a line of bash run for a `with` block."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        noted = self._command(f"echo $$ > ~/at_work; exec {line}")
+        with subprocess.Popen(noted, env=_login(), **quiet):
+            yield
+            self.run("kill $(cat ~/at_work)")  # a signal to nsenter would end nsenter alone
+
+    def _command(self, line: str) -> list[str]:
+        return ["nsenter", f"--target={self.pid}", "--all", f"--wd={ROOT}", "bash", "-c", line]
+
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes there."""
+        listed = self.run("for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done; true")
+        return listed.splitlines()
+
+
+def _login() -> dict[str, str]:
+    path = [Path(sys.executable).parent, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin"]
+    path += ["/usr/bin", "/sbin", "/bin"]
+    return {"HOME": str(HOME), "USER": "root", "LANG": "C.UTF-8", "PATH": ":".join(map(str, path))}
+
+
+def missing() -> str:
+    """Return why hosts cannot be made here; empty if they can."""
+    for program in ("sshd", "rsync", "nsenter", "ip", "curl", "make"):
+        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
+            return f"no {program} here"
+    if os.geteuid():
+        return "namespaces with addresses of their own need root"
+    tried = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "none", "/mnt"], check=False)
+    return "namespaces are not allowed here" if tried.returncode else ""
+
+
+@contextmanager
+def hosts(names: list[str], base: Path) -> Iterator[dict[str, Host]]:
+    """Run hosts of these names for a `with` block; they share the folder `base / "shared"`."""
+    if why := missing():
+        pytest.skip(why)
+    (base / "shared").mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / "id"], check=True)
+    with ExitStack() as stack:
+        switch = _started(
+            stack, ["unshare", "--net", "--fork", "--kill-child", "sleep", "infinity"]
+        )
+        _ip(switch, "link add br0 type bridge")
+        _ip(switch, "link set br0 up")
+        made = {}
+        for number, name in enumerate(names, 1):
+            init = base / f"{name}.sh"
+            init.write_text(_init(base, name))
+            with (base / f"{name}.log").open("w") as log:
+                pid = _started(stack, [*UNSHARE, "bash", str(init)], log)
+            address = f"198.51.100.{number}"
+            _ip(switch, f"link add p{number} type veth peer name eth0 netns {pid}")
+            _ip(switch, f"link set p{number} master br0 up")
+            for words in ("link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up"):
+                _ip(pid, words)
+            made[name] = Host(name, address, pid)
+        yield made
+
+
+def _ip(pid: int, words: str) -> None:
+    subprocess.run(["nsenter", "--target", str(pid), "--net", "ip", *words.split()], check=True)
+
+
+def _started(stack: ExitStack, command: list[str], log: object = None) -> int:
+    """Start a namespace's first process; return its id. With it ends all that is in there."""
+    outer = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
+    stack.callback(outer.kill)
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
+    for _ in range(100):
+        if found := children.read_text().split():
+            return int(found[0])
+        time.sleep(0.05)
+    return pytest.fail(f"{command} did not start")
+
+
+def _init(base: Path, name: str) -> str:
+    """Make a host's own files; return what its first process is to do."""
+    tree = base / name
+    home = Path(f"{tree}{HOME}")
+    (home / ".ssh").mkdir(parents=True)
+    (tree / "tmp").mkdir(exist_ok=True)
+    shutil.copy(base / "id", home / ".ssh" / "id")
+    shutil.copy(base / "id.pub", home / ".ssh" / "authorized_keys")
+    (home / "sshd_config").write_text(SSHD.format(home=HOME))
+    # How long a machine waits for a head that is gone until it ends; 60 by default.
+    (home / ".bashrc").write_text("export RAY_gcs_rpc_server_reconnect_timeout_s=10\n")
+    _environment(home)
+    hidden = [p for p in _needed() if p.is_relative_to(HOME) or p.is_relative_to("/tmp")]  # noqa: S108
+    return INIT.format(
+        name=name,
+        tree=tree,
+        home=HOME,
+        seen=" ".join(f"'{path}'" for path in hidden),
+        shared=base / "shared",
+        shared_at=SHARED,
+        sshd=shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin"),
+    )
+
+
+def _needed() -> set[Path]:
+    """Return what a host borrows of this machine: Python, what is installed, the project."""
+    return {Path(sys.prefix), Path(sys.base_prefix).resolve(), ROOT}
+
+
+def _environment(home: Path) -> None:
+    """Put in place what `make setup` would install: there is no network to install from.
+
+    Packages are those of these tests; the project is the host's own copy, which `ray up` brings.
+    """
+    place = home / "drmn" / ".venv"
+    venv.create(place, symlinks=True)
+    packages = next(place.glob("lib/python*/site-packages"))
+    own, borrowed = HOME / "drmn", sysconfig.get_path("purelib")
+    (packages / "host.pth").write_text(f"{own}\n{borrowed}\n")
+    ray = place / "bin" / "ray"
+    ray.write_text(
+        f"#!{own}/.venv/bin/python\nimport sys\nfrom ray.scripts.scripts import main\n"
+        "sys.exit(main())\n"
+    )
+    ray.chmod(0o755)
+    (place / "ready").touch()

@@ -1,0 +1,128 @@
+"""The files that describe clusters: Ray's own schema, EC2's, and what Ray looks at in neither."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from drmn.errors import ConfigError
+from drmn.search import cluster_file
+
+AWS, ON_PREM, KUBERAY = "cluster.yaml", "cluster/on-prem.yaml", "cluster/kuberay.yaml"
+RAY_UP = pytest.mark.parametrize("name", [AWS, ON_PREM])
+
+
+def content(name):
+    return cluster_file.read(ROOT / name)
+
+
+@RAY_UP
+def test_ray_takes_the_file(name):
+    assert cluster_file.against_schema(content(name)) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"max_workers": "many"}, "max_workers: 'many' is not of type 'integer'"),
+        ({"colour": "red"}, "Additional properties are not allowed ('colour' was unexpected)"),
+        ({"head_node_type": "boss"}, "`head_node_type` must be one of `available_node_types`"),
+        ({"provider": {"type": "local"}}, "available_node_types is not supported for on-premise"),
+        ({"provider": {"type": "moon"}}, "moon"),
+    ],
+)
+def test_what_ray_would_refuse_is_told_in_a_line(change, words):
+    assert words in cluster_file.against_schema({**content(AWS), **change})
+
+
+def test_ec2_knows_all_that_its_machines_are_asked_for():
+    session = pytest.importorskip("botocore.session", reason="no botocore: it knows EC2's fields")
+    validate = pytest.importorskip("botocore.validate")
+    ec2 = session.get_session().get_service_model("ec2")
+    fields = ec2.operation_model("RunInstances").input_shape
+    for kind in content(AWS)["available_node_types"].values():
+        asked = {"MinCount": 1, "MaxCount": 1, **kind["node_config"]}
+        assert validate.ParamValidator().validate(asked, fields).generate_report() == ""
+
+
+def test_the_head_runs_no_trials_and_workers_are_spot_first():
+    kinds = content(AWS)["available_node_types"]
+    assert kinds["head"]["resources"] == {"CPU": 0, "GPU": 0}
+    spot = [n for n, kind in kinds.items() if "InstanceMarketOptions" in kind["node_config"]]
+    assert spot == ["gpu_spot"]
+    assert kinds["gpu_spot"]["priority"] > kinds["gpu"]["priority"]
+    like = kinds["gpu"]["node_config"] | {"InstanceMarketOptions": {"MarketType": "spot"}}
+    assert kinds["gpu_spot"]["node_config"] == like
+
+
+@RAY_UP
+def test_each_machine_gets_the_token_and_all_that_make_setup_needs(name):
+    mounts = content(name)["file_mounts"]
+    assert "~/.ray/auth_token" in mounts.values()
+    project = {local for local in mounts.values() if not local.startswith("~")}
+    assert all((ROOT / local).exists() for local in project)
+    assert {"pyproject.toml", "constraints.txt", "README.md", "Makefile", "drmn"} <= project
+
+
+@RAY_UP
+def test_ray_up_stops_ray_first_and_opens_no_dashboard(name):
+    for kind in ("head", "worker"):
+        first, second, *_ = content(name)[f"{kind}_start_ray_commands"]
+        assert first == "ray stop"
+        assert "ray start" in second
+    assert "--dashboard-host=127.0.0.1" in content(name)["head_start_ray_commands"][1]
+
+
+def test_kubernetes_is_told_the_ray_that_the_image_has():
+    spec = content(KUBERAY)["spec"]
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    assert f"ray=={spec['rayVersion']}" in pins
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    images = {c["image"] for pod in pods(spec) for c in pod["containers"]}
+    assert images == {"<YOUR-IMAGE>"}
+    mounted = {
+        m["mountPath"] for pod in pods(spec) for c in pod["containers"] for m in c["volumeMounts"]
+    }
+    assert mounted == {"/home/ray/drmn/shared"}
+
+
+def pods(spec):
+    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
+    return [group["template"]["spec"] for group in groups]
+
+
+@pytest.mark.parametrize("name", [AWS, ON_PREM, KUBERAY])
+def test_what_is_to_be_filled_in_is_found_by_name(name):
+    text = (ROOT / name).read_text()
+    code = "\n".join(line.split("#")[0] for line in text.splitlines())
+    found = list(cluster_file.blanks(content(name)))
+    assert {blank for _, blank in found} == set(cluster_file.BLANK.findall(code))
+    assert found
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "no such file"),
+        ("a: [", "line 1: not YAML"),
+        ("just words", "neither a cluster of `ray up`"),
+        ("a: 1", "it has no provider"),
+    ],
+)
+def test_what_is_no_cluster_is_refused(tmp_path, text, words):
+    file = Path(tmp_path, "cluster.yaml")
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigError, match="--cluster") as refused:
+        cluster_file.read(file)
+    assert words in str(refused.value)
+
+
+def test_scripts_name_what_the_project_has():
+    for name in (AWS, ON_PREM):
+        text = yaml.safe_dump(content(name))
+        for script in ("setup.sh", "mlflow.sh"):
+            assert f"~/drmn/cluster/{script}" in text
+            assert (ROOT / "cluster" / script).is_file()
