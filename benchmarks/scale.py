@@ -21,7 +21,7 @@ import psutil
 from bars import Bar, finish, flags
 
 from drmn.config import RunConfig
-from drmn.search.reporting import Reporter
+from drmn.search.reporting import About, Reporter
 from drmn.search.rows import Metrics
 from drmn.search.settings import COST, PolicyConfig
 from drmn.search.storage import open_study
@@ -117,6 +117,9 @@ def simulate(record: Record, reporter: Reporter, workers: int, epochs: int) -> P
     return parts
 
 
+ABOUT = About(experiment="scale", note="", data="0", profile={}, lines=[], code={})
+
+
 def measured(workers: int, epochs: int) -> tuple[Parts, float]:
     """Return what the parts took, and the driver's megabytes above what it began with."""
     with tempfile.TemporaryDirectory() as folder:
@@ -125,7 +128,7 @@ def measured(workers: int, epochs: int) -> tuple[Parts, float]:
         record = Record(study, space, RunConfig(), PolicyConfig())
         spool = open_spool(Path(folder, "spool.db"))
         reporter = Reporter(spool, "scale", record)
-        reporter.study("scale", {}, "a simulation")
+        reporter.begin(ABOUT)
         parts = simulate(record, reporter, workers, epochs)
         memory = (psutil.Process().memory_info().rss - before) / 1e6
         waiting = spool.count

@@ -7,6 +7,7 @@ if [ -f ~/drmn/mlflow.pid ]; then
     kill -- "-$(cat ~/drmn/mlflow.pid)" 2>/dev/null && sleep 2   # that of the Ray before this one
 fi
 export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
+export MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false
 setsid bash -c '
     trap "kill 0" EXIT
     python -m mlflow server --host 127.0.0.1 --port 5000 --workers 1 \

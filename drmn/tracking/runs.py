@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -38,6 +38,8 @@ class Shipper:
         self.client = MlflowClient(uri)
         self.artifacts = artifacts
         self._runs: dict[str, str] = {}
+        self._homes: dict[str, str] = {}
+        """The experiments of runs that were met."""
         self._tell: dict[str, Callable[[list[Event]], None]] = {
             "run": self._run,
             "metrics": self._metrics,
@@ -50,8 +52,12 @@ class Shipper:
         }
 
     def apply(self, events: Sequence[Event]) -> None:
-        """Tell MLflow of `events`, in order."""
-        for (kind, *_), group in groupby(events, key=_subject):
+        """Tell MLflow of `events`: runs as they come, then their metrics, then the rest in order.
+
+        Trials that run at a time tell their epochs in turns; a run's own go together in one call.
+        """
+        ordered = sorted(events, key=_turn)
+        for (kind, *_), group in groupby(ordered, key=_subject):
             together = list(group)
             try:
                 self._tell[kind](together)
@@ -78,12 +84,15 @@ class Shipper:
             experiment = self._experiment(event["experiment"])
         else:
             tags[MLFLOW_PARENT_RUN_ID] = self.need(parent)
-            experiment = self.client.get_run(self.need(parent)).info.experiment_id
+            experiment = self._homes[parent]
         made = self.client.create_run(
             experiment, start_time=event["time"], tags=tags, run_name=event["name"]
         )
-        self._runs[event["run"]] = made.info.run_id
+        self._met(event["run"], made.info)
         return str(made.info.run_id)
+
+    def _met(self, key: str, info: RunInfo) -> None:
+        self._runs[key], self._homes[key] = str(info.run_id), str(info.experiment_id)
 
     def _experiment(self, name: str) -> str:
         found = self.client.get_experiment_by_name(name)
@@ -161,12 +170,20 @@ class Shipper:
     def find(self, key: str) -> str | None:
         """Return the id of the run with our key, or None."""
         if key not in self._runs:
-            every = [e.experiment_id for e in self.client.search_experiments()]
+            home = self._homes.get(key.split("/", maxsplit=1)[0])  # that of its study
+            every = [home] if home else [e.experiment_id for e in self.client.search_experiments()]
             found = self.client.search_runs(every, f"tags.`{KEY}` = '{key}'", max_results=1)
             if not found:
                 return None
-            self._runs[key] = found[0].info.run_id
+            self._met(key, found[0].info)
         return self._runs[key]
+
+
+def _turn(event: Event) -> tuple[int, str]:
+    """Return when an event is told, among others of a batch; those of equal turns stay in order."""
+    if event["kind"] == "metrics":
+        return 1, event["run"]
+    return (0 if event["kind"] == "run" else 2), ""
 
 
 def _subject(event: Event) -> tuple[str, ...]:
