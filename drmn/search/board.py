@@ -41,8 +41,8 @@ class Crew:
     ticket: Ticket | None = None
     given: dict[int, str] = field(default_factory=dict)
     """Which process of each rank has the ticket."""
-    seen: set[str] = field(default_factory=set)
-    """Processes that came for a trial."""
+    seen: dict[str, str] = field(default_factory=dict)
+    """Processes that came for a trial, and the node of each."""
     gone: set[str] = field(default_factory=set)
     """Those of them that were lost with their group."""
 
@@ -109,7 +109,9 @@ class Board:
             await self._until(lambda: mine.has_work() or self._assign(mine))
             return not self.closed
 
-    async def take(self, crew: int, rank: int, world: int, process: str) -> tuple[str, Any] | None:
+    async def take(
+        self, crew: int, rank: int, world: int, process: str, node: str = ""
+    ) -> tuple[str, Any] | None:
         """Wait for a trial, as one worker of a group; return its name and task, None if it is over.
 
         Each worker is given the same trials in the same order. A worker that comes in another
@@ -117,7 +119,7 @@ class Board:
         """
         async with self.changed:
             mine = self.crews.setdefault(crew, Crew())
-            mine.seen.add(process)
+            mine.seen[process] = node
             if mine.given.get(rank, process) != process:
                 mine.gone.update(mine.given.values())
                 self._lose(mine, "its group of workers was begun anew")
@@ -159,6 +161,19 @@ class Board:
             mine = self.crews.setdefault(crew, Crew())
             mine.gone.update(mine.seen)
             self._lose(mine, cause)
+
+    async def there(self, nodes: frozenset[str]) -> None:
+        """Hear which nodes there are; what groups on others had goes back to the driver.
+
+        A group that is warned before its machine goes is ended without a word, and cannot be begun
+        anew before there is room for it.
+        """
+        async with self.changed:
+            for mine in self.crews.values():
+                lost = {p for p, node in mine.seen.items() if node and node not in nodes}
+                if not lost <= mine.gone:
+                    mine.gone.update(mine.seen)
+                    self._lose(mine, "its machine is gone")
 
     async def begun(self) -> int:
         """Return how often a worker has got a trial: whether groups come that far."""

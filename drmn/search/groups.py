@@ -14,11 +14,14 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 
 from drmn.search.board import Board
+from drmn.search.cluster import alive
 
 LOSSES = 10
 """How often a group may lose workers, or see a trial raise, until it is made anew as a whole."""
 PATIENCE = 30.0
 """Seconds that groups are given to end."""
+LOOK = 2.0
+"""Seconds between two looks at which machines there are."""
 CHANCES = 3
 """How often in a row that may be without that any worker came as far as taking a trial."""
 
@@ -44,10 +47,11 @@ def serve(given: dict[str, Any]) -> None:
     board, crew = given["board"], given["crew"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
-    process = ray.get_runtime_context().get_actor_id()
+    here = ray.get_runtime_context()
+    process, node = here.get_actor_id(), here.get_node_id()
     device = str(ray.train.torch.get_device())
     while True:
-        taken = ray.get(board.take.remote(crew, rank, world, process))
+        taken = ray.get(board.take.remote(crew, rank, world, process, node))
         if taken is None:
             return
         name, task = taken
@@ -93,6 +97,7 @@ class Groups:
             threading.Thread(target=self._run, args=(crew,), daemon=True)
             for crew in range(shape.groups)
         ]
+        self.threads.append(threading.Thread(target=self._watch, daemon=True))
         os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
         for thread in self.threads:
             thread.start()
@@ -108,6 +113,16 @@ class Groups:
         until = time.monotonic() + PATIENCE
         for thread in self.threads:
             thread.join(max(0.0, until - time.monotonic()))
+
+    def _watch(self) -> None:
+        """Tell the board which machines there are, as long as there is a cluster."""
+        try:
+            while not ray.get(self.board.over.remote()):
+                ray.get(self.board.there.remote(alive()))
+                time.sleep(LOOK)
+        except Exception:
+            if ray.is_initialized():
+                raise
 
     def _run(self, crew: int) -> None:
         """Keep a group at work as long as there is a cluster."""

@@ -195,3 +195,22 @@ def test_a_worker_of_a_group_that_was_lost_gets_no_more_trials():
         assert await soon(board.take(1, 0, 1, "r")) == ("b", Task("a"))
 
     run(story)
+
+
+def test_what_a_group_had_on_a_machine_that_is_gone_goes_back_to_the_driver():
+    async def story():
+        board = Board()
+        await board.submit("a", Task("a"))
+        await soon(board.take(0, 0, 1, "p", "one"))
+        asked = await waits(board.next("a"))
+        await board.there(frozenset({"one", "two"}))
+        assert not asked.done()
+        await board.there(frozenset({"two"}))
+        with pytest.raises(LostProcessError, match="its machine is gone"):
+            await soon(asked)
+        await board.submit("b", Task("a"))
+        assert await soon(board.take(1, 0, 1, "q", "two")) == ("b", Task("a"))
+        await board.there(frozenset({"two"}))  # told again, it takes nothing away
+        assert await soon(board.take(0, 0, 1, "p", "one")) is None
+
+    run(story)
