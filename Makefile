@@ -5,6 +5,8 @@ BIN := .venv/bin
 # Files in order: those of jobs take long, and begin before the many short ones.
 # A worker that dies ends the tests: xdist would wait for its file for ever.
 PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# These start machines, in namespaces or as Ray's nodes, and take minutes each: `make cluster`.
+MACHINES := tests/cluster/test_ray_up.py tests/cluster/test_nodes.py
 
 .PHONY: setup demo test check bench ui faults cluster
 
@@ -20,14 +22,14 @@ demo: setup
 	$(BIN)/python jobs/tune.py --dataset demo --budget.trials 32
 
 test: setup
-	$(PYTEST)
+	$(PYTEST) $(MACHINES:%=--ignore=%)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST)
+	$(PYTEST) $(MACHINES:%=--ignore=%)
 
 bench: setup
 	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[bench]'
@@ -37,7 +39,7 @@ faults: setup
 	$(BIN)/pytest tests/faults tests/jobs/test_train_job.py
 
 cluster: setup
-	$(BIN)/pytest tests/cluster tests/doctor tests/jobs/test_doctor.py tests/test_secrets.py
+	$(BIN)/pytest $(MACHINES)
 
 ui: setup
 	$(BIN)/python -m drmn.tracking serve
