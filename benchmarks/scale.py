@@ -21,7 +21,8 @@ import psutil
 from bars import Bar, finish, flags
 
 from drmn.config import RunConfig
-from drmn.search.reporting import About, Reporter
+from drmn.search.about import About
+from drmn.search.reporting import Reporter
 from drmn.search.rows import Metrics
 from drmn.search.settings import COST, PolicyConfig
 from drmn.search.storage import open_study

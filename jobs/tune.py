@@ -90,8 +90,9 @@ def main(job: TuneJob) -> None:
     from rich.console import Console
 
     from drmn.report.terminal import Order, prepared, summary
+    from drmn.search.plan import Plan
     from drmn.search.postgres import reach
-    from drmn.search.search import Plan, search
+    from drmn.search.search import search
 
     console = Console()
     name = job.study or Path(space).stem

@@ -14,7 +14,7 @@ from drmn.report.terminal import say
 from drmn.search import forecast
 from drmn.search.duration import duration
 from drmn.search.forecast import Forecast, quantiles
-from drmn.search.search import Plan
+from drmn.search.plan import Plan
 from drmn.space import load
 
 SECONDS = 60.0

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from drmn.errors import StudyError
 from drmn.search import run_told
-from drmn.search.reporting import About, Reading, Reporter
+from drmn.search.about import About
+from drmn.search.reading import Reading
+from drmn.search.reporting import Reporter
 from drmn.search.rows import ABOUT, ENDED
 from drmn.search.storage import driver, recorded
 from drmn.tracking.spool import Spool, open_spool

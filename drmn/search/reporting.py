@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import optuna
-from optuna.trial import FrozenTrial
 from rich.console import Console
 
 from drmn.config import RunConfig, flatten
+from drmn.search.about import About
 from drmn.search.folders import CURVE, PACKAGE, PICTURE, trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.quota import ranking
-from drmn.search.rows import ABOUT, BEGUN, ENDED, RUNS, Metrics, Row, epochs, row_of, rows_of, times
+from drmn.search.reading import Told
+from drmn.search.rows import ABOUT, BEGUN, ENDED, RUNS, Metrics, Row, epochs, row_of, times
 from drmn.search.standing import Standing, best_of
 from drmn.search.study import Point
 from drmn.tracking import events, provenance
@@ -23,46 +23,6 @@ from drmn.tracking.spool import Spool
 
 FIGURES = "figures"
 """The folder of a study, and of MLflow's artifacts, that its figures are in."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class About:
-    """What is told of a study as a whole; the record keeps it, so that all can be told again."""
-
-    experiment: str
-    """MLflow's: the dataset."""
-    note: str
-    """Shown on the study's page."""
-    data: str
-    """A digest of the images that trials train on and are judged by."""
-    profile: Mapping[str, Any]
-    """How many there are, in words and numbers."""
-    lines: Sequence[Mapping[str, Any]]
-    """Those to beat: `name`, `metrics` and the `levels` that they were fitted on."""
-    code: Mapping[str, str]
-    """Tags: the git commit."""
-
-
-@runtime_checkable
-class Told(Protocol):
-    """A record as it is told: an open one, or one that is only read."""
-
-    study: optuna.Study
-
-    def trials(self) -> list[FrozenTrial]:
-        """Return all trials that have settings, as Optuna has them."""
-
-    def trial(self, number: int) -> FrozenTrial:
-        """Return a trial as Optuna has it."""
-
-    def rows(self) -> list[Row]:
-        """Return all trials that have settings."""
-
-    def row(self, number: int) -> Row:
-        """Return one trial."""
-
-    def best(self) -> Row | None:
-        """Return the complete trial of the highest value."""
 
 
 class Reporter:
@@ -237,35 +197,6 @@ class Reporter:
 
     def _run(self, number: int) -> str:
         return f"{self.key}/{number:04d}"
-
-
-@dataclass(slots=True)
-class Reading:
-    """A record that is only read; its driver may be at work, on another machine too."""
-
-    study: optuna.Study
-
-    def trials(self) -> list[FrozenTrial]:
-        """Return all trials that have settings, as Optuna has them."""
-        every = self.study.get_trials(deepcopy=False)
-        return [trial for trial in every if "settings" in trial.user_attrs]
-
-    def trial(self, number: int) -> FrozenTrial:
-        """Return a trial as Optuna has it."""
-        return self.study.get_trials(deepcopy=False)[number]
-
-    def rows(self) -> list[Row]:
-        """Return all trials that have settings."""
-        return rows_of(self.study)
-
-    def row(self, number: int) -> Row:
-        """Return one trial."""
-        return row_of(self.trial(number))
-
-    def best(self) -> Row | None:
-        """Return the complete trial of the highest value."""
-        complete = [row for row in ranking(self.rows()) if row.state == "COMPLETE"]
-        return complete[0] if complete else None
 
 
 def drain(shipper: ShipperProcess, spool: Spool, uri: str, console: Console) -> None:

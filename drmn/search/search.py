@@ -1,9 +1,6 @@
 """A search, all put together: record, policy, Ray, MLflow's spool, progress."""
 
-import hashlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,76 +8,28 @@ from rich.console import Console
 
 from drmn import baselines
 from drmn.checkpoint import BEST
-from drmn.config import RunConfig, flatten, require
 from drmn.data import development, features
 from drmn.data.catalogue import Catalogue
 from drmn.data.development import Development
-from drmn.data.features import Store
 from drmn.errors import ConfigError
-from drmn.search import code, health, heritage, packing
+from drmn.search import health, heritage, packing
 from drmn.search import lines as kept
+from drmn.search.about import about
 from drmn.search.budget import Purse
 from drmn.search.claim import claimed
 from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
-from drmn.search.postgres import address
+from drmn.search.plan import Plan
 from drmn.search.progress import Progress
 from drmn.search.quota import Quota, ranking
-from drmn.search.reporting import About, Reporter, drain
+from drmn.search.reporting import Reporter, drain
 from drmn.search.rows import Metrics, Row
-from drmn.search.settings import Budget, EngineConfig, PolicyConfig, require_name, require_store
 from drmn.search.storage import held, open_study
 from drmn.search.study import Point, Record
-from drmn.space import load, source
+from drmn.space import load
 from drmn.tracking import provenance
 from drmn.tracking.ship import ShipperProcess, absolute
 from drmn.tracking.spool import open_spool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """A search to make or to go on with."""
-
-    name: str
-    """Of the study."""
-    dataset: str
-    space: str
-    base: RunConfig
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
-    budget: Budget = field(default_factory=Budget)
-    folder: Path
-    """Of the study."""
-    tracking_uri: str
-    storage: str = ""
-    """The PostgreSQL that holds the record; empty for a SQLite file in the folder."""
-    engine: EngineConfig = field(default_factory=EngineConfig)
-    fork: str = ""
-    """The study whose trials this one learns from."""
-    warm_start: str = ""
-    """The study, or JSON file, whose best settings this one tries first."""
-
-    def __post_init__(self) -> None:
-        """Check what nothing else does."""
-        require_name("study", self.name)
-        require_store(self.tracking_uri)
-        frozen = not self.policy.finetune or self.base.tier == "frozen"
-        require("tier", self.base.tier, frozen, "frozen where policy.finetune is set")
-        if self.storage:
-            address(self.storage)
-
-    def identity(self, store: Path) -> Mapping[str, Any]:
-        """Return all that must stay as it is while the study on `store` goes on."""
-        text = source(self.space).read_bytes()
-        return {
-            "data": store.name,
-            "space": Path(self.space).stem,
-            "space_digest": hashlib.sha256(text).hexdigest()[:16],
-            "code": code.digest(),
-            "fork": self.fork,
-            "warm_start": self.warm_start,
-            **flatten(self.policy, "policy."),
-            **flatten(self.base, "base."),
-        }
 
 
 class Artist(Protocol):
@@ -132,7 +81,7 @@ def search(
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         reporter = Reporter(spool, plan.name, record)
-        reporter.begin(_about(plan, lines, features.read(store), data))
+        reporter.begin(about(plan, lines, features.read(store), data))
         reporter.replay()
         reporter.goes_on()
         provenance.files(plan.folder)
@@ -146,17 +95,8 @@ def search(
         finally:
             reporter.over(purse.empty(record.rows()))
         best = record.best()
-        if best is not None and packing.takes_photos(store):
-            first, *_ = packing.pack_best(plan.folder, _models(plan, record), data, store)
-            title = f"Study {plan.name}, trial {best.number}: where the network looks"
-            picture = packing.picture(first, title, data, store, catalogue.places())
-            packing.curve(first, f"Study {plan.name}, trial {best.number}: validation", data)
-            if picture is not None:
-                console.print(
-                    f"Where trial {best.number} looks: {picture}", soft_wrap=True, highlight=False
-                )
-        elif best is not None:
-            _unpacked(plan, best, console)
+        if best is not None:
+            _pack(plan, record, data, (store, catalogue), console)
         outcome = Outcome(
             study=plan.name,
             data=data.digest,
@@ -188,56 +128,39 @@ def _progress(plan: Plan, record: Record, line: baselines.Baseline, console: Con
     )
 
 
-def _unpacked(plan: Plan, best: Row, console: Console) -> None:
-    console.print(
-        "The features came from a file, without a backbone, so there is no model that takes photos;"
-        f" the best trial's weights are in {trial_folder(plan.folder, best.number) / BEST}.",
-        soft_wrap=True,
-        highlight=False,
+def _pack(
+    plan: Plan,
+    record: Record,
+    data: Development,
+    images: tuple[Path, Catalogue],
+    console: Console,
+) -> None:
+    """Pack the networks of the best trials, and draw where the very best one looks."""
+    store, catalogue = images
+    best, *_ = rows = _models(plan, record)
+    if not packing.takes_photos(store):
+        say = (
+            "The features came from a file, without a backbone, so there is no model that takes "
+            "photos; the best trial's weights are in "
+            f"{trial_folder(plan.folder, best.number) / BEST}."
+        )
+        console.print(say, soft_wrap=True, highlight=False)
+        return
+    first, *_ = packing.pack_best(plan.folder, rows, data, store)
+    title = f"Study {plan.name}, trial {best.number}"
+    picture = packing.picture(
+        first, f"{title}: where the network looks", data, store, catalogue.places()
     )
+    packing.curve(first, f"{title}: validation", data)
+    if picture is not None:
+        say = f"Where trial {best.number} looks: {picture}"
+        console.print(say, soft_wrap=True, highlight=False)
 
 
 def _models(plan: Plan, record: Record) -> list[Row]:
     """Return the trials whose networks go to MLflow, the best first."""
     rows = [row for row in ranking(record.rows()) if row.state == "COMPLETE" and not row.dropped]
     return rows[: plan.budget.models]
-
-
-def _about(
-    plan: Plan, lines: Sequence[baselines.Baseline], store: Store, data: Development
-) -> About:
-    beaten = " and ".join(
-        f"{line.name} has H {100 * line.metrics['val/H']:.1f} %" for line in lines
-    )
-    notes = "".join(f"\n- {note}" for note in store.catalogue.notes)
-    note = (
-        f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
-        f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
-        f"`best/*` is a run's best epoch, `val/*` its curve. On the same features and split "
-        f"{beaten}: {baselines.strongest(lines).name} is the line to beat.\n\n"
-        f"Features `{store.folder.name}`: {len(store.catalogue.images):,} development images of "
-        f"{len(store.catalogue.classes)} classes, {len(store.catalogue.skipped)} unreadable ones "
-        f"skipped.{notes}"
-    )
-    seen = int(data.classes.seen.sum())
-    return About(
-        experiment=plan.dataset,
-        note=note,
-        data=f"{store.key.catalogue}-fold{plan.base.fold}",
-        profile={
-            "features": store.folder.name,
-            "training images": len(data.train),
-            "validation images of seen classes": len(data.val_seen),
-            "validation images of unseen classes": len(data.val_unseen),
-            "seen classes": seen,
-            "unseen classes": len(data.classes.names) - seen,
-        },
-        lines=[
-            {"name": each.name, "metrics": dict(each.metrics), "levels": each.levels}
-            for each in lines
-        ],
-        code=provenance.tags(),
-    )
 
 
 def _execute(
