@@ -15,3 +15,13 @@ class DataError(UserError):
 
 class StudyError(UserError):
     """A study that cannot be started or resumed as asked."""
+
+
+def last_line(problem: BaseException) -> str:
+    """Return what an exception says in the end, without its traceback; its kind if nothing.
+
+    Ray puts the exception of a worker into one of its own, as its `cause`: that one is meant.
+    """
+    inner = getattr(problem, "cause", None) or problem
+    said = str(inner).strip().splitlines()
+    return said[-1] if said else type(inner).__name__

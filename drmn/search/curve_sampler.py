@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from drmn.search.curves import Curves, Data, Points, expected_improvement
+from drmn.search.places import Space, encoded, place, value_at, values_of
 from drmn.search.rows import bests
 
-Space = Mapping[str, BaseDistribution]
 Params = dict[str, Any]
 DRAWN, NEAR, LEADERS = 512, 256, 5
 """Candidates of chance, candidates near the best trials, and how many these are."""
@@ -124,11 +119,11 @@ class CurveSampler(optuna.samplers.BaseSampler):
         return self.other.sample_independent(study, trial, param_name, param_distribution)
 
     def _candidates(self, known: Sequence[FrozenTrial], space: Space) -> list[Params]:
-        grids = [_values(each) for each in space.values()]
+        grids = [values_of(each) for each in space.values()]
         if math.prod(len(grid) if grid else SMALL + 1 for grid in grids) <= SMALL:
             return [dict(zip(space, p, strict=True)) for p in itertools.product(*grids)]
         drawn = [
-            {n: _value(d, self.chance.random()) for n, d in space.items()} for _ in range(DRAWN)
+            {n: value_at(self.chance.random(), d) for n, d in space.items()} for _ in range(DRAWN)
         ]
         leaders = sorted(known, key=lambda trial: -_worth(trial))[:LEADERS]
         return drawn + [
@@ -142,10 +137,10 @@ class CurveSampler(optuna.samplers.BaseSampler):
         for name, each in space.items():
             near[name] = params[name]
             if self.chance.random() < 2 / (len(space) + 1):
-                place = _place(params[name], each) + STEP * self.chance.normal()
+                where = place(params[name], each) + STEP * self.chance.normal()
                 kind = isinstance(each, CategoricalDistribution)
-                place = self.chance.random() if kind else float(np.clip(place, 0, 1))
-                near[name] = _value(each, place)
+                where = self.chance.random() if kind else float(np.clip(where, 0, 1))
+                near[name] = value_at(where, each)
         return near
 
 
@@ -182,13 +177,6 @@ def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
         epochs=np.array([float(epoch) for _, epoch, _ in rows]),
         trials=places,
         values=np.array([value for _, _, value in rows]),
-    )
-
-
-def encoded(params: Sequence[Mapping[str, Any]], space: Space) -> Points:
-    """Return settings as numbers in [0, 1]; of words each has a column."""
-    return np.array(
-        [[x for n, each in space.items() for x in _columns(p[n], each)] for p in params]
     )
 
 
@@ -233,42 +221,3 @@ def _key(params: Mapping[str, Any], space: Space) -> tuple[Any, ...]:
 
 def _is_power(epoch: int) -> bool:
     return KEPT ** round(math.log(epoch, KEPT)) == epoch
-
-
-def _columns(value: Any, each: BaseDistribution) -> list[float]:
-    if isinstance(each, CategoricalDistribution) and len(each.choices) > 2:
-        return [float(value == choice) / math.sqrt(2) for choice in each.choices]
-    return [_place(value, each)]
-
-
-def _place(value: Any, each: BaseDistribution) -> float:
-    """Return where a value lies in its range, from 0 to 1."""
-    if isinstance(each, CategoricalDistribution):
-        return each.choices.index(value) / max(1, len(each.choices) - 1)
-    assert isinstance(each, FloatDistribution | IntDistribution)  # noqa: S101 - there is no other
-    low, high = float(each.low), float(each.high)
-    if each.log:
-        return math.log(value / low) / math.log(high / low)
-    return (value - low) / (high - low)
-
-
-def _value(each: BaseDistribution, place: float) -> Any:
-    """Return the value that lies there in a range."""
-    if isinstance(each, CategoricalDistribution):
-        return each.choices[min(int(place * len(each.choices)), len(each.choices) - 1)]
-    assert isinstance(each, FloatDistribution | IntDistribution)  # noqa: S101 - there is no other
-    low, high = float(each.low), float(each.high)
-    value = low * (high / low) ** place if each.log else low + (high - low) * place
-    if each.step is not None and not (each.log and isinstance(each, FloatDistribution)):
-        value = low + round((value - low) / each.step) * each.step
-    value = min(max(value, low), high)
-    return round(value) if isinstance(each, IntDistribution) else value
-
-
-def _values(each: BaseDistribution) -> list[Any]:
-    """Return all values of a distribution; none of one that has too many."""
-    if isinstance(each, CategoricalDistribution):
-        return list(each.choices)
-    if isinstance(each, IntDistribution) and (each.high - each.low) // each.step < SMALL:
-        return list(range(each.low, each.high + 1, each.step))
-    return []

@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 
 from drmn.config import flatten
 from drmn.data.catalogue import Catalogue
-from drmn.errors import StudyError
+from drmn.errors import StudyError, last_line
 from drmn.search.board import LostProcessError
 from drmn.search.cluster import alive
 from drmn.search.engines import Engine, engine
@@ -166,7 +166,7 @@ class RecordScheduler(FIFOScheduler):
         if self.searcher.engine.problem:
             return  # no fault of the trial's: it goes on when the study does
         if not isinstance(error, RayActorError | LostProcessError):
-            self.record.fail(number, cause_of(error))
+            self.record.fail(number, _cause(error))
         elif self.record.interrupt(number, with_node=self._lost_a_node(trial)):
             return
         self._ended(number)
@@ -182,18 +182,17 @@ class RecordScheduler(FIFOScheduler):
             watcher.ended(row)
 
 
+def _cause(error: BaseException | None) -> str:
+    """Return the exception that a worker raised, in one line."""
+    inner = getattr(error, "cause", None) or error
+    return type(inner).__name__ + (f": {last_line(inner)}" if inner is not None else "")
+
+
 def _error_of(trial: Trial) -> Exception | None:
     """Return what Tune has just written down; `trial.get_pickled_error` looks where it is later."""
     path = trial.pickled_error_file
     error: Exception | None = cloudpickle.loads(Path(path).read_bytes()) if path else None
     return error
-
-
-def cause_of(error: BaseException | None) -> str:
-    """Return the exception that a worker raised, in one line."""
-    inner = getattr(error, "cause", None) or error
-    first = str(inner).strip().splitlines()[-1:] or [""]
-    return f"{type(inner).__name__}: {first[0]}"
 
 
 def execute(record: Record, work: Work) -> None:

@@ -13,6 +13,7 @@ from ray.train import FailureConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 
+from drmn.errors import last_line
 from drmn.search.board import Board
 from drmn.search.cluster import alive
 
@@ -75,8 +76,8 @@ class Loss(UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Give the group's trial back at once: to begin the group anew takes its time."""
         del run_context
-        cause = str(next(iter(worker_exceptions.values()))).strip().splitlines()[-1:]
-        ray.get(self.board.lost.remote(self.crew, *cause or ["no reason given"]))
+        cause = last_line(next(iter(worker_exceptions.values())))
+        ray.get(self.board.lost.remote(self.crew, cause))
 
 
 class Groups:
@@ -144,7 +145,7 @@ class Groups:
             try:
                 self._trainer(crew).fit()
             except Exception as problem:  # noqa: BLE001 - whatever it is, trials go elsewhere
-                cause = (str(problem).strip().splitlines() or [type(problem).__name__])[-1]
+                cause = last_line(problem)
                 ray.get(board.lost.remote(crew, cause))
                 failed = failed + 1 if ray.get(board.begun.remote()) == before else 0
             if failed == CHANCES:

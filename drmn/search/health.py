@@ -1,20 +1,22 @@
 """What a search says about its own space: where it is too narrow, and what made no difference."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
-from scipy import stats
 
+from drmn.search.effects import ERROR, Effect, effect
+from drmn.search.places import place
 from drmn.search.rows import AGAIN, Row, bests
 
 BORDER = 0.03
 """Share of a range, from either end, that counts as its border."""
 ENOUGH = 20
 """Trials before which nothing is said of what has an effect."""
-NONE_SEEN = 0.3
-"""Chance of such differences between settings that make none, from which on no effect is seen."""
+SMALL = 0.1
+"""Share of the differences between trials that is as good as none."""
+NAMED = 3
+"""Settings at most that are named for their effect."""
 
 
 def notes(
@@ -32,7 +34,7 @@ def notes(
     if best is not None:
         (trial,) = (each for each in trials if each.number == best.number)
         found += _on_a_border(trial)
-    found += _without_effect(trials, rung)
+    found += _told(effects(trials, rung), rung)
     found += _constant([row.metrics for row in rows if row.metrics])
     return found
 
@@ -41,50 +43,49 @@ def _on_a_border(best: FrozenTrial) -> Iterator[str]:
     for name, distribution in sorted(best.distributions.items()):
         if not isinstance(distribution, FloatDistribution | IntDistribution):
             continue
-        place = _place(best.params[name], distribution)
-        if place is not None and not BORDER < place < 1 - BORDER:
-            end = "low" if place <= BORDER else "high"
+        if distribution.single():
+            continue
+        where = place(best.params[name], distribution)
+        if not BORDER < where < 1 - BORDER:
+            end = "low" if where <= BORDER else "high"
             yield (
                 f"{name}: the best value, {best.params[name]:.3g}, is at the {end} end of its "
                 f"range ({distribution.low:g} to {distribution.high:g}); widen it"
             )
 
 
-def _place(value: float, distribution: FloatDistribution | IntDistribution) -> float | None:
-    """Return where in its range a value lies, from 0 to 1; None where the range is a point."""
-    low, high = float(distribution.low), float(distribution.high)
-    if low == high:
-        return None
-    if distribution.log:
-        value, low, high = math.log(value), math.log(low), math.log(high)
-    return (value - low) / (high - low)
+def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
+    """Return the effect of each setting on the values at an epoch, the largest first.
 
-
-def _without_effect(trials: Sequence[FrozenTrial], rung: int) -> Iterator[str]:
+    The bounds hold for all settings together, so each is the wider the more there are.
+    """
     chosen = [trial for trial in trials if AGAIN not in trial.user_attrs]  # of the other tier
-    compared = [(trial, bests(trial).get(rung)) for trial in chosen]
+    compared = [(t, bests(t)[rung]) for t in chosen if rung in t.intermediate_values]
     distributions: dict[str, BaseDistribution] = {}
-    for trial in trials:
+    for trial in chosen:
         distributions |= trial.distributions
+    found = []
     for name, distribution in sorted(distributions.items()):
-        pairs = [(t.params[name], v) for t, v in compared if name in t.params and v is not None]
-        if len(pairs) < ENOUGH:
-            continue
-        chance = _chance(pairs, distribution)
-        if chance > NONE_SEEN:
-            yield f"{name}: no effect was seen at epoch {rung} in {len(pairs)} trials"
+        pairs = [(trial.params[name], value) for trial, value in compared if name in trial.params]
+        if len(pairs) >= ENOUGH:
+            values, results = zip(*pairs, strict=True)
+            error = ERROR / len(distributions)
+            found += [effect(name, values, results, distribution, error)]
+    return sorted((each for each in found if each is not None), key=lambda each: -each.share)
 
 
-def _chance(pairs: Sequence[tuple[object, float]], distribution: BaseDistribution) -> float:
-    """Return how likely so much of a difference is where there is none; 0 for a single value."""
-    if len({value for value, _ in pairs}) < 2:
-        return 0.0
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        return float(stats.spearmanr(*zip(*pairs, strict=True)).pvalue)
-    groups: dict[object, list[float]] = {}
-    for value, result in pairs:
-        groups.setdefault(value, []).append(result)
-    return float(stats.kruskal(*groups.values()).pvalue)
+def _told(found: Sequence[Effect], rung: int) -> Iterator[str]:
+    """Tell of what surely has an effect, and of what surely has hardly any: two lines at most."""
+    if large := [each for each in found if each.low > SMALL][:NAMED]:
+        named = ", ".join(f"{e.name} {e.share:.0%} (at least {e.low:.0%})" for e in large)
+        yield f"of the differences between trials at epoch {rung} explain {named}"
+    if small := [each for each in found if each.high < SMALL]:
+        named = ", ".join(each.name for each in small)
+        most, least = max(each.high for each in small), min(each.trials for each in small)
+        yield (
+            f"hardly any effect at epoch {rung}, {most:.0%} of the differences at most in {least} "
+            f"trials: {named}; a constant would do"
+        )
 
 
 def _constant(metrics: Sequence[Mapping[str, float]]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from drmn.checkpoint import LAST, State, load, save
 from drmn.config import RunConfig, with_overrides
 from drmn.data.catalogue import Catalogue
-from drmn.errors import StudyError
+from drmn.errors import StudyError, last_line
 from drmn.model.tuned import Tuned
 from drmn.search.album import Album, wanted
 from drmn.search.history import HISTORY, History
@@ -190,7 +190,4 @@ def best_of(folder: Path, kept: Sequence[Kept]) -> State:
 def _cause(problem: TrainingFailedError) -> str:
     """Return what the first worker that failed raised, in one line."""
     failed: Mapping[int, BaseException] = getattr(problem, "worker_failures", {})
-    inner: Any = next(iter(failed.values()), problem)
-    inner = getattr(inner, "cause", None) or inner
-    first = str(inner).strip().splitlines()[-1:] or [type(inner).__name__]
-    return first[0].rstrip(".")
+    return last_line(next(iter(failed.values()), problem)).rstrip(".")

@@ -8,8 +8,9 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from drmn.config import RunConfig
-from drmn.search.curve_sampler import BEST, MOST, CurveSampler, Fits, data_of, encoded, looked_at
+from drmn.search.curve_sampler import BEST, MOST, CurveSampler, Fits, data_of, looked_at
 from drmn.search.curves import Curves, Data, expected_improvement, mean_curve
+from drmn.search.places import encoded
 from drmn.search.settings import PolicyConfig
 from drmn.search.storage import open_study
 from drmn.search.study import Record

@@ -1,0 +1,65 @@
+"""Settings as places in their ranges, from 0 to 1, and back."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+Space = Mapping[str, BaseDistribution]
+MOST = 1024
+"""Whole numbers of a range that are counted one by one."""
+
+
+def place(value: Any, each: BaseDistribution) -> float:
+    """Return where a value lies in its range; 0 in a range of one value."""
+    if isinstance(each, CategoricalDistribution):
+        return each.choices.index(value) / max(1, len(each.choices) - 1)
+    assert isinstance(each, FloatDistribution | IntDistribution)  # noqa: S101 - there is no other
+    low, high = float(each.low), float(each.high)
+    if low == high:
+        return 0.0
+    if each.log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def value_at(where: float, each: BaseDistribution) -> Any:
+    """Return the value that lies there in a range; of words each has an equal part of it."""
+    if isinstance(each, CategoricalDistribution):
+        return each.choices[min(int(where * len(each.choices)), len(each.choices) - 1)]
+    assert isinstance(each, FloatDistribution | IntDistribution)  # noqa: S101 - there is no other
+    low, high = float(each.low), float(each.high)
+    value = low * (high / low) ** where if each.log else low + (high - low) * where
+    if each.step is not None and not (each.log and isinstance(each, FloatDistribution)):
+        value = low + round((value - low) / each.step) * each.step
+    value = min(max(value, low), high)
+    return round(value) if isinstance(each, IntDistribution) else value
+
+
+def values_of(each: BaseDistribution) -> list[Any]:
+    """Return all values of a distribution; none of one that has too many."""
+    if isinstance(each, CategoricalDistribution):
+        return list(each.choices)
+    if isinstance(each, IntDistribution) and (each.high - each.low) // each.step < MOST:
+        return list(range(each.low, each.high + 1, each.step))
+    return []
+
+
+def encoded(params: Sequence[Mapping[str, Any]], space: Space) -> np.ndarray:
+    """Return settings as rows of numbers in [0, 1]; of three words and more each has a column."""
+    return np.array(
+        [[x for n, each in space.items() for x in _columns(p[n], each)] for p in params]
+    )
+
+
+def _columns(value: Any, each: BaseDistribution) -> list[float]:
+    if isinstance(each, CategoricalDistribution) and len(each.choices) > 2:
+        return [float(value == choice) / math.sqrt(2) for choice in each.choices]
+    return [place(value, each)]
