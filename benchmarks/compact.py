@@ -42,7 +42,7 @@ def store_of(photos: str, features: FeatureConfig) -> Path:
     """Return the store of a form."""
     order = Order(
         dataset="cub",
-        data_root=SHARED / photos,
+        data_root=str(SHARED / photos),
         features=features,
         results=ROOT / "results" / "benchmarks",
     )

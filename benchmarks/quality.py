@@ -67,7 +67,7 @@ def store_of(photos: str, image_size: int) -> tuple[Path, Catalogue]:
     """Return the feature store of a real dataset, and its catalogue."""
     order = Order(
         dataset="cub",
-        data_root=SHARED / photos,
+        data_root=str(SHARED / photos),
         features=FeatureConfig(image_size=image_size),
         results=ROOT / "results" / "benchmarks",
     )

@@ -25,8 +25,8 @@ class PrepareJob:
 
     dataset: str = ""
     """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
-    data_root: Path = Path("data")
-    """The folder that holds xlsa17/ and the images; the demo needs none."""
+    data_root: str = "data"
+    """The folder, or s3:// place, that holds xlsa17/ and the images; the demo needs none."""
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
     )

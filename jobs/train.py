@@ -25,8 +25,8 @@ class TrainJob:
 
     dataset: str
     """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
-    data_root: Path = Path("data")
-    """The folder that holds xlsa17/ and the images; the demo needs none."""
+    data_root: str = "data"
+    """The folder, or s3:// place, that holds xlsa17/ and the images; the demo needs none."""
     ablation: str = "full"
     """A row of the paper's ablation table, put over the settings: full, no-dab, no-fusion,
     no-channel-attention, no-sit or no-global-branch."""

@@ -27,8 +27,8 @@ class TuneJob:
 
     dataset: str = ""
     """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
-    data_root: Path = Path("data")
-    """The folder that holds xlsa17/ and the images; the demo needs none."""
+    data_root: str = "data"
+    """The folder, or s3:// place, that holds xlsa17/ and the images; the demo needs none."""
     space: str = ""
     """A name in search_spaces/ or a file; by default the dataset's own, or "imported" with
     --hdf5."""

@@ -12,6 +12,7 @@ from rich.table import Table
 from drmn.config import FeatureConfig
 from drmn.data import specs
 from drmn.data.catalogue import Catalogue
+from drmn.data.remote import local
 from drmn.errors import ConfigError, StudyError
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.stores import Spread, backbone_for, prepare
@@ -26,7 +27,8 @@ class Order:
     """Which features of which dataset a job needs."""
 
     dataset: str
-    data_root: Path
+    data_root: str
+    """A folder or a URI of one."""
     features: FeatureConfig
     results: Path
     fold: int = 1
@@ -44,11 +46,13 @@ def prepared(console: Console, order: Order) -> tuple[Path, Catalogue]:
     Other than the store's own, this catalogue knows where the image files lie.
     """
     spec = specs.spec(order.dataset)
-    root = order.results / "demo" if spec.name == specs.DEMO.name else order.data_root
     config = order.features
     # A model, level or file of weights that there is not is told before any image is read.
     backbone = None if config.hdf5 else backbone_for(order.dataset, config)
     with progress(console) as told:
+        root = order.results / "demo"
+        if spec.name != specs.DEMO.name:
+            root = local(order.data_root, order.results / "data", told("data root"))
         catalogue = open_dataset(
             order.dataset,
             root,
