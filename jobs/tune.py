@@ -66,6 +66,8 @@ class TuneJob:
     ~/.pgpass or PGPASSWORD; by default a SQLite file in the study's folder."""
     tracking_uri: str = field(default_factory=default_store)
     """MLflow's store: a SQLite file or a server; by default that of MLFLOW_TRACKING_URI."""
+    figures: bool = True
+    """Draw the study's figures, as it goes on and at its end."""
     json: Path | None = None
     """Write the outcome into this file."""
 
@@ -126,9 +128,9 @@ def main(job: TuneJob) -> None:
 
         write(job.json, show(console, plan, store))
         return
-    from drmn.report.figures import Artist
+    from drmn.report.artist import Artist
 
-    artist = Artist(plan.folder.absolute(), job.storage)
+    artist = Artist(plan.folder.absolute(), job.storage, wanted=job.figures)
     outcome = search(plan, store, console, catalogue, artist)
     write(job.json, outcome.plain())
     summary(console, outcome, job.tracking_uri, job.dataset)

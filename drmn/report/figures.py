@@ -2,15 +2,10 @@
 
     python -m drmn.report.figures results/studies/NAME
 
-draws them once. `Artist` does so from time to time, in a process of its own with the least
-priority: a search waits for no figure but its last.
+draws them once. `drmn.report.artist` does so from time to time; this imports little, to be quick.
 """
 
 import argparse
-import os
-import subprocess
-import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,71 +15,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from drmn.data import durable
-from drmn.search.reporting import FIGURES
-from drmn.search.rows import AGAIN, Metrics, Row, bests
-from drmn.search.storage import recorded
-from drmn.search.study import Point
+from drmn.search.rows import AGAIN, bests
+from drmn.search.storage import FIGURES, recorded
 from drmn.tracking import events
 from drmn.tracking.spool import open_spool
 
-GROWTH, REST = 1.25, 60.0
-"""Figures are drawn anew when there are so many times the trials, and after so many seconds."""
 ENOUGH = 10
 """Trials drawn by chance from which importances are told; those of a sampler's are nearly noise."""
 PAGE = "study.html"
-
-
-class Artist:
-    """Watches a search and has its figures drawn.
-
-    Args:
-        folder: Of the study.
-        storage: The PostgreSQL that holds its record, if one does.
-    """
-
-    def __init__(self, folder: Path, storage: str = "") -> None:
-        self.folder, self.storage = folder, storage
-        self.trials, self.drawn, self.at = 0, 0, time.monotonic()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def started(self, point: Point) -> None:
-        """Do nothing: a trial's end is what changes the figures."""
-
-    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
-        """Do nothing, for the same reason."""
-
-    def ended(self, row: Row) -> None:
-        """Count a trial, and draw if there is enough that is new."""
-        del row
-        self.trials += 1
-        rested = time.monotonic() - self.at > REST
-        if rested and self.trials > GROWTH * self.drawn and not self._busy():
-            self._draw()
-
-    def finish(self) -> None:
-        """Draw for the last time, and wait for it; figures that fail cost a search nothing else."""
-        if self.process is not None:
-            self.process.wait()
-        if self.trials > self.drawn or not (self.folder / FIGURES / PAGE).is_file():
-            self._draw().wait()
-
-    def _busy(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def _draw(self) -> subprocess.Popen[bytes]:
-        self.drawn, self.at = self.trials, time.monotonic()
-        command = ["nice", "-n", "19", sys.executable, "-m", "drmn.report.figures"]
-        command += [str(self.folder)] + (["--storage", self.storage] if self.storage else [])
-        with (self.folder / "figures.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C is for the driver
-            )
-        return self.process
 
 
 def draw(study: optuna.Study, folder: Path) -> list[Path]:

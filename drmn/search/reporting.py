@@ -16,13 +16,11 @@ from drmn.search.quota import ranking
 from drmn.search.reading import Told
 from drmn.search.rows import ABOUT, BEGUN, ENDED, RUNS, Metrics, Row, epochs, row_of, times
 from drmn.search.standing import Standing, best_of
+from drmn.search.storage import FIGURES
 from drmn.search.study import Point
 from drmn.tracking import events, provenance
 from drmn.tracking.ship import ShipperProcess
 from drmn.tracking.spool import Spool
-
-FIGURES = "figures"
-"""The folder of a study, and of MLflow's artifacts, that its figures are in."""
 
 
 class Reporter:

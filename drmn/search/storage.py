@@ -21,6 +21,8 @@ from drmn.search.rows import BEGUN
 
 RECORD, LOCK = "record.db", "lock"
 """Files of a study's folder: its record, and what its driver holds."""
+FIGURES = "figures"
+"""The folder of a study, and of MLflow's artifacts, that its figures are in."""
 Identity = Mapping[str, Any]
 """What must not change while a study goes on, by name."""
 

@@ -29,7 +29,7 @@ def place(shared, tmp_path_factory):
 
 
 IMPORT = ("--dataset", "cub", "--hdf5", "x.hdf5", "--data-root", "root")
-SMALL = ("--budget.trials", "3", "--budget.at-once", "1", "--seed", "1")
+SMALL = ("--budget.trials", "3", "--budget.at-once", "1", "--seed", "1", "--no-figures")
 
 
 @pytest.fixture(scope="module")

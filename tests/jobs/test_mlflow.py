@@ -46,7 +46,7 @@ def finished(demo, tmp_path_factory):
     """Return the folder and the outcome of a search on the demo; two of its networks are kept."""
     folder = tmp_path_factory.mktemp("shown")
     more = ("--budget.models", "2", "--system-metrics", "--policy.pruner", "none")
-    return folder, search(folder, demo, "--dataset", "demo", *more)[1]
+    return folder, search(folder, demo, "--dataset", "demo", *more, plain=())[1]
 
 
 @pytest.fixture

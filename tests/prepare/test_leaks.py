@@ -43,7 +43,14 @@ def search(folder):
     """Prepare and search as a person does; return the outcome, hours apart."""
     (folder / "driver.py").write_text(DRIVER)
     command = [
-        *(sys.executable, "driver.py", ROOT / "jobs" / "tune.py", "--dataset", "demo"),
+        *(
+            sys.executable,
+            "driver.py",
+            ROOT / "jobs" / "tune.py",
+            "--dataset",
+            "demo",
+            "--no-figures",
+        ),
         *("--space", SPACE, "--budget.trials", "2", "--budget.at-once", "1"),
         *("--backbone", "resnet10t", "--weights", "random", "--image-size", "64"),
         *("--levels", "16+32", "--results", ".", "--json", "out.json"),
