@@ -1,0 +1,111 @@
+"""What a study's figures are drawn of, and how honest their titles are."""
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from drmn.report import figures
+from drmn.report.artist import Artist
+
+POLICY = {
+    "policy.objective": "val/H",
+    "policy.first_rung": 3,
+    "policy.pruner": "halving",
+    "policy.sampler": "tpe",
+    "policy.startup_trials": 10,
+}
+SPACE = {"optim.lr": FloatDistribution(0.0, 1.0), "model.sit": CategoricalDistribution(["a", "b"])}
+
+
+def trial(number, epochs, state, **attributes):
+    """Return a trial whose value at epoch e is its lr plus e hundredths; `b` is as good as `a`."""
+    lr = (number * 7 % 20) / 20
+    params = {"optim.lr": lr, "model.sit": "ab"[number % 2]}
+    values = {epoch: lr + epoch / 100 for epoch in range(1, epochs + 1)}
+    return create_trial(
+        state=state,
+        value=max(values.values()) if state == TrialState.COMPLETE else None,
+        params=params,
+        distributions=SPACE,
+        intermediate_values=values,
+        user_attrs=attributes,
+    )
+
+
+def study(trials, **policy):
+    made = optuna.create_study(direction="maximize", study_name="toy")
+    made.set_user_attr("identity", {**POLICY, **policy})
+    made.add_trials(trials)
+    return made
+
+
+def searched(count=14, **policy):
+    """Return a study in which every second trial was stopped at epoch 3."""
+    states = [(9, TrialState.COMPLETE), (3, TrialState.PRUNED)]
+    return study([trial(n, *states[n % 2]) for n in range(count)], **policy)
+
+
+def test_trials_are_compared_where_all_of_them_were_the_stopped_ones_too():
+    early, epoch = figures.compared(searched())
+    assert epoch == 3
+    assert [t.value for t in early.trials] == pytest.approx(
+        [(n * 7 % 20) / 20 + 0.03 for n in range(14)]
+    )
+
+
+def test_without_pruning_they_are_compared_at_the_last_epoch_of_all():
+    early, epoch = figures.compared(
+        study([trial(n, 5 + n, TrialState.COMPLETE) for n in range(3)], **{"policy.pruner": "none"})
+    )
+    assert (epoch, len(early.trials)) == (5, 3)
+
+
+def test_a_stopped_trial_and_one_of_the_other_tier_have_no_place_among_values():
+    made = searched()
+    made.add_trial(trial(14, 9, TrialState.COMPLETE, again=0))
+    assert len(figures.finished(made).trials) == 7
+    assert len(figures.compared(made)[0].trials) == 14
+
+
+@pytest.mark.parametrize(
+    ("count", "policy", "words"),
+    [
+        (14, {}, "a rough guide, by 10 trials drawn by chance"),
+        (9, {}, "EXPLORATORY, of tpe's own trials"),
+        (14, {"policy.startup_trials": 2}, "EXPLORATORY, of tpe's own trials"),
+        (14, {"policy.sampler": "random"}, "a rough guide, by 13 trials drawn by chance"),
+    ],
+)
+def test_importances_say_how_far_to_trust_them(count, policy, words):
+    _, title = figures._plots(searched(count, **policy), optuna.visualization)["importances"]
+    assert words in title
+
+
+def test_all_figures_are_drawn_and_need_no_network(tmp_path):
+    made = figures.draw(searched(), tmp_path)
+    names = ["history.png", "parallel.png", "slices.png", "importances.png", "study.html"]
+    assert [path.name for path in made] == names
+    assert all(path.stat().st_size > 5000 for path in made)
+    body = made[-1].read_text().split("<body>")[1]
+    assert body.count("Plotly.newPlot") == 4
+    assert "<script src" not in body
+
+
+def test_of_a_study_without_results_nothing_is_drawn(tmp_path):
+    assert figures.draw(study([]), tmp_path) == []
+    assert figures.draw(study([trial(0, 3, TrialState.COMPLETE)]), tmp_path) == []
+
+
+def test_an_artist_that_is_not_wanted_starts_nothing(tmp_path):
+    artist = Artist(tmp_path, "", wanted=False)
+    artist.finish()
+    assert artist.process is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_that_fail_cost_a_search_nothing_else(tmp_path):
+    artist = Artist(tmp_path, "", wanted=True)  # there is no record
+    artist.finish()
+    assert artist.process.returncode != 0
+    assert "There is no study" in (tmp_path / "figures.log").read_text()
