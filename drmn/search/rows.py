@@ -14,7 +14,7 @@ from drmn.search.settings import COST
 Metrics = Mapping[str, float]
 EPOCH = "epoch/"
 """User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
-AT = "at"
+AT = "cost/at"
 """Among an epoch's metrics: when it was written down, in seconds since 1970."""
 BEGUN = "begun"
 """The study's attribute: when it was, in seconds since 1970."""

@@ -90,7 +90,7 @@ def test_the_run_is_in_mlflow_with_its_curves_and_a_model_that_takes_photos(demo
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     photo = next((demo / "demo").rglob("images/*/*")).read_bytes()
     answer = mlflow.pyfunc.load_model(model.model_uri).predict(pd.DataFrame({"image": [photo]}))
-    assert list(answer.columns) == ["class", "score", "attributes"]
+    assert list(answer.columns) == ["class", "score", "probability", "top", "attributes"]
 
 
 def test_the_same_command_says_the_same_without_training(demo, alone):
