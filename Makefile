@@ -5,8 +5,9 @@ BIN := .venv/bin
 # Files in order: those of jobs take long, and begin before the many short ones.
 # A worker that dies ends the tests: xdist would wait for its file for ever.
 PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
-# These start machines, in namespaces or as Ray's nodes, and take minutes each: `make cluster`.
-MACHINES := tests/cluster/test_ray_up.py tests/cluster/test_nodes.py
+# These start machines, in namespaces or as Ray's nodes, or read all that Ray leaves, and take
+# minutes each: `make cluster`.
+MACHINES := tests/cluster/test_ray_up.py tests/cluster/test_nodes.py tests/test_secrets.py
 
 .PHONY: setup demo test check bench ui faults cluster
 

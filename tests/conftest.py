@@ -50,6 +50,13 @@ def golden(request):
     return check
 
 
+@pytest.fixture(autouse=True)
+def _no_store_of_another_test(monkeypatch):
+    """MLflow notes in the environment which store it was last told of, and jobs look there."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+
 @pytest.fixture(scope="session")
 def shared():
     """Return a function from a name to the folder of real data; skips where it is not there."""

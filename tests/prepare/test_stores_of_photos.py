@@ -306,6 +306,6 @@ def test_a_packed_network_says_of_a_photo_what_it_says_of_its_stored_maps(
     batch = data.train.batch(torch.arange(len(data.train)))
     want = saved.answer(batch.inputs).scores
     rows = [int(row) for row in data.train.rows]
-    have = loaded.classify([photos[row] for row in rows]).scores
+    have = loaded.answer(loaded.maps([photos[row] for row in rows])).scores
     torch.testing.assert_close(have, want, rtol=0, atol=0.02)  # the store rounds
-    assert torch.equal(have, saved.classify([photos[row] for row in rows]).scores)
+    assert torch.equal(have, saved.answer(saved.maps([photos[row] for row in rows])).scores)
