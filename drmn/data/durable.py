@@ -1,7 +1,10 @@
 """Files that are there whole or not at all, after a power loss too."""
 
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -21,6 +24,15 @@ def write(path: Path, text: str) -> None:
     sync(building)
     building.replace(path)
     sync(path.parent)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold a lock for a `with` block, waiting for it; the system lets go if the process dies."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def put_in_place(folder: Path, place: Path) -> None:

@@ -59,6 +59,10 @@ class FeatureKey:
     layout: int = LAYOUT
     """Rises when the files of a store change their meaning."""
 
+    def judged(self, fold: int) -> str:
+        """Return a digest of the images that a fold trains on and judges by, whatever the maps."""
+        return f"{self.catalogue}-fold{fold}"
+
     @property
     def folder(self) -> str:
         """A readable name that changes whenever the content would."""

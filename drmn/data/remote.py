@@ -4,12 +4,10 @@ Only what changed since is brought again, by each file's size and time; what is 
 too. pyarrow speaks to the store and finds passwords where its own client does, not in the URI.
 """
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -52,7 +50,7 @@ def local(root: str, cache: Path, hear: Progress) -> Path:
         return Path(base)
     place = cache / hashlib.sha256(root.encode()).hexdigest()[:12]
     place.mkdir(parents=True, exist_ok=True)
-    with _alone(place):
+    with durable.alone(place / "lock"):
         try:
             _bring(store, base, place, hear)
         except OSError as problem:
@@ -99,11 +97,3 @@ def _listing(store: FileSystem, base: str) -> dict[str, list[int]]:
 def _known(place: Path) -> Mapping[str, list[int]]:
     path = place / LISTING
     return json.loads(path.read_text()) if path.is_file() else {}
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Let one process at a time bring files to a place."""
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -4,12 +4,9 @@ A store is named by its content, so a copy that is whole is the store. The first
 it brings it; others on the machine wait for that.
 """
 
-import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from drmn.data import durable, integrity, stores
@@ -43,7 +40,7 @@ def near(store: Path) -> Path:
     if _is_whole(place):
         return place
     root.mkdir(parents=True, exist_ok=True)
-    with _alone(root / ".locks", store.name):
+    with durable.alone(root / ".locks" / store.name):
         if _is_whole(place) or _bring(store, place):
             return place
     return store
@@ -88,12 +85,3 @@ def _room(root: Path, need: int) -> bool:
         have = sum(kept.bytes for kept in stores.every(root))
         stores.prune(root, max(0, have - lacking))
     return shutil.disk_usage(root).free >= need
-
-
-@contextmanager
-def _alone(locks: Path, name: str) -> Iterator[None]:
-    """Hold the right to bring a store; the system lets go of it if the process dies."""
-    locks.mkdir(exist_ok=True)
-    with (locks / name).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -50,7 +50,7 @@ def about(
     return About(
         experiment=plan.dataset,
         note=note,
-        data=f"{store.key.catalogue}-fold{plan.base.fold}",
+        data=store.key.judged(plan.base.fold),
         profile={
             "features": store.folder.name,
             "training images": len(data.train),

@@ -7,6 +7,8 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from drmn.errors import last_line
+
 T = TypeVar("T")
 PATIENCE = 120.0
 """Seconds that a node has to answer: its first process may have to start."""
@@ -38,4 +40,4 @@ def _answer(reference: "ray.ObjectRef[T]") -> T | str:
     except GetTimeoutError:
         return f"no answer within {PATIENCE:.0f} s"
     except RayError as problem:
-        return str(getattr(problem, "cause", None) or problem).strip().splitlines()[-1]
+        return last_line(problem)

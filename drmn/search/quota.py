@@ -77,6 +77,11 @@ def ranking(rows: Sequence[Row]) -> list[Row]:
     return sorted(over, key=lambda r: (r.state != "COMPLETE", -(r.value or 0.0), r.number))
 
 
+def complete(rows: Sequence[Row]) -> list[Row]:
+    """Return the complete ones of the `ranking`."""
+    return [row for row in ranking(rows) if row.state == "COMPLETE"]
+
+
 def beyond(ranked: Sequence[Row], limit: float) -> list[Row]:
     """Return the trials that, with all better ones, take more bytes than `limit`; never the first.
 

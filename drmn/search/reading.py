@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import optuna
 from optuna.trial import FrozenTrial
 
-from drmn.search.quota import ranking
+from drmn.search.quota import complete
 from drmn.search.rows import Row, row_of, rows_of
 
 
@@ -57,5 +57,4 @@ class Reading:
 
     def best(self) -> Row | None:
         """Return the complete trial of the highest value."""
-        complete = [row for row in ranking(self.rows()) if row.state == "COMPLETE"]
-        return complete[0] if complete else None
+        return next(iter(complete(self.rows())), None)

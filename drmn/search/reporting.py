@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from drmn.config import RunConfig, flatten
 from drmn.search.about import About
 from drmn.search.folders import CURVE, PACKAGE, PICTURE, trial_folder
 from drmn.search.outcome import Outcome
-from drmn.search.quota import ranking
+from drmn.search.quota import complete
 from drmn.search.reading import Told
 from drmn.search.rows import ABOUT, BEGUN, ENDED, RUNS, Metrics, Row, epochs, row_of, times
 from drmn.search.standing import Standing, best_of
@@ -38,6 +39,11 @@ class Reporter:
         self._first: dict[str, int] = {}
         """The first trial of each point."""
 
+    @cached_property
+    def _about(self) -> About:
+        """Return what `begin` told: to ask the record for each trial would be a query each."""
+        return About(**self.record.study.user_attrs[ABOUT])
+
     def begin(self, about: About) -> None:
         """Tell that the study is there, with the lines that its trials must beat."""
         plain = asdict(about)
@@ -54,8 +60,8 @@ class Reporter:
             self._line(line["name"], line["metrics"], {"levels": line["levels"]})
 
     def _data(self, run: str) -> None:
-        about = self.record.study.user_attrs[ABOUT]
-        told = (about["experiment"], about["data"], about["profile"], "training and validation")
+        about = self._about
+        told = (about.experiment, about.data, about.profile, "training and validation")
         self.spool.put(*events.data(run, *told))
 
     def _line(self, name: str, metrics: Metrics, params: Mapping[str, Any]) -> None:
@@ -137,7 +143,7 @@ class Reporter:
         for place in (provenance.FOLDER, FIGURES):
             for path in sorted((folder / place).glob("*.*")):
                 self.spool.put(*events.artifact(self.key, path, place))
-        rows = [row for row in ranking(self.record.rows()) if row.state == "COMPLETE"]
+        rows = complete(self.record.rows())
         for row in rows:
             for name in (PICTURE, CURVE):
                 path = trial_folder(folder, row.number) / name
@@ -160,9 +166,8 @@ class Reporter:
             }
             for row, folder in packed
         ]
-        about = self.record.study.user_attrs[ABOUT]
         value = packed[0][0].metrics["val/H"]
-        found = {"name": f"drmn-{about['experiment']}", "data": about["data"], "value": value}
+        found = events.registered(self._about.experiment, self._about.data, value)
         self.spool.put(*events.models(self.key, told, found))
 
     def outcome(self, outcome: Outcome) -> None:

@@ -108,7 +108,8 @@ def run(plan: Plan, told: Told, console: Console) -> Outcome:
             found = kept.lines(data, plan.config.fold, plan.folder.parents[1] / "baselines")
             lines = {line.name: line.metrics for line in found}
             made |= {"lines": {name: line["val/H"] for name, line in lines.items()}}
-            made |= {"data": f"{features.read(plan.store).key.catalogue}-fold{plan.config.fold}"}
+            key = features.key_of(features.manifest_of(plan.store))
+            made |= {"data": key.judged(plan.config.fold)}
             if packing.takes_photos(plan.store):
                 packing.pack(plan.folder / PACKAGE, plan.config, state, data, plan.store)
             durable.write(plan.folder / RUN, json.dumps(made, indent=1))

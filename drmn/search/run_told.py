@@ -62,5 +62,5 @@ def tell_best(spool: Spool, made: Mapping[str, Any], state: State, folder: Path)
         return
     model = {"run": key, "name": made["name"], "metrics": found, "step": step}
     model |= {"folder": str((folder / PACKAGE).absolute())}
-    told = {"name": f"drmn-{made['experiment']}", "data": made["data"], "value": found["best/H"]}
+    told = events.registered(made["experiment"], made["data"], found["best/H"])
     spool.put(*events.models(key, [model], told))

@@ -21,7 +21,7 @@ from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.plan import Plan
 from drmn.search.progress import Progress
-from drmn.search.quota import Quota, ranking
+from drmn.search.quota import Quota, complete
 from drmn.search.reporting import Reporter, drain
 from drmn.search.rows import Metrics, Row
 from drmn.search.storage import held, open_study
@@ -159,8 +159,7 @@ def _pack(
 
 def _models(plan: Plan, record: Record) -> list[Row]:
     """Return the trials whose networks go to MLflow, the best first."""
-    rows = [row for row in ranking(record.rows()) if row.state == "COMPLETE" and not row.dropped]
-    return rows[: plan.budget.models]
+    return [row for row in complete(record.rows()) if not row.dropped][: plan.budget.models]
 
 
 def _execute(

@@ -65,16 +65,20 @@ def end(run: str, found: Tags, *, failed: bool = False, at: float = 0.0) -> Keye
     return f"{run}#end{'' if at else now}", event
 
 
-def models(run: str, packages: Sequence[Mapping[str, Any]], registered: Mapping[str, Any]) -> Keyed:
+def registered(experiment: str, data: str, value: float) -> Mapping[str, Any]:
+    """Return what the registry is told: the digest of the images judged on, and val/H on them."""
+    return {"name": f"drmn-{experiment}", "data": data, "value": value}
+
+
+def models(run: str, packages: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> Keyed:
     """A study, or a run, has just these models: others of it are removed.
 
     Args:
         run: Whose models they are.
         packages: Of each its `run`, `name`, `folder` with the packed network, `metrics` and `step`.
-        registered: What is told to the registry of the first one: its `name` there, `data` (the
-            digest of the images that it was judged on) and `value`.
+        about: What is told to the registry of the first one (`registered`).
     """
-    event = {"kind": "models", "run": run, "models": list(packages), "registered": registered}
+    event = {"kind": "models", "run": run, "models": list(packages), "registered": about}
     return f"{run}#models{_ms()}", event
 
 
