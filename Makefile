@@ -7,7 +7,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # These start machines, in namespaces or as Ray's nodes, or read all that Ray leaves, and take
 # minutes each: `make cluster`.
-MACHINES := tests/cluster/test_ray_up.py tests/cluster/test_nodes.py tests/test_secrets.py
+MACHINES := tests/cluster/test_ray_up.py tests/cluster/test_nodes.py tests/cluster/test_notice.py tests/cluster/test_partition.py tests/test_secrets.py
 
 .PHONY: setup demo test check bench ui faults cluster
 

@@ -33,6 +33,7 @@ from drmn.search.storage import open_study
 from drmn.search.study import Point, Record
 from drmn.search.trial import Task
 from drmn.space import Constants, Trial
+from drmn.trainer import Leave
 
 WARM = 3
 """Trials that are not counted: the first processes start in them."""
@@ -45,9 +46,9 @@ SETTLED = 100
 class Idle(Task):
     """A trial of one epoch that does nothing."""
 
-    def epochs(self, device: str) -> Iterator[dict[str, Any]]:
+    def epochs(self, device: str, leave: Leave) -> Iterator[dict[str, Any]]:
         """Yield an epoch."""
-        del device
+        del device, leave
         yield {"epoch": 1, self.objective: 0.5, COST: 0.0}
 
 

@@ -7,7 +7,6 @@ With several workers (`drmn.parallel`) each runs this loop. A batch is that of a
 loss is taken of all its images, so what is learnt does not depend on their number.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ from drmn.errors import ConfigError
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN
 from drmn.model.tuned import Tuned
-from drmn.trainer import Trainer
+from drmn.trainer import Leave, Trainer, stay
 from drmn.validate import Network, validate
 
 JOB = "jobs/train.py to train a backbone along"
@@ -73,34 +72,39 @@ def fit(
     backbone: Backbone | None = None,
     resume: State | None = None,
     device: str = "cpu",
+    leave: Leave = stay,
 ) -> Iterator[Epoch]:
-    """Train and yield each epoch, from the first or from the one after `resume`.
+    """Train and yield each epoch, from the first or from where `resume` left off.
 
     Args:
         config: The settings; `data` holds the fold already.
         data: The images, in a store or as photos.
         backbone: For photos: what is trained along.
-        resume: The state of an epoch of the same settings.
+        resume: The state of an epoch of the same settings, or of a part of one.
         device: Where to train.
+        leave: Whether to stop after a step.
+
+    Raises:
+        LeavingError: `leave` said so within an epoch; what it holds is a `resume`.
     """
     network = assemble(config, data, backbone).to(device)
     trainer = Trainer(config, network, data)
     done = trainer.begin(resume)
     for number in range(done + 1, config.optim.epochs + 1):
-        trained, costs = _measured(trainer, number)
+        trained, costs = _measured(trainer, number, leave)
         metrics = trained | validate(config, network, data)
         yield Epoch(number, metrics, trainer.state(number), costs)
 
 
-def _measured(trainer: Trainer, number: int) -> tuple[dict[str, float], dict[str, float]]:
+def _measured(
+    trainer: Trainer, number: int, leave: Leave = stay
+) -> tuple[dict[str, float], dict[str, float]]:
     """Train an epoch; return its metrics and what it took."""
     gpu = trainer.device if trainer.device.type == "cuda" else None
     if gpu is not None:
         torch.cuda.reset_peak_memory_stats(gpu)
-    began = time.perf_counter()
-    trained = trainer.epoch(number)
-    seconds = time.perf_counter() - began
-    images = len(trainer.data.train)
+    trained = trainer.epoch(number, leave)
+    seconds, images = trainer.seconds, len(trainer.data.train)
     costs = {"cost/seconds": seconds, "cost/images_per_second": images / seconds}
     if gpu is not None:
         costs["cost/device_memory_mb"] = torch.cuda.max_memory_allocated(gpu) / 2**20

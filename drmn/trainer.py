@@ -1,6 +1,9 @@
 """An epoch of training: steps on batches, each the whole batch of all workers."""
 
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +25,38 @@ FEW = 4
 the pairs of tokens of "joint" do, weighs less there than in a step of a batch."""
 
 
+Leave = Callable[[], bool]
+"""Asked after each step, by every worker as often: is training to stop here, to go on elsewhere?"""
+
+
+class LeavingError(Exception):
+    """Training stopped within an epoch because it was told to leave."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__("its machine is about to go")
+        self.state = state
+        """All that `fit` needs to go on with the next step, on as many workers."""
+
+
+def stay() -> bool:
+    """Return that training goes on."""
+    return False
+
+
+@dataclass
+class Part:
+    """How far an epoch has come."""
+
+    terms: list[dict[str, Tensor]] = field(default_factory=list)
+    """The loss of each piece that went through."""
+    norms: list[Tensor] = field(default_factory=list)
+    """The length of the gradient of each step."""
+    chance: list[State] = field(default_factory=list)
+    """Of torch's generators, for each worker; empty at the start of an epoch."""
+    seconds: float = 0.0
+    """That it took."""
+
+
 class Trainer:
     """A network in training.
 
@@ -37,6 +72,10 @@ class Trainer:
         self.device = next(network.parameters()).device
         self.classes = data.classes.to(self.device)
         self.way = Way()
+        self.part = Part()
+        """Of the epoch that is trained; of none before the first and between two."""
+        self.seconds = 0.0
+        """That the last epoch took, wherever its steps were taken."""
 
     def begin(self, state: State | None = None) -> int:
         """Take over a state, or choose how to compute a step; return the epochs that are done."""
@@ -46,6 +85,7 @@ class Trainer:
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.way = Way(**state["way"])
+            self.part = self._loaded(state.get("part", {}))
         if isinstance(self.network, Tuned):
             self.network.arrange(self.config.compute)
         return 0 if state is None else int(state["number"])
@@ -55,29 +95,63 @@ class Trainer:
         both = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
         return both | {"number": number, "way": asdict(self.way)}
 
-    def epoch(self, number: int) -> dict[str, float]:
-        """Go through the training images once.
+    def epoch(self, number: int, leave: Leave = stay) -> dict[str, float]:
+        """Go through the training images once, from where the state that was taken over left off.
 
         Returns each loss term averaged over the images, the mean length of the gradient, and the
         learning rates at the end.
+
+        Raises:
+            LeavingError: `leave` said so after a step that was not the last.
         """
+        began = time.perf_counter()
         self.network.train()
         run, chance = self._spread(number), Chance(self.config.seed, number)
-        chance.begin()
         train, size = self.data.train, self.config.optim.batch_size
         todo = pieces(chance.order(len(train)), size, self.config.compute.micro_batch)
-        stream = train.stream([parallel.share(piece.images) for piece in todo], chance)
+        part, self.part = self.part, Part()
+        self._draw(part, chance)
+        left = todo[len(part.terms) :]
+        stream = train.stream([parallel.share(piece.images) for piece in left], chance)
         rate = rates(self.config, self.optimizer, number, sum(piece.last for piece in todo))
-        terms, norms = [], []
-        for piece, own in zip(todo, stream, strict=True):
-            terms.append(self._backward(run, piece, own))
+        for _ in part.norms:
+            next(rate)
+        for piece, own in zip(left, stream, strict=True):
+            part.terms.append(self._backward(run, piece, own))
             if piece.last:
                 next(rate)
-                norms.append(self._step())
-        lengths = {"train/grad_norm": float(torch.stack(norms).mean())}
+                part.norms.append(self._step())
+                if piece is not todo[-1] and leave():
+                    part.seconds += time.perf_counter() - began
+                    raise LeavingError(self.state(number - 1) | {"part": self._saved(part)})
+        lengths = {"train/grad_norm": float(torch.stack(part.norms).mean())}
+        self.seconds = part.seconds + time.perf_counter() - began
         groups = self.optimizer.param_groups
         now = {f"train/lr_{group['name']}": float(group["lr"]) for group in groups}
-        return _averaged(terms, todo) | lengths | now
+        return _averaged(part.terms, todo) | lengths | now
+
+    def _draw(self, part: Part, chance: Chance) -> None:
+        """Set torch's generators to the start of an epoch, or to where a part of it left off."""
+        chance.begin()
+        if parallel.rank() < len(part.chance):
+            mine = part.chance[parallel.rank()]
+            torch.set_rng_state(mine["cpu"])
+            if "cuda" in mine:
+                torch.cuda.set_rng_state(mine["cuda"], self.device)
+
+    def _loaded(self, saved: Mapping[str, Any]) -> Part:
+        """Return a part of an epoch from a checkpoint."""
+        part = Part(**saved)
+        part.terms = [{k: v.to(self.device) for k, v in each.items()} for each in part.terms]
+        part.norms = [norm.to(self.device) for norm in part.norms]
+        return part
+
+    def _saved(self, part: Part) -> dict[str, Any]:
+        """Return a part of an epoch as a checkpoint holds it; every worker asks for it."""
+        mine: State = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            mine["cuda"] = torch.cuda.get_rng_state(self.device)
+        return asdict(part) | {"chance": parallel.collect(mine)}
 
     def _backward(self, run: nn.Module, piece: Piece, own: Batch) -> dict[str, Tensor]:
         """Add this worker's part of the gradient of a piece's loss; return the loss's terms."""

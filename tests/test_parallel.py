@@ -1,5 +1,7 @@
 """Several workers compute what one would: real processes, gloo."""
 
+from itertools import count
+
 import pytest
 import torch
 from processes import on
@@ -9,6 +11,7 @@ from drmn.config import ModelConfig, OptimConfig, RunConfig, with_overrides
 from drmn.data import development
 from drmn.model.norm import BatchNorm
 from drmn.train import fit
+from drmn.trainer import LeavingError
 from drmn.validate import predict
 
 CONFIG = RunConfig(
@@ -51,6 +54,24 @@ def test_two_workers_learn_what_one_does(toy_store, toy, settings):
                 assert metrics[name] == pytest.approx(value, rel=2e-5), name
         for name, value in alone.state["model"].items():
             torch.testing.assert_close(state[name], value, rtol=2e-3, atol=2e-4, msg=name)
+
+
+def leave_and_go_on(folder, config):
+    """Train, leaving after the first step of the second epoch: the third that is asked about."""
+    data, asked = development.open_store(folder), count(1)
+    try:
+        list(fit(config, data, leave=lambda: next(asked) == 3))
+    except LeavingError as left:
+        *_, last = fit(config, data, resume=left.state)
+    return last.metrics, last.state["model"]
+
+
+def test_two_workers_that_leave_within_an_epoch_go_on_as_if_they_had_not(toy_store):
+    config = with_overrides(CONFIG, {"model.sit": "joint", "model.sit_dropout": 0.3})
+    straight, left = on(2, train, toy_store, config), on(2, leave_and_go_on, toy_store, config)
+    for (metrics, model), (expected, weights) in zip(left, straight, strict=True):
+        assert metrics == expected
+        assert all(torch.equal(model[name], value) for name, value in weights.items())
 
 
 def test_in_bfloat16_they_do_too_as_far_as_that_goes(toy_store, toy):

@@ -2,7 +2,7 @@
 
 import io
 from collections import deque
-from itertools import islice
+from itertools import count, islice
 from math import cos, pi
 from statistics import mean
 
@@ -14,7 +14,7 @@ from drmn.config import ModelConfig, OptimConfig, RunConfig, flatten, with_overr
 from drmn.data import development, features
 from drmn.errors import ConfigError
 from drmn.train import _measured, build, fit
-from drmn.trainer import Trainer
+from drmn.trainer import LeavingError, Trainer
 from drmn.validate import validate as validated
 
 CONFIG = RunConfig(
@@ -52,6 +52,41 @@ def test_a_finished_run_has_nothing_left_to_resume(toy):
     *_, last = fit(CONFIG, toy)
     assert last.number == CONFIG.optim.epochs
     assert list(fit(CONFIG, toy, resume=last.state)) == []
+
+
+def leaving_after(steps):
+    """Return what tells training to leave after so many of the steps that it asks about."""
+    asked = count(1)
+    return lambda: next(asked) == steps
+
+
+@pytest.mark.parametrize("micro", [0, 5])
+@pytest.mark.parametrize("steps", [1, 3])  # of three an epoch: the last is not asked about
+def test_leaving_within_an_epoch_changes_nothing(toy, micro, steps):
+    config = with_overrides(
+        CONFIG, {"optim.epochs": 2, "model.sit_dropout": 0.3, "compute.micro_batch": micro}
+    )
+    straight = list(fit(config, toy))
+    with pytest.raises(LeavingError, match="about to go") as left:
+        list(fit(config, toy, leave=leaving_after(steps)))
+    assert left.value.state["number"] == (steps > 2)
+    file = io.BytesIO()
+    torch.save(left.value.state, file)
+    file.seek(0)
+    torch.manual_seed(99)  # another process, of another chance
+    rest = list(fit(config, toy, resume=torch.load(file, weights_only=True)))
+    assert [epoch.number for epoch in rest] == [1, 2][steps > 2 :]
+    assert [epoch.metrics for epoch in rest] == [epoch.metrics for epoch in straight][steps > 2 :]
+    for name, value in straight[-1].state["model"].items():
+        assert torch.equal(rest[-1].state["model"][name], value), name
+
+
+def test_time_spent_before_leaving_counts(toy):
+    with pytest.raises(LeavingError) as left:
+        list(fit(CONFIG, toy, leave=leaving_after(2)))
+    left.value.state["part"]["seconds"] = 1000.0
+    (costs, *_) = [epoch.costs for epoch in fit(CONFIG, toy, resume=left.value.state)]
+    assert 1000 < costs["cost/seconds"] < 1100
 
 
 def test_the_toy_data_is_learnt(toy):
@@ -229,7 +264,8 @@ def test_every_epoch_has_all_metrics_and_they_agree(toy):
 
 def test_an_epoch_on_the_cpu_has_no_memory_of_a_gpu_even_where_there_is_one(toy, monkeypatch):
     trainer = Trainer(CONFIG, build(CONFIG, toy.classes, toy.channels), toy)
-    monkeypatch.setattr(trainer, "epoch", lambda _: {})
+    monkeypatch.setattr(trainer, "epoch", lambda *_: {})
+    trainer.seconds = 0.5
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: 2**20)
     _, costs = _measured(trainer, 1)
@@ -243,7 +279,8 @@ def test_each_epoch_has_the_peak_of_its_own_memory(toy, monkeypatch):
     trainer.device = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: peak.append(5.0))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: peak[-1] * 2**20)
-    monkeypatch.setattr(trainer, "epoch", lambda _: peak.append(peak[-1] + 1) or {})
+    monkeypatch.setattr(trainer, "epoch", lambda *_: peak.append(peak[-1] + 1) or {})
+    trainer.seconds = 0.5
     assert [_measured(trainer, n)[1]["cost/device_memory_mb"] for n in (1, 2)] == [6.0, 6.0]
 
 

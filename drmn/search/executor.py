@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
@@ -17,14 +17,15 @@ from ray.tune.search import Searcher
 from drmn.config import flatten
 from drmn.data.catalogue import Catalogue
 from drmn.errors import StudyError, last_line
+from drmn.search import room
 from drmn.search.board import LostProcessError
 from drmn.search.cluster import alive
 from drmn.search.engines import Engine, engine
-from drmn.search.folders import drop_last, trial_folder
+from drmn.search.folders import TakenOverError, drop_last, trial_folder
 from drmn.search.rows import Metrics, Row
 from drmn.search.settings import EngineConfig
 from drmn.search.study import Point, Record
-from drmn.search.trial import Task
+from drmn.search.trial import LeftError, Task
 
 # Tune hands AWS's keys to each trial's process, and Ray writes what it was handed into its log.
 class_cache.ENV_VARS_TO_PROPAGATE = {
@@ -32,6 +33,8 @@ class_cache.ENV_VARS_TO_PROPAGATE = {
 }
 KEPT = "kept/"
 """What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
+LostError: TypeAlias = RayActorError | LostProcessError | TakenOverError | LeftError
+"""How it looks that a trial lost its process: it goes on elsewhere."""
 TOLD = ("loss/", "train/", "val/", "cost/", "system/")
 """Whose names begin like this are an epoch's metrics, among all that Tune adds."""
 
@@ -165,15 +168,20 @@ class RecordScheduler(FIFOScheduler):
             return  # its result is in the record; that its process died after it is no matter
         if self.searcher.engine.problem:
             return  # no fault of the trial's: it goes on when the study does
-        if not isinstance(error, RayActorError | LostProcessError):
-            self.record.fail(number, _cause(error))
-        elif self.record.interrupt(number, with_node=self._lost_a_node(trial)):
-            return
-        self._ended(number)
+        if room.full(error):
+            room.wait(self.searcher.work.folder)
+            goes_on = self.record.interrupt(number, excused=True)
+        elif isinstance(error, LostError):
+            goes_on = self.record.interrupt(number, excused=self._lost_a_node(trial, error))
+        else:
+            goes_on = not self.record.fail(number, _cause(error))
+        if not goes_on:
+            self._ended(number)
 
-    def _lost_a_node(self, trial: Trial) -> bool:
+    def _lost_a_node(self, trial: Trial, error: LostError) -> bool:
         """Return whether a node went while a trial ran: each one excuses it once at most."""
-        return bool(self.searcher.there[trial.trial_id] - alive())
+        noticed = isinstance(error, LeftError) or getattr(error, "preempted", False)
+        return noticed or bool(self.searcher.there[trial.trial_id] - alive())
 
     def _ended(self, number: int) -> None:
         row = self.record.row(number)

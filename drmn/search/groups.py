@@ -14,6 +14,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 
 from drmn.errors import last_line
+from drmn.search import notice
 from drmn.search.board import Board
 from drmn.search.cluster import alive
 
@@ -57,7 +58,7 @@ def serve(given: dict[str, Any]) -> None:
             return
         name, task = taken
         try:
-            for count, told in enumerate(task.epochs(device), 1):
+            for count, told in enumerate(task.epochs(device, notice.of_group()), 1):
                 if not ray.get(board.tell.remote(crew, name, rank, count, told)):
                     break
         except Exception as problem:
@@ -99,7 +100,7 @@ class Groups:
             for crew in range(shape.groups)
         ]
         self.threads.append(threading.Thread(target=self._watch, daemon=True))
-        os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+        os.environ |= {"RAY_TRAIN_V2_ENABLED": "1"} | notice.GROUPS_LOOK
         for thread in self.threads:
             thread.start()
 

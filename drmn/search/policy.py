@@ -11,6 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from drmn.search.curve_sampler import CurveSampler, Fits
+from drmn.search.latin import LatinSampler
 from drmn.search.rows import epochs
 from drmn.search.settings import COST, PolicyConfig
 
@@ -43,8 +44,10 @@ def build_sampler(
         known: The number of trials that it may learn from.
         learnt: For the sampler `curves`: what it has fitted, and in which order trials came in.
     """
+    if config.sampler != "random" and known < config.startup_trials:
+        return LatinSampler(seed, number, config.startup_trials)
     seed = 1_000_003 * seed + number
-    if config.sampler == "random" or known < config.startup_trials:
+    if config.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -17,6 +17,7 @@ from drmn.errors import StudyError
 from drmn.search import claim as claims
 from drmn.search import postgres
 from drmn.search.claim import Claim
+from drmn.search.room import PatientStorage
 from drmn.search.rows import BEGUN
 
 RECORD, LOCK = "record.db", "lock"
@@ -96,18 +97,18 @@ def _readable(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _file(path: Path) -> optuna.storages.RDBStorage:
-    storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
+def _file(path: Path) -> PatientStorage:
+    storage = PatientStorage(f"sqlite:///{path.absolute()}")
     sqlalchemy.event.listen(storage.engine, "connect", _durable)
     storage.engine.dispose()  # connections made so far lack the settings
     return storage
 
 
-def _server(url: sqlalchemy.URL, claim: Claim | None = None) -> optuna.storages.RDBStorage:
+def _server(url: sqlalchemy.URL, claim: Claim | None = None) -> PatientStorage:
     """Return PostgreSQL as Optuna knows it; with a claim, nothing is done once that is lost."""
     with postgres.alone(url):
         try:
-            storage = optuna.storages.RDBStorage(
+            storage = PatientStorage(
                 url.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": postgres.connect_args(url)},
             )
@@ -120,7 +121,7 @@ def _server(url: sqlalchemy.URL, claim: Claim | None = None) -> optuna.storages.
     return storage
 
 
-def _create(storage: optuna.storages.RDBStorage, name: str) -> optuna.Study:
+def _create(storage: PatientStorage, name: str) -> optuna.Study:
     return optuna.create_study(
         storage=storage, study_name=name, direction="maximize", load_if_exists=True
     )

@@ -25,7 +25,7 @@ from drmn.space import Space, ask, settings
 LIVES = 3
 """How often a trial may lose its process before that counts as its own failure."""
 MOVED = "moved"
-"""User attribute: how often a trial lost the machine that it ran on."""
+"""User attribute: how often a trial lost its machine, or was told to leave it."""
 PASSED = "passed"
 """User attribute: the last rung that a trial has passed."""
 
@@ -208,13 +208,14 @@ class Record:
         self._rows.clear()
         self.study.set_user_attr(DROPPED, sorted(self.dropped))
 
-    def interrupt(self, number: int, *, with_node: bool = False) -> bool:
+    def interrupt(self, number: int, *, excused: bool = False) -> bool:
         """Note that a trial lost its process; return whether it is handed out again.
 
-        That a machine went is no sign against the trial: spot instances go all the time.
+        That a machine went, or had no room on its disk, is no sign against the trial: spot
+        instances go all the time.
         """
         trial = self._live(number)
-        if with_node:
+        if excused:
             trial.set_user_attr(MOVED, int(trial.user_attrs.get(MOVED, 0)) + 1)
             self.interrupted.append(number)
             return True

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from ray import tune
 
+from drmn.search import notice
+
 
 class TrialRunner(tune.Trainable):
     """Runs one trial after another in one process. Configuration: a `task`."""
@@ -15,7 +17,7 @@ class TrialRunner(tune.Trainable):
         Nothing is done before `step`: what is raised here looks like the loss of the process.
         """
         device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
-        self.stream = config["task"].epochs(device)
+        self.stream = config["task"].epochs(device, notice.here().is_set)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trial into this process: it costs no start-up."""

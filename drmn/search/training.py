@@ -24,16 +24,21 @@ from drmn.config import RunConfig, with_overrides
 from drmn.data.catalogue import Catalogue
 from drmn.errors import StudyError, last_line
 from drmn.model.tuned import Tuned
+from drmn.search import notice
 from drmn.search.album import Album, wanted
 from drmn.search.history import HISTORY, History
 from drmn.search.opening import opened
 from drmn.search.settings import Group, PicturesConfig
+from drmn.search.trial import LeftError
 from drmn.train import assemble, fit
+from drmn.trainer import LeavingError
 
 KEPT = 2
 """Best checkpoints that are kept beside the last one."""
 OBJECTIVE = "val/H"
 """What the best epoch is best at."""
+NO_EPOCH = -1.0
+"""The objective of a part of an epoch, which no epoch has: Ray Train drops it before any."""
 Kept = tuple[ray.train.Checkpoint, Mapping[str, Any]]
 """A checkpoint and what its epoch came to."""
 
@@ -81,16 +86,26 @@ def work(given: dict[str, Any]) -> None:
     device = str(ray.train.torch.get_device())
     first = ray.train.get_context().get_world_rank() == 0
     album = album_of(job) if first else None
-    for epoch in fit(run, data, backbone=backbone, resume=_last(), device=device):
-        if album is not None:
-            album.draw(epoch)
-        told = {"epoch": epoch.number, **epoch.metrics, **epoch.costs}
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint = None
-            if first:
-                save(Path(folder, LAST), epoch.state | {"metrics": epoch.metrics})
-                checkpoint = ray.train.Checkpoint.from_directory(folder)
-            ray.train.report(told, checkpoint=checkpoint)
+    leave = notice.of_group()
+    try:
+        for epoch in fit(run, data, backbone=backbone, resume=_last(), device=device, leave=leave):
+            if album is not None:
+                album.draw(epoch)
+            told = {"epoch": epoch.number, **epoch.metrics, **epoch.costs}
+            _report(told, epoch.state | {"metrics": epoch.metrics}, first=first)
+    except LeavingError as leaving:
+        _report({OBJECTIVE: NO_EPOCH}, leaving.state, first=first)
+        raise LeftError(str(leaving)) from None
+
+
+def _report(told: Mapping[str, float], state: State, *, first: bool) -> None:
+    """Tell Ray Train what an epoch came to; the first worker saves."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = None
+        if first:
+            save(Path(folder, LAST), state)
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+        ray.train.report(dict(told), checkpoint=checkpoint)
 
 
 def _last() -> State | None:
@@ -125,7 +140,8 @@ class Recorder(UserCallback):
         """Write down what worker 0 told: all tell the same, but for seconds."""
         del run_context, checkpoint
         told = dict(metrics[0])
-        History(self.path).add(told.pop("epoch"), told)
+        if "epoch" in told:  # and not a part of one
+            History(self.path).add(told.pop("epoch"), told)
 
 
 def train(job: Job, group: Group, folder: Path) -> State:
@@ -139,7 +155,7 @@ def train(job: Job, group: Group, folder: Path) -> State:
     Raises:
         StudyError: The workers failed, and it says why; or no checkpoint is whole.
     """
-    os.environ["RAY_TRAIN_V2_ENABLED"] = "1"
+    os.environ |= {"RAY_TRAIN_V2_ENABLED": "1"} | notice.GROUPS_LOOK
     trainer = TorchTrainer(
         work,
         train_loop_config={"job": job},
@@ -173,7 +189,8 @@ def best_of(folder: Path, kept: Sequence[Kept]) -> State:
     Raises:
         StudyError: None is whole.
     """
-    ranked = sorted(kept, key=lambda pair: pair[1][OBJECTIVE], reverse=True)
+    whole = [pair for pair in kept if pair[1][OBJECTIVE] != NO_EPOCH]
+    ranked = sorted(whole, key=lambda pair: pair[1][OBJECTIVE], reverse=True)
     for damaged, (checkpoint, _) in enumerate(ranked):
         state = state_of(checkpoint)
         if state is None:

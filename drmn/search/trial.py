@@ -9,13 +9,22 @@ from typing import Any
 import torch
 
 from drmn import parallel
-from drmn.checkpoint import LAST, load, save
+from drmn.checkpoint import LAST, State, load
 from drmn.data.catalogue import Catalogue
-from drmn.search.folders import keep_best, kept_best
+from drmn.search.folders import Keeper
 from drmn.search.machine import Machine
 from drmn.search.opening import opened
 from drmn.search.settings import COST
 from drmn.train import fit
+from drmn.trainer import Leave, LeavingError
+
+START: State = {"best": -1.0, "kept": {"epoch": 0}, "told": None, "spent": 0.0}
+"""What is known of a trial that has no epoch: the best value, the checkpoint that is kept, what the
+last epoch came to, and the seconds that went into the next one."""
+
+
+class LeftError(Exception):
+    """A trial was left within an epoch, saved, to go on elsewhere: no fault of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,37 +46,50 @@ class Task:
     system: bool = False
     """Whether it is told how busy the machine is."""
 
-    def epochs(self, device: str) -> Iterator[dict[str, Any]]:
-        """Train, from the last epoch that the folder holds; yield what each came to.
+    def epochs(self, device: str, leave: Leave) -> Iterator[dict[str, Any]]:
+        """Train, from where the folder says; yield what each epoch came to.
 
-        Who asked may not have heard of that last epoch before it died, so it is told again. Where
+        Who asked may not have heard of the last epoch before it died, so it is told again. Where
         several workers train together each runs this, and the first saves.
+
+        Raises:
+            LeftError: `leave` said so; the folder holds the part of the epoch that is done.
+            TakenOverError: Another process has gone on with the trial.
         """
         torch.set_num_threads(self.threads)
         folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        keeper = Keeper(folder) if parallel.rank() == 0 else None
         run, data, backbone = opened(self.settings, Path(self.store), self.catalogue)
-        state, first = load(folder / LAST), parallel.rank() == 0
-        best = -1.0
-        kept: Mapping[str, Any] = {"epoch": 0}
-        if state is not None:
-            best, kept = state["best"], kept_best(folder, state) if first else state["kept"]
-            yield state["told"] | {"kept": kept}
-        machine = Machine() if self.system else None
-        began = time.monotonic()
-        for epoch in fit(run, data, backbone=backbone, resume=state, device=device):
-            seconds = parallel.world() * (time.monotonic() - began)
-            told = epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
-            told |= {} if machine is None else machine.look()
-            value = epoch.metrics[self.objective]
-            improved, best = value > best, max(value, best)
-            if improved:
-                kept = {"epoch": epoch.number}  # the rest is known once it is written
-            if first:
-                whole = epoch.state | {"metrics": epoch.metrics, "told": told}
-                whole |= {"best": best, "kept": kept}
-                save(folder / LAST, whole)
-                if improved:
-                    kept = keep_best(folder, whole)
+        state = load(folder / LAST)
+        known = START if state is None else state
+        best, kept, told = known["best"], known["kept"], known["told"]
+        if keeper is not None and state is not None:
+            kept = keeper.known_best(state)
+        if told is not None:
             yield told | {"kept": kept}
-            began = time.monotonic()
+        machine = Machine() if self.system else None
+        began = time.monotonic() - known["spent"]
+        try:
+            for epoch in fit(
+                run, data, backbone=backbone, resume=state, device=device, leave=leave
+            ):
+                seconds = parallel.world() * (time.monotonic() - began)
+                told = epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
+                told |= {} if machine is None else machine.look()
+                value = epoch.metrics[self.objective]
+                improved, best = value > best, max(value, best)
+                if improved:
+                    kept = {"epoch": epoch.number}  # the rest is known once it is written
+                if keeper is not None:
+                    whole = epoch.state | {"metrics": epoch.metrics, "told": told}
+                    whole |= {"best": best, "kept": kept, "spent": 0.0}
+                    keeper.last(whole)
+                    if improved:
+                        kept = keeper.best(whole)
+                yield told | {"kept": kept}
+                began = time.monotonic()
+        except LeavingError as leaving:
+            if keeper is not None:
+                part = {"told": told, "best": best, "kept": kept}
+                keeper.last(leaving.state | part | {"spent": time.monotonic() - began})
+            raise LeftError(str(leaving)) from None

@@ -54,8 +54,8 @@ exec {sshd} -D -e -f {home}/sshd_config
 class Host:
     """A host at work; `pid` is its first process."""
 
-    def __init__(self, name: str, address: str, pid: int) -> None:
-        self.name, self.address, self.pid = name, address, pid
+    def __init__(self, name: str, address: str, pid: int, port: tuple[int, str]) -> None:
+        self.name, self.address, self.pid, self.port = name, address, pid, port
 
     def run(self, line: str, *, check: bool = True, seconds: float = 300) -> str:
         """Run a line of bash as who is logged in there; return what it prints."""
@@ -78,7 +78,16 @@ class Host:
         noted = self._command(f"echo $$ > ~/at_work; exec {line}")
         with subprocess.Popen(noted, env=_login(), **quiet):
             yield
-            self.run("kill $(cat ~/at_work)")  # a signal to nsenter would end nsenter alone
+            # A signal to nsenter would end nsenter alone. It may have come to its end by itself.
+            self.run("kill $(cat ~/at_work) 2> /dev/null; true")
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Lose all that goes to or from the host for a `with` block; nobody is told."""
+        switch, port = self.port
+        _ip(switch, f"link set {port} nomaster")
+        yield
+        _ip(switch, f"link set {port} master br0")
 
     def _command(self, line: str) -> list[str]:
         return ["nsenter", f"--target={self.pid}", "--all", f"--wd={ROOT}", "bash", "-c", line]
@@ -130,7 +139,7 @@ def hosts(names: list[str], base: Path) -> Iterator[dict[str, Host]]:
             _ip(switch, f"link set p{number} master br0 up")
             for words in ("link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up"):
                 _ip(pid, words)
-            made[name] = Host(name, address, pid)
+            made[name] = Host(name, address, pid, (switch, f"p{number}"))
         yield made
 
 

@@ -1,5 +1,10 @@
 """The files that describe clusters: Ray's own schema, EC2's, and what Ray looks at in neither."""
 
+import os
+import signal
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -67,10 +72,13 @@ def test_each_machine_gets_the_token_and_all_that_make_setup_needs(name):
 
 @RAY_UP
 def test_ray_up_stops_ray_first_and_opens_no_dashboard(name):
-    for kind in ("head", "worker"):
+    for kind, starts in (
+        ("head", "ray start --head"),
+        ("worker", "cluster/worker.sh $RAY_HEAD_IP"),
+    ):
         first, second, *_ = content(name)[f"{kind}_start_ray_commands"]
         assert first == "ray stop"
-        assert "ray start" in second
+        assert starts in second
     assert "--dashboard-host=127.0.0.1" in content(name)["head_start_ray_commands"][1]
 
 
@@ -126,3 +134,43 @@ def test_scripts_name_what_the_project_has():
         for script in ("setup.sh", "mlflow.sh"):
             assert f"~/drmn/cluster/{script}" in text
             assert (ROOT / "cluster" / script).is_file()
+
+
+class Metadata(BaseHTTPRequestHandler):
+    """What EC2 tells an instance of itself, to those who asked for a token first."""
+
+    going = False
+
+    def do_PUT(self):
+        self.answer(200, "token" if "X-aws-ec2-metadata-token-ttl-seconds" in self.headers else "")
+
+    def do_GET(self):
+        there = self.going and self.path == "/meta-data/spot/instance-action"
+        allowed = self.headers["X-aws-ec2-metadata-token"] == "token"
+        self.answer(200 if there and allowed else 404, '{"action": "terminate"}')
+
+    def answer(self, status, text):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_a_spot_instance_that_is_to_go_gives_ray_notice(tmp_path, monkeypatch):
+    (tmp_path / "drmn").mkdir()
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Metadata) as server,
+        subprocess.Popen(["sleep", "60"]) as ray,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (tmp_path / "drmn" / "ray.pid").write_text(str(ray.pid))
+        here = {"HOME": str(tmp_path), "DRMN_METADATA": f"http://127.0.0.1:{server.server_port}"}
+        script = ["bash", ROOT / "cluster" / "spot.sh"]
+        subprocess.run(script, env=os.environ | here, check=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            ray.wait(2)
+        monkeypatch.setattr(Metadata, "going", True)
+        assert ray.wait(20) == -signal.SIGTERM
+        server.shutdown()

@@ -1,8 +1,9 @@
-"""Kill it and start it again: nothing that was finished is lost or done twice."""
+"""Kill it and start it again, or fill its disk: nothing is lost, and nothing done twice."""
 
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -113,6 +114,44 @@ def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, d
             trial.datetime_start,
             trial.datetime_complete,
         )
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Return a folder on a disk of its own."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", place]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a disk of its own needs the right to mount one")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def fill(path):
+    """Take all the room that a disk has left."""
+    with pytest.raises(OSError, match="No space left"):
+        path.write_bytes(bytes(200 << 20))
+
+
+def test_a_search_waits_for_room_on_a_full_disk(demo, tmp_path, unkilled, small):
+    shutil.copytree(demo / "features", small / "features")
+    record = small / "studies" / tmp_path.name / "record.db"
+    said = tmp_path / "said"
+    with said.open("w") as errors:
+        arguments = command(tmp_path, small)
+        job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=errors)
+        wait_for(lambda: epochs_of(record, 1), job)
+        fill(small / "thief")
+        wait_for(lambda: "is full" in said.read_text(), job)
+        time.sleep(3)
+        (small / "thief").unlink()
+        assert job.wait(240) == 0
+    told = said.read_text()
+    assert "the disk is full; the search waits, and goes on when there is room." in told
+    assert "Traceback" not in told
+    plain = json.loads((tmp_path / "out.json").read_text())
+    assert outcome(plain) == unkilled
 
 
 def processes(job, name):

@@ -141,7 +141,7 @@ def test_two_objectives_are_told_at_the_epoch_that_is_best_in_the_first(sampler)
 def test_the_first_trials_are_drawn_by_chance_so_that_there_is_something_to_compare(sampler):
     config = PolicyConfig(sampler=sampler, startup_trials=5)
     kinds = [type(build_sampler(config, 0, n, known=n)).__name__ for n in (0, 4, 5)]
-    assert kinds[:2] == ["RandomSampler"] * 2
+    assert kinds[:2] == ["LatinSampler"] * 2
     assert kinds[2] == {"tpe": "TPESampler", "gp": "GPSampler"}[sampler]
 
 

@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 from test_study import metrics, open_record
 
-from drmn.checkpoint import BEST, LAST, load, save
+from drmn.checkpoint import BEST, LAST, load
 from drmn.errors import DataError
 from drmn.search import packing
-from drmn.search.folders import keep_best, kept_best, trial_folder
+from drmn.search.folders import Keeper, TakenOverError, drop_last, trial_folder
 from drmn.search.quota import Quota
 
 KB = 30
@@ -22,13 +22,12 @@ KB = 30
 def trial(record, folder, values, weights=KB * 250):
     """Run a trial that writes real files, through the quota; return its row."""
     point = record.next()
-    place, best = trial_folder(folder, point.number), 0.0
-    place.mkdir(parents=True)
+    keeper, best = Keeper(trial_folder(folder, point.number)), 0.0
     for epoch, value in enumerate(values, start=1):
         model = {"w": torch.full((weights,), value)}
         state = {"model": model, "metrics": metrics(value), "number": epoch}
         if value > best:
-            best, kept = value, keep_best(place, state)
+            best, kept = value, keeper.best(state)
         if record.report(point.number, epoch, metrics(value), kept):
             break
     return record.row(point.number)
@@ -98,10 +97,9 @@ def test_the_best_is_kept_though_it_is_larger_than_the_limit_and_that_is_told_on
 def test_a_trial_on_its_way_keeps_what_it_has(tmp_path):
     record, keeper = search(tmp_path, (0.4, 0.3), kilobytes=1)
     point = record.next()
-    place = trial_folder(tmp_path, point.number)
-    place.mkdir(parents=True)
     state = {"model": {}, "metrics": metrics(0.1), "number": 1}
-    record.report(point.number, 1, metrics(0.1), keep_best(place, state))
+    kept = Keeper(trial_folder(tmp_path, point.number)).best(state)
+    record.report(point.number, 1, metrics(0.1), kept)
     keeper.enforce()
     assert files(tmp_path) == [0, point.number]
 
@@ -150,12 +148,33 @@ def test_a_best_epoch_that_was_not_written_to_its_end_is_written_again(tmp_path)
         model = {"w": torch.full((9,), float(number))}
         return {"model": model, "metrics": metrics(0.1 * number), "number": number, "kept": kept}
 
-    first = keep_best(tmp_path, state(1))
+    keeper = Keeper(tmp_path)
+    first = keeper.best(state(1))
     # It died after epoch 2, the best now, was saved to go on from, and before the best's own file.
-    save(tmp_path / LAST, state(2, epoch=2))
-    kept = kept_best(tmp_path, load(tmp_path / LAST))
+    keeper.last(state(2, epoch=2))
+    keeper = Keeper(tmp_path)
+    kept = keeper.known_best(load(tmp_path / LAST))
     assert kept["epoch"] == 2
     assert load(tmp_path / BEST)["model"]["w"][0] == 2
     assert (tmp_path / BEST).read_bytes()[:32].hex() == kept["sha256"] != first["sha256"]
-    assert kept_best(tmp_path, state(3, **kept)) == kept  # epoch 3 was no better
+    assert keeper.known_best(state(3, **kept)) == kept  # epoch 3 was no better
+    # Of a part of epoch 3 the weights are not those of epoch 2.
+    assert keeper.known_best(state(2, **kept) | {"part": {}, "model": {}}) == kept
     assert load(tmp_path / BEST)["model"]["w"][0] == 2
+
+
+def test_a_process_that_was_given_up_writes_no_more(tmp_path):
+    state = {"model": {}, "metrics": metrics(0.1), "number": 1}
+    cut_off = Keeper(tmp_path)
+    cut_off.last(state)
+    (tmp_path / "best.tmp").write_bytes(b"it was writing")
+    now = Keeper(tmp_path)
+    assert not (tmp_path / "best.tmp").exists()
+    now.last(state | {"number": 2})
+    for write in (cut_off.last, cut_off.best):
+        with pytest.raises(TakenOverError, match="another process has gone on"):
+            write(state)
+    assert load(tmp_path / LAST)["number"] == 2
+    drop_last(tmp_path)  # the trial is over
+    with pytest.raises(TakenOverError):
+        now.last(state)

@@ -196,7 +196,7 @@ def test_a_trial_whose_machine_went_is_handed_out_again_however_often(tmp_path):
     record = open_record(tmp_path)
     point = record.next()
     for _ in range(5):
-        assert record.interrupt(point.number, with_node=True)
+        assert record.interrupt(point.number, excused=True)
         assert record.next().number == point.number
     assert record.interrupt(point.number)  # none of these counts as a process of its own
     assert record.trial(point.number).user_attrs["moved"] == 5

@@ -1,0 +1,98 @@
+"""A disk that is full: the search waits until there is room, and loses nothing."""
+
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+
+P = ParamSpec("P")
+T = TypeVar("T")
+AGAIN = 2.0
+"""Seconds between two attempts."""
+PROBE = 32 << 20
+"""Bytes that have to fit, before trials are begun again that found no room for a checkpoint."""
+WORDS = ("disk is full", "no space left", "disk quota exceeded")
+"""What SQLite, PostgreSQL and the system say of it."""
+
+log = logging.getLogger(__name__)
+
+
+def full(problem: BaseException | None) -> bool:
+    """Return whether a disk without room is what an exception, or what caused it, is about."""
+    while problem is not None:
+        if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(problem).lower() for words in WORDS):
+            return True
+        problem = problem.__cause__ or problem.__context__
+    return False
+
+
+def wait(folder: Path) -> None:
+    """Wait until there is room in a folder again."""
+
+    def probe() -> None:
+        path = folder / ".room"
+        try:
+            with path.open("wb") as file:
+                file.write(bytes(PROBE))
+                os.fsync(file.fileno())
+        finally:
+            path.unlink(missing_ok=True)
+
+    _until_done(str(folder), probe)
+
+
+def _until_done(where: str, work: Callable[[], T]) -> T:
+    """Do something as soon as there is room for it, and say once that it waits."""
+    waited = False
+    while True:
+        try:
+            done = work()
+        except (
+            OSError,
+            sqlalchemy.exc.DBAPIError,
+            optuna.exceptions.StorageInternalError,
+        ) as problem:
+            if not full(problem):
+                raise
+        else:
+            if waited:
+                log.warning("%s: there is room again; the search goes on.", where)
+            return done
+        if not waited:
+            log.warning(
+                "%s: the disk is full; the search waits, and goes on when there is room.", where
+            )
+        waited = True
+        time.sleep(AGAIN)
+
+
+def _patient(
+    method: Callable[Concatenate[RDBStorage, P], T],
+) -> Callable[Concatenate[RDBStorage, P], T]:
+    """Return a way to write into the record that waits for room; each is one transaction."""
+
+    def patient(self: RDBStorage, /, *given: P.args, **named: P.kwargs) -> T:
+        where = self.engine.url.database or "The record"
+        return _until_done(where, lambda: method(self, *given, **named))
+
+    return patient
+
+
+class PatientStorage(RDBStorage):
+    """Optuna's database; what finds no room is written as soon as there is."""
+
+    create_new_trial = _patient(RDBStorage.create_new_trial)
+    set_trial_param = _patient(RDBStorage.set_trial_param)
+    set_trial_user_attr = _patient(RDBStorage.set_trial_user_attr)
+    set_trial_intermediate_value = _patient(RDBStorage.set_trial_intermediate_value)
+    set_trial_state_values = _patient(RDBStorage.set_trial_state_values)
+    set_study_user_attr = _patient(RDBStorage.set_study_user_attr)
