@@ -32,6 +32,9 @@ class Engine(Protocol):
     def config(self, name: str, task: Task) -> Mapping[str, Any]:
         """Return what Tune hands to a trial."""
 
+    def over(self, name: str) -> None:
+        """Hear that Tune is done with a trial."""
+
 
 @dataclass
 class InProcess:
@@ -52,6 +55,9 @@ class InProcess:
         del name
         return {"task": task}
 
+    def over(self, name: str) -> None:
+        """Do nothing: the process that trained it has nothing more to do."""
+
 
 class InGroups:
     """Groups of workers of Ray Train train; Tune's trials ask them."""
@@ -68,6 +74,14 @@ class InGroups:
     def config(self, name: str, task: Task) -> Mapping[str, Any]:
         """Return what Tune hands to a trial."""
         return {"name": name, "task": task, "board": self.groups.board}
+
+    def over(self, name: str) -> None:
+        """Let the group that has the trial go on to another.
+
+        Tune keeps the trial's process for a later one, and says nothing to it until there is one:
+        where there are fewer groups than trials, as one was lost, that one may wait for this group.
+        """
+        self.groups.board.leave.remote(name)
 
 
 @contextmanager

@@ -119,6 +119,7 @@ class RecordSearcher(Searcher):
     ) -> None:
         """Forget a trial that Tune is done with; the scheduler has written it down."""
         del result, error
+        self.engine.over(trial_id)
         self.live.pop(trial_id, None)
         self.there.pop(trial_id, None)
 

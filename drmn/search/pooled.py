@@ -24,7 +24,6 @@ class PooledTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Put another trial up: it costs no start-up."""
-        self.cleanup()
         self.setup(new_config)
         return True
 
@@ -35,7 +34,3 @@ class PooledTrial(tune.Trainable):
         except RayTaskError as problem:
             raise problem.cause from None
         return told
-
-    def cleanup(self) -> None:
-        """Take the trial down."""
-        ray.get(self.board.leave.remote(self.asked))

@@ -62,24 +62,39 @@ def has_store(scratch):
     return list(scratch.glob("features/demo-*/manifest.json"))
 
 
+def search(demo, folder, ray, study, space):
+    """Begin a search of two trials at a time on a cluster."""
+    command = [
+        *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--space", space),
+        *("--study", study, "--results", demo, "--budget.trials", str(TRIALS)),
+        *("--budget.at-once", "2", "--policy.sampler", "random", "--policy.pruner", "none"),
+        *("--no-figures", "--budget.models", "1", "--json", folder / "out.json"),
+        *("--tracking-uri", f"sqlite:///{folder}/mlflow.db"),
+    ]
+    return subprocess.Popen(
+        list(map(str, command)),
+        cwd=folder,
+        env=os.environ | {"RAY_ADDRESS": ray.address},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_more_trials_at_a_time_than_there_is_room_for_take_turns(demo, tmp_path, cluster):
+    ray, add = cluster
+    add("one")
+    job = search(demo, tmp_path, ray, "turns", ROOT / "tests" / "spaces" / "smoke.py")
+    assert job.wait(200) == 0
+    found = json.loads((tmp_path / "out.json").read_text())["trials"]
+    assert [trial["state"] for trial in found] == ["COMPLETE"] * TRIALS
+
+
 def test_machines_come_and_go_and_nothing_is_lost(demo, tmp_path, cluster):
     ray, add = cluster
     one, two = add("one"), add("two")
     space = tmp_path / "space.py"
     space.write_text(SPACE)
     record = demo / "studies" / "nodes" / "record.db"
-    command = [
-        *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--space", space),
-        *("--study", "nodes", "--results", demo, "--budget.trials", str(TRIALS)),
-        *("--budget.at-once", "2", "--policy.sampler", "random", "--policy.pruner", "none"),
-        *("--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db", "--json", tmp_path / "out.json"),
-    ]
-    job = subprocess.Popen(
-        list(map(str, command)),
-        cwd=tmp_path,
-        env=os.environ | {"RAY_ADDRESS": ray.address},
-        stdout=subprocess.DEVNULL,
-    )
+    job = search(demo, tmp_path, ray, "nodes", space)
     until(lambda: len(began(record)) == 2, job)
     # Trials are spread, and each machine reads a copy of its own.
     assert has_store(tmp_path / "one")
