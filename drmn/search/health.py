@@ -15,6 +15,8 @@ ENOUGH = 20
 """Trials before which nothing is said of what has an effect."""
 SMALL = 0.1
 """Share of the differences between trials that is as good as none."""
+FACTORS = ("val/beta", "val/gamma", "val/delta")
+"""Chosen from an epoch's scores, not measured: a formula that does without one has it as 0."""
 NAMED = 3
 """Settings at most that are named for their effect."""
 
@@ -92,5 +94,7 @@ def _constant(metrics: Sequence[Mapping[str, float]]) -> Iterator[str]:
     if len(metrics) < ENOUGH:
         return
     for name, value in metrics[0].items():
-        if name.startswith("val/") and all(each.get(name) == value for each in metrics):
+        if name in FACTORS or not name.startswith("val/"):
+            continue
+        if all(each.get(name) == value for each in metrics):
             yield f"{name}: {value:g} in all {len(metrics)} trials"

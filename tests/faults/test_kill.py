@@ -93,7 +93,7 @@ def cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("disk", ["whole", "damaged"])
+@pytest.mark.parametrize("disk", ["whole", pytest.param("damaged", marks=pytest.mark.slow)])
 def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, disk):
     record = demo / "studies" / tmp_path.name / "record.db"
     job = subprocess.Popen(command(tmp_path, demo), cwd=tmp_path, stdout=subprocess.DEVNULL)
@@ -224,6 +224,7 @@ def test_a_group_of_workers_goes_on_after_a_trial_that_failed(demo, tmp_path):
     assert any(t["state"] == "COMPLETE" for t in plain["trials"][failed["number"] + 1 :])
 
 
+@pytest.mark.slow
 def test_a_group_for_each_trial_comes_to_the_same(demo, tmp_path, unkilled):
     arguments = [*command(tmp_path, demo, "--engine", "trial"), "--budget.trials", "2"]
     assert outcome(finish(arguments, tmp_path)) == unkilled[:2]

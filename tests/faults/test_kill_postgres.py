@@ -5,6 +5,7 @@ import socket
 import subprocess
 import time
 
+import pytest
 from test_kill import TRIALS, command, finish, kill_tree, outcome, wait_for
 
 from drmn.errors import StudyError
@@ -25,6 +26,7 @@ def status(arguments, folder):
     return shown.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_driver_resumes_and_a_second_one_is_refused(demo, tmp_path, postgres):
     url, study = postgres.database(), tmp_path.name
     arguments = command(tmp_path, demo, "--storage", url)

@@ -138,6 +138,7 @@ def test_a_killed_driver_goes_on_to_the_same_numbers(demo, tmp_path, alone):
     assert figures(run(demo, tmp_path, *LONG)[1]) == figures(alone[2])
 
 
+@pytest.mark.slow
 def test_a_group_that_loses_a_worker_goes_on_to_what_one_alone_learns(demo, tmp_path, alone):
     """Two workers, one killed; those that go on may be one or two."""
     elastic = command(demo, tmp_path, *LONG, "--workers", 1, "--max-workers", 2)

@@ -103,10 +103,11 @@ def test_values_that_are_all_the_same_have_no_effect_to_tell():
 
 
 def test_a_metric_that_never_changes_is_told():
-    made = trials(30, lambda p: p["model.scale"], **{"val/beta": 0.0})
-    assert "val/beta: 0 in all 30 trials" in said(made)
+    made = trials(30, lambda p: p["model.scale"], **{"val/S": 0.0, "val/beta": 0.0})
+    assert "val/S: 0 in all 30 trials" in said(made)
+    assert not [note for note in said(made) if "val/beta" in note]  # a factor, not a metric
 
 
 def test_few_trials_say_nothing_of_effects():
-    made = trials(10, lambda p: -abs(p["model.scale"] - 3), **{"val/beta": 0.0})
+    made = trials(10, lambda p: -abs(p["model.scale"] - 3), **{"val/S": 0.0})
     assert not [note for note in said(made) if "effect" in note or "all" in note]

@@ -24,6 +24,7 @@ WRITERS = 8
 ADMIN = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "for tests alone"}
 
 
+@pytest.mark.slow
 def test_eight_searches_write_at_a_time_to_postgresql_behind_a_password(
     postgres, tmp_path, monkeypatch
 ):
