@@ -1,6 +1,7 @@
 """A search, all put together: record, policy, Ray, MLflow's spool, progress."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ from drmn.search import health, heritage, packing
 from drmn.search import lines as kept
 from drmn.search.about import about
 from drmn.search.budget import Purse
-from drmn.search.claim import claimed
+from drmn.search.claim import Claim, claimed
 from drmn.search.folders import trial_folder
 from drmn.search.outcome import Outcome
 from drmn.search.plan import Plan
@@ -65,19 +66,9 @@ def search(
             "backbone to train along; leave it out."
         )
     with held(plan.folder, plan.name), claimed(plan.storage, plan.name) as claim:
-        identity = plan.identity(store)
-        study = open_study(plan.folder, plan.name, identity, claim)
-        heritage.begin(
-            study,
-            plan.folder.parent,
-            fork=plan.fork,
-            warm_start=plan.warm_start,
-            url=plan.storage,
-        )
-        record = Record(study, load(plan.space), plan.base, plan.policy)
+        record = _record(plan, store, claim)
         data = development.open_store(store, fold=plan.base.fold)
         lines = kept.lines(data, plan.base.fold, plan.folder.parents[1] / "baselines")
-        line = baselines.strongest(lines)
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         reporter = Reporter(spool, plan.name, record)
@@ -88,32 +79,54 @@ def search(
         purse = Purse(plan.budget, time.monotonic())
         quota = Quota(record, plan.folder, plan.budget.checkpoint_mb, console)
         try:
-            with _progress(plan, record, line, console) as progress:
-                _execute(
-                    plan, (store, catalogue), record, purse, [progress, reporter, quota, artist]
-                )
+            with _progress(plan, record, baselines.strongest(lines), console) as progress:
+                watchers = [progress, reporter, quota, artist]
+                _execute(plan, (store, catalogue), record, purse, watchers)
         finally:
             reporter.over(purse.empty(record.rows()))
-        best = record.best()
-        if best is not None:
+        if record.best() is not None:
             _pack(plan, record, data, (store, catalogue), console)
-        outcome = Outcome(
-            study=plan.name,
-            data=data.digest,
-            best=best,
-            ended=purse.empty(record.rows()),
-            lines={each.name: each.metrics for each in lines},
-            rows=record.rows(),
-            objective=plan.policy.objective,
-            second=plan.policy.second,
-            notes=health.notes(best, record.rows(), record.trials(), plan.policy.first_rung),
-        )
+        outcome = _outcome(plan, record, data, lines, purse)
         reporter.outcome(outcome)
         artist.finish()
         reporter.files(plan.folder)
         drain(shipper, spool, plan.tracking_uri, console)
         reporter.note_runs()
         return outcome
+
+
+def _record(plan: Plan, store: Path, claim: Claim | None) -> Record:
+    """Open the study, or begin it."""
+    study = open_study(plan.folder, plan.name, plan.identity(store), claim)
+    heritage.begin(
+        study,
+        plan.folder.parent,
+        fork=plan.fork,
+        warm_start=plan.warm_start,
+        url=plan.storage,
+    )
+    return Record(study, load(plan.space), plan.base, plan.policy)
+
+
+def _outcome(
+    plan: Plan,
+    record: Record,
+    data: Development,
+    lines: Sequence[baselines.Baseline],
+    purse: Purse,
+) -> Outcome:
+    best, rows = record.best(), record.rows()
+    return Outcome(
+        study=plan.name,
+        data=data.digest,
+        best=best,
+        ended=purse.empty(rows),
+        lines={each.name: each.metrics for each in lines},
+        rows=rows,
+        objective=plan.policy.objective,
+        second=plan.policy.second,
+        notes=health.notes(best, rows, record.trials(), plan.policy.first_rung),
+    )
 
 
 def _progress(plan: Plan, record: Record, line: baselines.Baseline, console: Console) -> Progress:
