@@ -1,10 +1,13 @@
 """A machine is told that it is about to go: `ray start --block`, ended by SIGTERM."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+import tempfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import optuna
@@ -14,6 +17,7 @@ from ray.cluster_utils import Cluster
 from test_nodes import began, until
 
 from drmn.checkpoint import LAST, load
+from drmn.search.history import HISTORY, History
 
 # Epochs of many small steps: to lose one would show.
 SPACE = """
@@ -56,42 +60,96 @@ def trial(record):
     return found
 
 
+@pytest.fixture
+def cluster():
+    """Return a cluster of a head that runs nothing."""
+    small = {"object_store_memory": 80_000_000}
+    ray = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+    yield ray
+    ray.shutdown()
+
+
+def peek(path):
+    """Return a checkpoint, or nothing of one that is being written; `load` would move it aside."""
+    copy = Path(tempfile.mkdtemp(), LAST)
+    with suppress(FileNotFoundError):
+        shutil.copy(path, copy)
+    return load(copy) or {}
+
+
+def moves(command, address, folder, under_way, checkpoints):
+    """Run a job on a machine that goes while it is under way, and on another that comes.
+
+    Returns the number of steps of an epoch that the first one had done.
+    """
+
+    def part():
+        found = [peek(path) for path in folder.glob(checkpoints)]
+        return next((len(state["part"]["norms"]) for state in found if "part" in state), 0)
+
+    with machine(address, folder / "one") as one:
+        running = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=os.environ | {"RAY_ADDRESS": address},
+            stdout=subprocess.DEVNULL,
+        )
+        until(under_way, running)
+        one.send_signal(signal.SIGTERM)
+        done = until(part, running)
+        assert one.poll() is None  # there was time enough
+        with machine(address, folder / "two"):
+            assert running.wait(300) == 0
+    return done
+
+
+def straight(folder, command):
+    """Run the same on one machine in one go."""
+    folder.mkdir()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("engine", ["inproc", "pool"])
-def test_the_part_of_an_epoch_that_is_done_is_not_lost(demo, tmp_path, engine):
-    small = {"object_store_memory": 80_000_000}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
-    folder = demo / "studies" / engine
-    last = folder / "trials" / "0000" / LAST
-    command = job(tmp_path, demo, engine, "--engine", engine, "--budget.at-once", "1")
-    try:
-        with machine(cluster.address, tmp_path / "one") as one:
-            search = subprocess.Popen(
-                command,
-                cwd=tmp_path,
-                env=os.environ | {"RAY_ADDRESS": cluster.address},
-                stdout=subprocess.DEVNULL,
-            )
-            until(lambda: began(folder / "record.db"), search)
-            one.send_signal(signal.SIGTERM)
-            until(lambda: (load(last) or {}).get("part"), search)
-            assert one.poll() is None  # there was time enough
-            done = len(load(last)["part"]["norms"])
-            with machine(cluster.address, tmp_path / "two"):
-                assert search.wait(300) == 0
-    finally:
-        cluster.shutdown()
-    assert done > 0
-    moved = trial(folder / "record.db")
+def test_a_trial_goes_on_with_its_next_step(demo, tmp_path, cluster, engine):
+    shutil.copytree(demo / "features", tmp_path / "features")
+    record = tmp_path / "studies" / engine / "record.db"
+    command = job(tmp_path, tmp_path, engine, "--engine", engine, "--budget.at-once", "1")
+    assert moves(command, cluster.address, tmp_path, lambda: began(record), f"**/{LAST}") > 0
+    moved = trial(record)
     assert moved.state.name == "COMPLETE"
     assert moved.user_attrs["moved"] == 1
     assert "interrupted" not in moved.user_attrs  # it counts as no failure
     # What it learns is what it would have learnt in one go.
-    straight = tmp_path / "straight"
-    straight.mkdir()
-    subprocess.run(
-        job(straight, straight, engine), cwd=straight, check=True, stdout=subprocess.DEVNULL
-    )
-    expected = trial(straight / "studies" / engine / "record.db")
+    plain = tmp_path / "straight"
+    straight(plain, job(tmp_path, plain, engine))
+    expected = trial(plain / "studies" / engine / "record.db")
     assert moved.intermediate_values == expected.intermediate_values
     assert moved.user_attrs["settings"] == expected.user_attrs["settings"]
+
+
+def train(results):
+    command = [
+        *(sys.executable, ROOT / "jobs" / "train.py", "--dataset", "demo", "--run", "notice"),
+        *("--optim.epochs", "4", "--optim.batch-size", "2", "--model.sit", "attr"),
+        *("--model.width", "256", "--results", results, "--json", results / "out.json"),
+        *("--tracking-uri", f"sqlite:///{results}/mlflow.db"),
+    ]
+    return list(map(str, command))
+
+
+def epochs(results):
+    """Return what the epochs of a run came to, but for what they cost."""
+    found = json.loads((results / "out.json").read_text())["epochs"]
+    return [{k: v for k, v in epoch.items() if not k.startswith("cost/")} for epoch in found]
+
+
+@pytest.mark.timeout(900)
+def test_a_training_goes_on_with_its_next_step(demo, tmp_path, cluster):
+    shutil.copytree(demo / "features", tmp_path / "features")
+    history = tmp_path / "runs" / "notice" / HISTORY
+    under_way = lambda: History(history).epochs()  # noqa: E731
+    assert moves(train(tmp_path), cluster.address, tmp_path, under_way, f"runs/**/{LAST}") > 0
+    plain = tmp_path / "straight"
+    straight(plain, train(plain))
+    assert epochs(tmp_path) == epochs(plain)
