@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args
+from urllib.parse import parse_qs, urlsplit
 
 from drmn.errors import ConfigError
 
@@ -28,6 +29,16 @@ Kernel = Literal["auto", "fused", "plain"]
 Scope = Literal["global", "local"]
 
 C = TypeVar("C")
+
+
+def refuse_password(flag: str, url: str, place: str) -> None:
+    """Raise `ConfigError` if a URL holds a password; `place` is where it is to be put instead."""
+    parts = urlsplit(url)
+    if parts.password or any("password" in key for key in parse_qs(parts.query)):
+        raise ConfigError(
+            f"{flag} holds a password, which others can read on a command line: put it into "
+            f"{place}."
+        )
 
 
 def require(name: str, value: object, ok: bool, rule: str) -> None:  # noqa: FBT001

@@ -15,7 +15,8 @@ from pathlib import Path
 from drmn.cli import run
 from drmn.config import require
 from drmn.doctor.finding import Finding
-from drmn.search.settings import default_store, require_store
+from drmn.search.settings import require_store
+from drmn.tracking.address import default_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,8 @@ import tyro
 from drmn.cli import run as run_job
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.search.settings import Group, PicturesConfig, default_store, require_name
+from drmn.search.settings import Group, PicturesConfig, require_name
+from drmn.tracking.address import default_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,8 @@ import tyro
 from drmn.cli import run
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.search.settings import Budget, EngineConfig, PolicyConfig, default_store
+from drmn.search.settings import Budget, EngineConfig, PolicyConfig
+from drmn.tracking.address import default_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pyarrow import ArrowException
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 
+from drmn.config import refuse_password
 from drmn.data import durable
 from drmn.data.inspection import Progress
 from drmn.errors import ConfigError, DataError
@@ -37,11 +37,8 @@ def local(root: str, cache: Path, hear: Progress) -> Path:
     """
     if "://" not in root:
         return Path(root)
-    if urlsplit(root).password is not None:
-        raise ConfigError(
-            "--data-root holds a password, which others can read on a command line: put it into "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials."
-        )
+    keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials"
+    refuse_password("--data-root", root, keys)
     try:
         store, base = FileSystem.from_uri(root)
     except (ArrowException, ValueError) as problem:

@@ -20,6 +20,7 @@ from drmn.report.progress import progress
 from drmn.search.budget import spent
 from drmn.search.outcome import Outcome
 from drmn.search.rows import Metrics
+from drmn.tracking.address import HERE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +121,7 @@ def see_in_mlflow(console: Console, tracking_uri: str, experiment: str) -> None:
     if tracking_uri.startswith("http"):
         say(console, f"\nSee it in MLflow: {_address(tracking_uri, experiment)}")
         return
-    uri = "" if tracking_uri == "sqlite:///mlflow.db" else f" --uri {tracking_uri}"
+    uri = "" if tracking_uri == HERE else f" --uri {tracking_uri}"
     command = f"{_python()} -m drmn.tracking serve --experiment {experiment}{uri}"
     say(console, f"\nSee it in MLflow: {command}")
 

@@ -10,6 +10,7 @@ import optuna
 import sqlalchemy
 from sqlalchemy import URL, Engine, text
 
+from drmn.config import refuse_password
 from drmn.errors import ConfigError, StudyError
 
 DRIVER = "postgresql+psycopg2"
@@ -42,11 +43,7 @@ def address(storage: str) -> URL:
         url = sqlalchemy.make_url(storage)
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise ConfigError(f"--storage must be {EXAMPLE}; got a URL that is not whole.") from None
-    if url.password or any("password" in key for key in url.query):
-        raise ConfigError(
-            "--storage holds a password, which others can read on a command line: put it into "
-            "~/.pgpass or PGPASSWORD."
-        )
+    refuse_password("--storage", storage, "~/.pgpass or PGPASSWORD")
     if not url.database:
         raise ConfigError(f"--storage must be {EXAMPLE}; got no database.")
     return url.set(drivername=DRIVER)

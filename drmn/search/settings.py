@@ -1,13 +1,11 @@
 """The settings of a search, apart from those of a run; no heavy library is imported for them."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
-from drmn.config import require, require_one_of
+from drmn.config import refuse_password, require, require_one_of
 from drmn.errors import ConfigError
 
 EngineName = Literal["auto", "inproc", "pool", "trial"]
@@ -31,18 +29,13 @@ def require_name(kind: str, name: str) -> None:
     require(kind, name, plain, "letters, digits and ._+- alone")
 
 
-def default_store() -> str:
-    """Return where MLflow keeps runs unless told: MLFLOW_TRACKING_URI, as for its own clients."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-
-
 def require_store(tracking_uri: str) -> None:
     """Raise `ConfigError` unless MLflow may keep runs there, and the URI may be shown."""
-    if urlsplit(tracking_uri).password is not None:
-        raise ConfigError(
-            "--tracking-uri holds a password, which others can read on a command line: put it into "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (of a database, into ~/.pgpass)."
-        )
+    refuse_password(
+        "--tracking-uri",
+        tracking_uri,
+        "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (of a database, into ~/.pgpass)",
+    )
     have = f"{', '.join(STORES[:-1])} or {STORES[-1]}"
     known = tracking_uri.startswith(STORES)
     require("tracking-uri", tracking_uri, known, f"one that starts with {have}")

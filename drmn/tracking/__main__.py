@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 from drmn.errors import ConfigError, UserError
+from drmn.tracking.address import default_store
 from drmn.tracking.server import Server
-from drmn.tracking.ship import URI, absolute, ship
+from drmn.tracking.ship import absolute, ship
 from drmn.tracking.spool import Spool
 
 
@@ -34,8 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     parts = {name: commands.add_parser(name) for name in ("serve", "sync", "ship")}
     for part in parts.values():
-        default = os.environ.get(URI, "sqlite:///mlflow.db")
-        part.add_argument("--uri", default=default, help="MLflow's store; by default that of here")
+        part.add_argument(
+            "--uri", default=default_store(), help="MLflow's store; by default that of here"
+        )
     parts["ship"].add_argument("spool", type=Path)
     parts["sync"].add_argument("folder", type=Path, help="of a study or run")
     parts["sync"].add_argument("--storage", default="", help="the PostgreSQL that has its record")

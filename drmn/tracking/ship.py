@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from drmn.tracking.address import URI
 from drmn.tracking.spool import Spool
 
 PATIENCE = 2.0
@@ -16,8 +17,6 @@ ORPHAN = 600.0
 IDLE = 0.5
 """Seconds between two looks into an empty spool."""
 SQLITE = "sqlite:///"
-URI = "MLFLOW_TRACKING_URI"
-"""The variable by which MLflow, and its clients, are told of the store."""
 
 
 def absolute(uri: str) -> str:
