@@ -54,7 +54,7 @@ class PolicyConfig:
     """tpe models the density of good settings, curves settings and epochs together (of two
     objectives tpe does), gp full values; random is chance."""
     startup_trials: int = 10
-    """Random trials before the sampler follows its model."""
+    """Trials drawn by chance, spread over the ranges, before the sampler follows its model."""
     pruner: Pruner = "halving"
     """halving stops trials at rungs; hyperband does so with the first rung in three places, for
     spaces where early epochs tell little; none stops nothing."""

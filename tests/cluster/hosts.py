@@ -52,16 +52,16 @@ exec {sshd} -D -e -f {home}/sshd_config
 
 
 class Host:
-    """A host at work; `pid` is its first process."""
+    """A host at work."""
 
-    def __init__(self, name: str, address: str, pid: int, port: tuple[int, str]) -> None:
-        self.name, self.address, self.pid, self.port = name, address, pid, port
+    def __init__(self, address: str, home: Path, shared: str) -> None:
+        self.address, self.home, self.shared = address, home, shared
 
     def run(self, line: str, *, check: bool = True, seconds: float = 300) -> str:
         """Run a line of bash as who is logged in there; return what it prints."""
         done = subprocess.run(
-            self._command(line),
-            env=_login(),
+            self.command(line),
+            env=self.login(),
             capture_output=True,
             text=True,
             check=False,
@@ -75,11 +75,34 @@ class Host:
     def at_work(self, line: str) -> Iterator[None]:
         """Have a line of bash run for a `with` block."""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        noted = self._command(f"echo $$ > ~/at_work; exec {line}")
-        with subprocess.Popen(noted, env=_login(), **quiet):
+        noted = self.command(f"echo $$ > ~/at_work; exec {line}")
+        with subprocess.Popen(noted, env=self.login(), **quiet):
             yield
             # A signal to nsenter would end nsenter alone. It may have come to its end by itself.
             self.run("kill $(cat ~/at_work) 2> /dev/null; true")
+
+    def command(self, line: str) -> list[str]:
+        """Return what runs a line of bash there, in the folder of the project."""
+        raise NotImplementedError
+
+    def login(self) -> dict[str, str]:
+        """Return the environment of who is logged in there."""
+        path = [Path(sys.executable).parent, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin"]
+        path += ["/usr/bin", "/sbin", "/bin"]
+        here = {"HOME": str(HOME), "USER": "root", "LANG": "C.UTF-8"}
+        return here | {"PATH": ":".join(map(str, path))}
+
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes there."""
+        raise NotImplementedError
+
+
+class Isolated(Host):
+    """A host with namespaces of its own; `pid` is its first process."""
+
+    def __init__(self, address: str, home: Path, pid: int, port: tuple[int, str]) -> None:
+        super().__init__(address, home, SHARED)
+        self.pid, self.port = pid, port
 
     @contextmanager
     def cut_off(self) -> Iterator[None]:
@@ -89,7 +112,8 @@ class Host:
         yield
         _ip(switch, f"link set {port} master br0")
 
-    def _command(self, line: str) -> list[str]:
+    def command(self, line: str) -> list[str]:
+        """Return what runs a line of bash there, in the folder of the project."""
         return ["nsenter", f"--target={self.pid}", "--all", f"--wd={ROOT}", "bash", "-c", line]
 
     def processes(self) -> list[str]:
@@ -98,17 +122,17 @@ class Host:
         return listed.splitlines()
 
 
-def _login() -> dict[str, str]:
-    path = [Path(sys.executable).parent, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin"]
-    path += ["/usr/bin", "/sbin", "/bin"]
-    return {"HOME": str(HOME), "USER": "root", "LANG": "C.UTF-8", "PATH": ":".join(map(str, path))}
+def lacking(*programs: str) -> str:
+    """Return which program is not installed; empty if all are."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    lacks = [program for program in programs if shutil.which(program, path=path) is None]
+    return f"no {lacks[0]} here" if lacks else ""
 
 
 def missing() -> str:
     """Return why hosts cannot be made here; empty if they can."""
-    for program in ("sshd", "rsync", "nsenter", "ip", "curl", "make"):
-        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-            return f"no {program} here"
+    if why := lacking("sshd", "rsync", "nsenter", "ip", "curl", "make"):
+        return why
     if os.geteuid():
         return "namespaces with addresses of their own need root"
     tried = subprocess.run([*UNSHARE, "mount", "-t", "tmpfs", "none", "/mnt"], check=False)
@@ -116,7 +140,7 @@ def missing() -> str:
 
 
 @contextmanager
-def hosts(names: list[str], base: Path) -> Iterator[dict[str, Host]]:
+def hosts(names: list[str], base: Path) -> Iterator[dict[str, Isolated]]:
     """Run hosts of these names for a `with` block; they share the folder `base / "shared"`."""
     if why := missing():
         pytest.skip(why)
@@ -139,7 +163,8 @@ def hosts(names: list[str], base: Path) -> Iterator[dict[str, Host]]:
             _ip(switch, f"link set p{number} master br0 up")
             for words in ("link set lo up", f"addr add {address}/24 dev eth0", "link set eth0 up"):
                 _ip(pid, words)
-            made[name] = Host(name, address, pid, (switch, f"p{number}"))
+            home = Path(f"{base / name}{HOME}")
+            made[name] = Isolated(address, home, pid, (switch, f"p{number}"))
         yield made
 
 
@@ -170,7 +195,7 @@ def _init(base: Path, name: str) -> str:
     (home / "sshd_config").write_text(SSHD.format(home=HOME))
     # How long a machine waits for a head that is gone until it ends; 60 by default.
     (home / ".bashrc").write_text("export RAY_gcs_rpc_server_reconnect_timeout_s=10\n")
-    _environment(home)
+    environment(home, HOME)
     hidden = [p for p in _needed() if p.is_relative_to(HOME) or p.is_relative_to("/tmp")]  # noqa: S108
     return INIT.format(
         name=name,
@@ -188,15 +213,16 @@ def _needed() -> set[Path]:
     return {Path(sys.prefix), Path(sys.base_prefix).resolve(), ROOT}
 
 
-def _environment(home: Path) -> None:
+def environment(home: Path, seen: Path) -> None:
     """Put in place what `make setup` would install: there is no network to install from.
 
     Packages are those of these tests; the project is the host's own copy, which `ray up` brings.
+    The host itself sees its home as `seen`.
     """
     place = home / "drmn" / ".venv"
     venv.create(place, symlinks=True)
     packages = next(place.glob("lib/python*/site-packages"))
-    own, borrowed = HOME / "drmn", sysconfig.get_path("purelib")
+    own, borrowed = seen / "drmn", sysconfig.get_path("purelib")
     (packages / "host.pth").write_text(f"{own}\n{borrowed}\n")
     ray = place / "bin" / "ray"
     ray.write_text(

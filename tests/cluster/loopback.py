@@ -1,0 +1,117 @@
+"""The same without namespaces: addresses of the loopback, each with an sshd and a home of its own.
+
+They share the machine's processes, ports and /tmp, so `ray stop` there ends only its own.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT
+from hosts import Host, environment, lacking
+
+SSHD = """
+ListenAddress {address}
+HostKey {home}/.ssh/id
+AuthorizedKeysFile {home}/.ssh/authorized_keys
+ForceCommand {home}/enter
+PermitRootLogin yes
+PasswordAuthentication no
+StrictModes no
+UsePAM no
+PidFile none
+"""
+ENTER = """#!/bin/bash
+export HOME={home}
+cd
+exec bash -c "$SSH_ORIGINAL_COMMAND"
+"""
+RAY = """#!{python}
+import sys
+
+import psutil
+from ray.scripts.scripts import main
+
+if sys.argv[1:2] != ["stop"]:
+    sys.exit(main())
+for process in psutil.process_iter(["cmdline", "environ"]):
+    words = " ".join(process.info["cmdline"] or [])
+    mine = (process.info["environ"] or {{}}).get("HOME") == "{home}"
+    if mine and ("gcs_server" in words or "raylet" in words):
+        process.terminate()
+"""
+
+
+class Local(Host):
+    """A host that is an address and a home."""
+
+    def command(self, line: str) -> list[str]:
+        """Return what runs a line of bash there, in the folder of the project."""
+        return ["env", f"--chdir={ROOT}", "bash", "-c", line]
+
+    def login(self) -> dict[str, str]:
+        """Return the environment of who is logged in there."""
+        return super().login() | {"HOME": str(self.home)}
+
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes there."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("HOME") == str(self.home):
+                    found.append(" ".join(process.cmdline()))
+        return found
+
+
+def missing() -> str:
+    """Return why such hosts cannot be made here; empty if they can."""
+    if why := lacking("sshd", "rsync", "curl", "make"):
+        return why
+    if os.geteuid():
+        return "an sshd for these hosts, on port 22, needs root"
+    for address, port in (("127.0.0.11", 22), ("127.0.0.1", 5000), ("127.0.0.1", 8265)):
+        with socket.socket() as asked, suppress(OSError):
+            asked.connect((address, port))
+            return f"something listens on port {port} of {address}"
+    return ""
+
+
+@contextmanager
+def local_hosts(names: list[str], base: Path) -> Iterator[dict[str, Host]]:
+    """Run hosts of these names for a `with` block; they share the folder `base / "shared"`."""
+    if why := missing():
+        pytest.skip(why)
+    (base / "shared").mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / "id"], check=True)
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        yield {
+            name: _started(stack, base / name, f"127.0.0.{number}", base)
+            for number, name in enumerate(names, 11)
+        }
+
+
+def _started(stack: ExitStack, home: Path, address: str, base: Path) -> Local:
+    """Make a host's home, and start its sshd."""
+    (home / ".ssh").mkdir(parents=True)
+    shutil.copy(base / "id", home / ".ssh" / "id")
+    shutil.copy(base / "id.pub", home / ".ssh" / "authorized_keys")
+    (home / "sshd_config").write_text(SSHD.format(home=home, address=address))
+    (home / ".bashrc").write_text("export RAY_gcs_rpc_server_reconnect_timeout_s=10\n")
+    environment(home, home)
+    for path, text in (("enter", ENTER), ("drmn/.venv/bin/ray", RAY)):
+        python = home / "drmn" / ".venv" / "bin" / "python"
+        (home / path).write_text(text.format(home=home, python=python))
+        (home / path).chmod(0o755)
+    sshd = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin")
+    with (base / f"{home.name}.log").open("w") as log:
+        process = subprocess.Popen([sshd, "-D", "-e", "-f", home / "sshd_config"], stderr=log)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    return Local(address, home, str(base / "shared"))
