@@ -1,11 +1,11 @@
 # Everything runs in .venv, which each target makes first if need be.
 PYTHON ?= python3
 BIN := .venv/bin
-# Jobs under test mostly wait for Ray's processes to start: two workers more than cores keep these busy.
+# Jobs under test mostly wait for Ray's processes to start: a worker more than cores keeps these busy.
 # Files in order: those of jobs take long, and begin before the many short ones.
 # A worker that dies ends the tests: xdist would wait for its file for ever.
 # Those that are slow, and have the like in another, are left to `make faults`.
-PYTEST := $(BIN)/pytest -m 'not slow' -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PYTEST := $(BIN)/pytest -m 'not slow' -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 # These start machines, in namespaces or as Ray's nodes, or read all that Ray leaves, and take
 # minutes each: `make cluster`.
 MACHINES := $(patsubst %,tests/cluster/test_%.py,ray_up nodes notice partition) tests/test_secrets.py
@@ -38,7 +38,7 @@ bench: setup
 	for file in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$file || exit 1; done
 
 faults: setup
-	$(BIN)/pytest tests/faults tests/jobs/test_train_job.py tests/tracking/test_server.py
+	$(BIN)/pytest tests/faults tests/jobs/test_train_job.py tests/tracking/test_server.py tests/prepare/test_spread.py
 
 cluster: setup
 	$(BIN)/pytest $(MACHINES)

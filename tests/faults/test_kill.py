@@ -207,6 +207,7 @@ def test_a_setting_that_the_features_cannot_serve_is_the_trials_own_failure(demo
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_group_of_workers_goes_on_after_a_trial_that_failed(demo, tmp_path):
     space = tmp_path / "levels.py"
     space.write_text(

@@ -120,6 +120,7 @@ def test_gpus_that_the_cluster_has_not_are_told(driver, pictures, tmp_path):
         spread(driver, pictures, tmp_path, workers=0, gpus=1)
 
 
+@pytest.mark.slow
 def test_a_bad_image_on_a_worker_is_named(driver, pictures, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("no image")
