@@ -59,7 +59,7 @@ class LatinSampler(optuna.samplers.BaseSampler):
         del study, trial
         key = (self.seed, self.round, zlib.crc32(param_name.encode()))
         part = np.random.default_rng(key).permutation(self.parts)[self.place]
-        return at((part + self.within.random()) / self.parts, param_distribution)
+        return at(float(part + self.within.random()) / self.parts, param_distribution)
 
 
 def at(share: float, distribution: BaseDistribution) -> Any:

@@ -40,6 +40,10 @@ def test_of_eight_trials_each_has_its_own_part_of_every_range(begin):
     assert [t["x"] for t in trials] != sorted(t["x"] for t in trials)
 
 
+def test_values_are_plain_ones_as_settings_must_be():
+    assert {type(value) for value in drawn(0, 1).values()} <= {float, str, int}
+
+
 def test_rounds_seeds_and_settings_are_not_alike():
     first, second = ([int((drawn(s, n)["x"] + 1) * 2) for n in range(PARTS)] for s in (0, 1))
     later = [int((drawn(0, PARTS + n)["x"] + 1) * 2) for n in range(PARTS)]
