@@ -54,6 +54,9 @@ exec {sshd} -D -e -f {home}/sshd_config
 class Host:
     """A host at work."""
 
+    key = "~/.ssh/id"
+    """For SSH to the others."""
+
     def __init__(self, address: str, home: Path, shared: str) -> None:
         self.address, self.home, self.shared = address, home, shared
 

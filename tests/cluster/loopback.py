@@ -32,6 +32,12 @@ export HOME={home}
 cd
 exec bash -c "$SSH_ORIGINAL_COMMAND"
 """
+SSH = """#!/bin/bash
+if [ "$1" = -tt ]; then first=(-tt); shift; fi
+if [ "$1" = -i ]; then first+=(-i "${{2/#~/$HOME}}"); shift 2; fi
+exec {ssh} "${{first[@]}}" "$@"
+"""
+"""To ssh itself ~ is what the system says, not HOME."""
 RAY = """#!{python}
 import sys
 
@@ -51,6 +57,10 @@ for process in psutil.process_iter(["cmdline", "environ"]):
 class Local(Host):
     """A host that is an address and a home."""
 
+    def __init__(self, address: str, home: Path, shared: str) -> None:
+        super().__init__(address, home, shared)
+        self.key = str(home / ".ssh" / "id")
+
     def command(self, line: str) -> list[str]:
         """Return what runs a line of bash there, in the folder of the project."""
         return ["env", f"--chdir={ROOT}", "bash", "-c", line]
@@ -59,14 +69,28 @@ class Local(Host):
         """Return the environment of who is logged in there."""
         return super().login() | {"HOME": str(self.home)}
 
-    def processes(self) -> list[str]:
-        """Return the command lines of all processes there."""
+    def all(self) -> list[psutil.Process]:
+        """Return what runs there."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.environ().get("HOME") == str(self.home):
-                    found.append(" ".join(process.cmdline()))
+                    found.append(process)
         return found
+
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes there."""
+        found = []
+        for process in self.all():
+            with suppress(psutil.Error):
+                found.append(" ".join(process.cmdline()))
+        return found
+
+    def end(self) -> None:
+        """End what is left there."""
+        for process in self.all():
+            with suppress(psutil.Error):
+                process.kill()
 
 
 def missing() -> str:
@@ -105,13 +129,15 @@ def _started(stack: ExitStack, home: Path, address: str, base: Path) -> Local:
     (home / "sshd_config").write_text(SSHD.format(home=home, address=address))
     (home / ".bashrc").write_text("export RAY_gcs_rpc_server_reconnect_timeout_s=10\n")
     environment(home, home)
-    for path, text in (("enter", ENTER), ("drmn/.venv/bin/ray", RAY)):
-        python = home / "drmn" / ".venv" / "bin" / "python"
-        (home / path).write_text(text.format(home=home, python=python))
-        (home / path).chmod(0o755)
+    there = home / "drmn" / ".venv" / "bin"
+    for path, text in ((home / "enter", ENTER), (there / "ray", RAY), (there / "ssh", SSH)):
+        path.write_text(text.format(home=home, python=there / "python", ssh=shutil.which("ssh")))
+        path.chmod(0o755)
     sshd = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin")
     with (base / f"{home.name}.log").open("w") as log:
         process = subprocess.Popen([sshd, "-D", "-e", "-f", home / "sshd_config"], stderr=log)
     stack.callback(process.wait)
     stack.callback(process.terminate)
-    return Local(address, home, str(base / "shared"))
+    host = Local(address, home, str(base / "shared"))
+    stack.callback(host.end)
+    return host

@@ -20,7 +20,7 @@ RAY = ("raylet", "gcs_server", "ray::", "/ray/", "mlflow")
 """What the command lines have of all that `ray up` starts."""
 
 
-def filled(addresses, shared):
+def filled(addresses, laptop):
     """Return cluster/on-prem.yaml as a user fills it in."""
     text = (ROOT / "cluster" / "on-prem.yaml").read_text()
     answers = {
@@ -28,8 +28,8 @@ def filled(addresses, shared):
         "<YOUR-WORKER>": addresses["one"],
         "<YOUR-OTHER-WORKER>": addresses["two"],
         "<YOUR-SSH-USER>": "root",
-        "<YOUR-SSH-KEY>": "~/.ssh/id",
-        "<YOUR-SHARED-FOLDER>": shared,
+        "<YOUR-SSH-KEY>": laptop.key,
+        "<YOUR-SHARED-FOLDER>": laptop.shared,
     }
     for blank, answer in answers.items():
         assert blank in text
@@ -54,7 +54,7 @@ def machines(tmp_path_factory):
     with make(["laptop", "head", "one", "two"], base) as made:
         laptop = made["laptop"]
         addresses = {name: host.address for name, host in made.items()}
-        (laptop.home / "cluster.yaml").write_text(filled(addresses, laptop.shared))
+        (laptop.home / "cluster.yaml").write_text(filled(addresses, laptop))
         shutil.copy(ROOT / "tests" / "spaces" / "smoke.py", base / "shared")
         yield made, base / "shared"
 
@@ -77,12 +77,12 @@ def test_a_search_on_a_cluster_of_own_machines(machines, demo):
     shutil.copytree(demo, shared / "results")  # features that are there are not made again
     laptop.run("ray get-auth-token --generate > /dev/null && chmod 600 ~/.ray/auth_token")
     laptop.run("ray up -y --no-config-cache ~/cluster.yaml")
-    assert made["one"].run("stat -c %a ~/.ray/auth_token").strip() == "600"
 
     until(
         lambda: "3 local.cluster.node" in laptop.run("ray exec ~/cluster.yaml 'ray status'"),
         "both workers",
     )
+    assert made["one"].run("stat -c %a ~/.ray/auth_token").strip() == "600"
     # Nothing of the head is open to the network but what asks for the token.
     for port in (5000, 8265):
         assert "open" not in laptop.run(f"curl -s http://{head.address}:{port} && echo open; true")
