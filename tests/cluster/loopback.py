@@ -49,7 +49,7 @@ if sys.argv[1:2] != ["stop"]:
 for process in psutil.process_iter(["cmdline", "environ"]):
     words = " ".join(process.info["cmdline"] or [])
     mine = (process.info["environ"] or {{}}).get("HOME") == "{home}"
-    if mine and ("gcs_server" in words or "raylet" in words):
+    if mine and ("/ray/" in words or "ray::" in words):
         process.terminate()
 """
 
