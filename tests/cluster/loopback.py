@@ -46,11 +46,15 @@ from ray.scripts.scripts import main
 
 if sys.argv[1:2] != ["stop"]:
     sys.exit(main())
+ended = []
 for process in psutil.process_iter(["cmdline", "environ"]):
     words = " ".join(process.info["cmdline"] or [])
     mine = (process.info["environ"] or {{}}).get("HOME") == "{home}"
     if mine and ("/ray/" in words or "ray::" in words):
         process.terminate()
+        ended.append(process)
+for process in psutil.wait_procs(ended, timeout=10)[1]:
+    process.kill()
 """
 
 
