@@ -38,7 +38,8 @@ bench: setup
 	for file in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$file || exit 1; done
 
 faults: setup
-	$(BIN)/pytest tests/faults tests/jobs/test_train_job.py tests/tracking/test_server.py tests/prepare/test_spread.py
+	$(BIN)/pytest tests/faults
+	$(BIN)/pytest -m slow --ignore=tests/faults $(MACHINES:%=--ignore=%)
 
 cluster: setup
 	$(BIN)/pytest $(MACHINES)

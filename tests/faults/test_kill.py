@@ -163,7 +163,13 @@ def processes(job, name):
     return found
 
 
-@pytest.mark.parametrize(("engine", "name"), [("inproc", "Trainable"), ("pool", "RayTrainWorker")])
+@pytest.mark.parametrize(
+    ("engine", "name"),
+    [
+        ("inproc", "Trainable"),
+        pytest.param("pool", "RayTrainWorker", marks=pytest.mark.slow),
+    ],
+)
 def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkilled, engine, name):
     record = demo / "studies" / tmp_path.name / "record.db"
     arguments = command(tmp_path, demo, "--engine", engine)

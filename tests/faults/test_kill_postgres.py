@@ -59,6 +59,7 @@ def test_a_killed_driver_resumes_and_a_second_one_is_refused(demo, tmp_path, pos
     assert not (demo / "studies" / study / "record.db").exists()
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_in_a_search_ends_it_in_one_sentence(demo, tmp_path, postgres):
     url = postgres.database()
     job = subprocess.Popen(

@@ -186,6 +186,7 @@ def test_a_mistake_is_one_sentence(demo, tmp_path, more, words):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_photos_are_trained_on_with_the_backbone_and_a_part_removed(demo, tmp_path):
     _, plain = run(
         *(demo, tmp_path, "--tier", "finetuned", "--optim.epochs", 1, "--workers", 2),

@@ -4,7 +4,10 @@ import pytest
 from test_tune import search
 
 
-@pytest.mark.parametrize(("dataset", "folder"), [("cub", "cub2010_mini"), ("awa2", "awa2_mini")])
+@pytest.mark.parametrize(
+    ("dataset", "folder"),
+    [("cub", "cub2010_mini"), pytest.param("awa2", "awa2_mini", marks=pytest.mark.slow)],
+)
 def test_real_photos_in_the_official_layout_are_searched(shared, demo, tmp_path, dataset, folder):
     output, outcome = search(
         tmp_path, demo, "--dataset", dataset, "--data-root", shared(folder), "--image-size", "112"

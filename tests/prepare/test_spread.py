@@ -89,6 +89,7 @@ def spread(driver, *asked, **more):
     return driver.submit(spread_out, *asked, **more).result(timeout=300)
 
 
+@pytest.mark.slow
 def test_two_workers_make_the_store_that_one_process_makes(driver, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "SHARD_BYTES", 40_000)
     alone = features.read(prepare(pictures, CONFIG, tmp_path / "alone"))
