@@ -5,19 +5,15 @@ each falls into another n-th of a range. Each setting is spread by itself, so a 
 what it likes, and which settings a trial has may depend on others.
 """
 
-import math
 import zlib
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
+
+from drmn.search.places import drawn_at
 
 
 class LatinSampler(optuna.samplers.BaseSampler):
@@ -59,26 +55,4 @@ class LatinSampler(optuna.samplers.BaseSampler):
         del study, trial
         key = (self.seed, self.round, zlib.crc32(param_name.encode()))
         part = np.random.default_rng(key).permutation(self.parts)[self.place]
-        return at(float(part + self.within.random()) / self.parts, param_distribution)
-
-
-def at(share: float, distribution: BaseDistribution) -> Any:
-    """Return the value below which a share, from 0 up to but not 1, of a distribution lies."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[int(share * len(distribution.choices))]
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
-        raise TypeError(f"{distribution}: no distribution of Optuna's.")
-    low, high, step = distribution.low, distribution.high, distribution.step
-    if isinstance(distribution, IntDistribution) and distribution.log:
-        return int(_log(share, low, high + 1))
-    if step is not None:
-        steps = int(share * (math.floor((high - low) / step + 1e-9) + 1))
-        value = low + steps * step
-        return int(value) if isinstance(distribution, IntDistribution) else min(value, high)
-    if distribution.log:
-        return min(max(_log(share, low, high), low), high)
-    return low + share * (high - low)
-
-
-def _log(share: float, low: float, high: float) -> float:
-    return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        return drawn_at(float(part + self.within.random()) / self.parts, param_distribution)

@@ -43,6 +43,17 @@ def value_at(where: float, each: BaseDistribution) -> Any:
     return round(value) if isinstance(each, IntDistribution) else value
 
 
+def drawn_at(share: float, each: BaseDistribution) -> Any:
+    """Return the value below which a share of a distribution lies, from 0 up to but not 1.
+
+    Each step has an equal part of it; in `value_at` those at either end have half of one.
+    """
+    if isinstance(each, FloatDistribution | IntDistribution) and each.step and not each.log:
+        steps = math.floor((each.high - each.low) / each.step + 1e-9)
+        share = (share * (steps + 1) - 0.5) / max(1, steps)
+    return value_at(share, each)
+
+
 def values_of(each: BaseDistribution) -> list[Any]:
     """Return all values of a distribution; none of one that has too many."""
     if isinstance(each, CategoricalDistribution):
