@@ -142,13 +142,29 @@ def missing() -> str:
     return "namespaces are not allowed here" if tried.returncode else ""
 
 
+def share(base: Path) -> None:
+    """Make what all hosts have in common: a folder, and a key that each lets in."""
+    (base / "shared").mkdir()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / "id"], check=True)
+
+
+def settle(base: Path, home: Path, seen: Path, sshd: str) -> None:
+    """Make a host's home, which it itself sees as `seen`, with the key, and its sshd's settings."""
+    (home / ".ssh").mkdir(parents=True)
+    shutil.copy(base / "id", home / ".ssh" / "id")
+    shutil.copy(base / "id.pub", home / ".ssh" / "authorized_keys")
+    (home / "sshd_config").write_text(sshd)
+    # How long a machine waits for a head that is gone until it ends; 60 by default.
+    (home / ".bashrc").write_text("export RAY_gcs_rpc_server_reconnect_timeout_s=10\n")
+    _environment(home, seen)
+
+
 @contextmanager
 def hosts(names: list[str], base: Path) -> Iterator[dict[str, Isolated]]:
     """Run hosts of these names for a `with` block; they share the folder `base / "shared"`."""
     if why := missing():
         pytest.skip(why)
-    (base / "shared").mkdir()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / "id"], check=True)
+    share(base)
     with ExitStack() as stack:
         switch = _started(
             stack, ["unshare", "--net", "--fork", "--kill-child", "sleep", "infinity"]
@@ -191,14 +207,8 @@ def _init(base: Path, name: str) -> str:
     """Make a host's own files; return what its first process is to do."""
     tree = base / name
     home = Path(f"{tree}{HOME}")
-    (home / ".ssh").mkdir(parents=True)
+    settle(base, home, HOME, SSHD.format(home=HOME))
     (tree / "tmp").mkdir(exist_ok=True)
-    shutil.copy(base / "id", home / ".ssh" / "id")
-    shutil.copy(base / "id.pub", home / ".ssh" / "authorized_keys")
-    (home / "sshd_config").write_text(SSHD.format(home=HOME))
-    # How long a machine waits for a head that is gone until it ends; 60 by default.
-    (home / ".bashrc").write_text("export RAY_gcs_rpc_server_reconnect_timeout_s=10\n")
-    environment(home, HOME)
     hidden = [p for p in _needed() if p.is_relative_to(HOME) or p.is_relative_to("/tmp")]  # noqa: S108
     return INIT.format(
         name=name,
@@ -216,7 +226,7 @@ def _needed() -> set[Path]:
     return {Path(sys.prefix), Path(sys.base_prefix).resolve(), ROOT}
 
 
-def environment(home: Path, seen: Path) -> None:
+def _environment(home: Path, seen: Path) -> None:
     """Put in place what `make setup` would install: there is no network to install from.
 
     Packages are those of these tests; the project is the host's own copy, which `ray up` brings.

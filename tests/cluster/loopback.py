@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT
-from hosts import Host, environment, lacking
+from hosts import Host, lacking, settle, share
 
 SSHD = """
 ListenAddress {address}
@@ -115,8 +115,7 @@ def local_hosts(names: list[str], base: Path) -> Iterator[dict[str, Host]]:
     """Run hosts of these names for a `with` block; they share the folder `base / "shared"`."""
     if why := missing():
         pytest.skip(why)
-    (base / "shared").mkdir()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", base / "id"], check=True)
+    share(base)
     Path("/run/sshd").mkdir(exist_ok=True)
     with ExitStack() as stack:
         yield {
@@ -127,12 +126,7 @@ def local_hosts(names: list[str], base: Path) -> Iterator[dict[str, Host]]:
 
 def _started(stack: ExitStack, home: Path, address: str, base: Path) -> Local:
     """Make a host's home, and start its sshd."""
-    (home / ".ssh").mkdir(parents=True)
-    shutil.copy(base / "id", home / ".ssh" / "id")
-    shutil.copy(base / "id.pub", home / ".ssh" / "authorized_keys")
-    (home / "sshd_config").write_text(SSHD.format(home=home, address=address))
-    (home / ".bashrc").write_text("export RAY_gcs_rpc_server_reconnect_timeout_s=10\n")
-    environment(home, home)
+    settle(base, home, home, SSHD.format(home=home, address=address))
     there = home / "drmn" / ".venv" / "bin"
     for path, text in ((home / "enter", ENTER), (there / "ray", RAY), (there / "ssh", SSH)):
         path.write_text(text.format(home=home, python=there / "python", ssh=shutil.which("ssh")))

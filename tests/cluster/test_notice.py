@@ -71,10 +71,11 @@ def cluster():
 
 def peek(path):
     """Return a checkpoint, or nothing of one that is being written; `load` would move it aside."""
-    copy = Path(tempfile.mkdtemp(), LAST)
-    with suppress(FileNotFoundError):
-        shutil.copy(path, copy)
-    return load(copy) or {}
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, LAST)
+        with suppress(FileNotFoundError):
+            shutil.copy(path, copy)
+        return load(copy) or {}
 
 
 def moves(command, address, folder, under_way, checkpoints):
