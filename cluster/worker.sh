@@ -5,6 +5,7 @@
 . ~/drmn/cluster/environment.sh
 cd ~/drmn
 ulimit -n 65536
+: > ray.log     # what an earlier Ray said there is not to be taken for this one's word
 setsid ray start --block --address="$1:6379" ${2:+--node-ip-address="$2"} > ray.log 2>&1 < /dev/null &
 echo $! > ray.pid
 for _ in $(seq 120); do
