@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from jaxtyping import Int
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -37,8 +38,10 @@ class Fits:
         self.kernels: dict[tuple[int, tuple[str, ...]], Any] = {}
         """By the number of trials and the names of settings."""
 
-    def curves(self, trials: Sequence[FrozenTrial], space: Space, last: int) -> Curves:
-        """Return a process that knows these trials, its kernel fitted to the first of them.
+    def curves(
+        self, trials: Sequence[FrozenTrial], seen: Sequence[FrozenTrial], space: Space, last: int
+    ) -> Curves:
+        """Return a process that knows the trials `seen`, its kernel fitted to the first of all.
 
         How many these are grows in steps, for to fit takes longest.
         """
@@ -48,7 +51,7 @@ class Fits:
         key = min(count, len(trials)), tuple(space)
         if key not in self.kernels:
             self.kernels[key] = Curves(data_of(trials[:count], space, last)).kernel
-        return Curves(data_of(looked_at(trials), space, last), self.kernels[key])
+        return Curves(data_of(seen, space, last), self.kernels[key])
 
 
 class CurveSampler(optuna.samplers.BaseSampler):
@@ -90,23 +93,31 @@ class CurveSampler(optuna.samplers.BaseSampler):
         known = self._known(trials, search_space)
         if len(known) < FIRST_FIT:
             return {}
-        curves, last = self._fitted(known, search_space)
         tried = {_key(each.params, search_space) for each in trials}
         found = self._candidates(known, search_space)
         found = [each for each in found if _key(each, search_space) not in tried]
         if not found:
             return {}
+        seen, last = looked_at(known), max(max(bests(each), default=1) for each in known)
+        curves = self.fits.curves(known, seen, search_space, last)
         running = [t for t in trials if t.state == TrialState.RUNNING and _has(t, search_space)]
         if running:
-            curves = _believing(curves, encoded([t.params for t in running], search_space), last)
+            places = {each.number: place for place, each in enumerate(seen)}
+            own = np.array([places.get(each.number, -1) for each in running])
+            points = encoded([each.params for each in running], search_space)
+            curves = _believing(curves, points, own, last)
         return found[int(np.argmax(_promise(curves, encoded(found, search_space), last)))]
 
     def _known(self, trials: Sequence[FrozenTrial], space: Space) -> list[FrozenTrial]:
-        return [trials[place] for place in self.order if _told(trials[place], space)]
-
-    def _fitted(self, known: Sequence[FrozenTrial], space: Space) -> tuple[Curves, int]:
-        last = max((max(bests(each), default=1) for each in known), default=1)
-        return self.fits.curves(known, space, last), last
+        """Return the trials that have a value: those that are over, and then those that run."""
+        over = [trials[place] for place in self.order if _told(trials[place], space)]
+        return over + [
+            trial
+            for trial in trials
+            if trial.state == TrialState.RUNNING
+            and trial.intermediate_values
+            and _has(trial, space)
+        ]
 
     def sample_independent(
         self,
@@ -192,14 +203,20 @@ def _best(curves: Curves, last: int) -> float:
     return float((ends if len(ends) else curves.data.values).max())
 
 
-def _believing(curves: Curves, running: Points, last: int) -> Curves:
-    """Return a process that takes trials on their way for what it expects of them."""
-    mean, _ = curves.predict(running, last, np.full(len(running), -1))
+def _believing(
+    curves: Curves, running: Points, own: Int[np.ndarray, " trial"], last: int
+) -> Curves:
+    """Return a process that takes trials on their way for what it expects of them.
+
+    `own` says which trials of the data they are; -1 for those without an epoch.
+    """
+    mean, _ = curves.predict(running, last, own)
     data, count = curves.data, len(running)
+    new = int(data.trials.max()) + 1 + np.arange(count)
     more = Data(
         points=np.concatenate([data.points, running]),
         epochs=np.concatenate([data.epochs, np.full(count, float(last))]),
-        trials=np.concatenate([data.trials, int(data.trials.max()) + 1 + np.arange(count)]),
+        trials=np.concatenate([data.trials, np.where(own < 0, new, own)]),
         values=np.concatenate([data.values, mean]),
     )
     return Curves(more, curves.kernel)

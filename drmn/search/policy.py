@@ -154,10 +154,13 @@ class Adviser:
         return trial
 
     def learn(self, trials: Sequence[FrozenTrial], known: int) -> None:
-        """Take in the trials of the record; the results of the first `known` of them."""
+        """Take in the trials of the record; of the first `known` of them their epochs and ends."""
         for trial in trials:
             if trial.number not in self.places:
                 self.places[trial.number] = self._enter(trial)
+        for trial in trials[:known]:
+            if trial.state == TrialState.RUNNING:
+                self._report(self.places[trial.number], trial)
         news = [t for t in trials[:known] if t.state.is_finished() and t.number not in self.told]
         # As they came in, so that a study that is opened again learns in the same order; with a
         # window that is the order of their numbers.
@@ -185,14 +188,21 @@ class Adviser:
             self.study.tell(place, state=TrialState.FAIL)
             return
         self.order.append(place)
-        if trial.state != TrialState.FAIL and len(values) == 1:
-            inner = Trial(self.study, self.study.get_trials(deepcopy=False)[place]._trial_id)  # noqa: SLF001 - no public way
-            for epoch, value in trial.intermediate_values.items():
-                inner.report(value, epoch)
+        if trial.state != TrialState.FAIL:
+            self._report(place, trial)
         if trial.state == TrialState.PRUNED and self.config.sampler != "gp":
             self.study.tell(place, state=TrialState.PRUNED)
             return
         self.study.tell(place, values)
+
+    def _report(self, place: int, trial: FrozenTrial) -> None:
+        """Tell what epochs came to, where that is one figure each."""
+        inner = self.study.get_trials(deepcopy=False)[place]
+        news = trial.intermediate_values.keys() - inner.intermediate_values.keys()
+        if news and len(self.study.directions) == 1:
+            live = Trial(self.study, inner._trial_id)  # noqa: SLF001 - no public way
+            for epoch in sorted(news):
+                live.report(trial.intermediate_values[epoch], epoch)
 
 
 def directions(config: PolicyConfig) -> list[StudyDirection]:

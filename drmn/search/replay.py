@@ -10,7 +10,7 @@ from drmn.config import RunConfig, with_overrides
 from drmn.errors import ConfigError
 from drmn.search.heritage import first_points, inherited
 from drmn.search.policy import Adviser
-from drmn.search.rows import AGAIN
+from drmn.search.rows import AGAIN, times
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask
 
@@ -57,16 +57,20 @@ def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
 
 def _then(trials: Sequence[FrozenTrial], moment: datetime) -> list[FrozenTrial]:
     """Return trials as they were at a moment: those that ended later were running."""
-    return [trial if _ended(trial, moment) else _running(trial) for trial in trials]
+    return [trial if _ended(trial, moment) else _running(trial, moment) for trial in trials]
 
 
 def _ended(trial: FrozenTrial, moment: datetime) -> bool:
     return trial.datetime_complete is not None and trial.datetime_complete <= moment
 
 
-def _running(trial: FrozenTrial) -> FrozenTrial:
+def _running(trial: FrozenTrial, moment: datetime) -> FrozenTrial:
+    written = {epoch for epoch, at in times(trial).items() if at <= moment.timestamp()}
     running = create_trial(
-        state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+        state=TrialState.RUNNING,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values={e: v for e, v in trial.intermediate_values.items() if e in written},
     )
     running.number = trial.number
     return running

@@ -50,10 +50,10 @@ class PolicyConfig:
     second: Second = ""
     """Another objective, at the same epoch: the search is then for settings that none beats in
     both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""
-    sampler: Sampler = "tpe"
-    """tpe models the density of good settings, curves settings and epochs together (of two
-    objectives tpe does), gp full values; random is chance."""
-    startup_trials: int = 10
+    sampler: Sampler = "curves"
+    """curves models settings and epochs together, of trials that still run too (of two objectives
+    tpe does); tpe the density of good settings, gp full values; random is chance."""
+    startup_trials: int = 6
     """Trials drawn by chance, spread over the ranges, before the sampler follows its model."""
     pruner: Pruner = "halving"
     """halving stops trials at rungs; hyperband does so with the first rung in three places, for

@@ -128,6 +128,39 @@ def test_no_point_is_chosen_twice_as_long_as_there_are_others():
     assert len(points) == 6
 
 
+def chosen(*running):
+    """Return the layers that are tried after six trials that tell nothing, and others that run."""
+    study = optuna.create_study(direction="maximize")
+    layers = IntDistribution(1, 40)
+    for number in range(6):
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=0.3 + 0.001 * number,
+                params={"layers": 3 + 7 * number},
+                distributions={"layers": layers},
+                intermediate_values={1: 0.2 + 0.001 * number, 3: 0.3 + 0.001 * number},
+            )
+        )
+    for params, curve in running:
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING,
+                params={"layers": params},
+                distributions={"layers": layers},
+                intermediate_values=dict(enumerate(curve, start=1)),
+            )
+        )
+    study.sampler = CurveSampler(0, optuna.samplers.RandomSampler(0), Fits(), list(range(6)))
+    return study.ask({"layers": layers}).params["layers"]
+
+
+def test_it_learns_from_trials_that_still_run():
+    assert abs(chosen((13, [0.5, 0.7])) - 13) <= 3
+    assert abs(chosen((30, [0.5, 0.7])) - 30) <= 3
+    assert chosen((13, [])) == chosen((13, []))
+    assert abs(chosen((13, [0.1, 0.1])) - 13) > 3
+
+
 def space(trial):
     trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
     trial.suggest_float("loss.global_branch", 0.1, 10.0, log=True)

@@ -91,6 +91,7 @@ def test_a_sampler_is_told_what_it_can_learn_from(sampler, pruned):
     assert [t.params["x"] for t in told] == [0.1, 0.2, 0.3, 0.4]
     if sampler == "tpe":
         assert told[1].intermediate_values == {1: 0.2, 2: 0.1}
+    assert told[3].intermediate_values == {1: 0.5}  # of a trial on its way its epochs so far
 
 
 def test_of_trials_beyond_the_known_ones_the_settings_alone_are_told():
@@ -98,6 +99,7 @@ def test_of_trials_beyond_the_known_ones_the_settings_alone_are_told():
     adviser.ask(4, HISTORY, known=1)
     told = adviser.study.get_trials()[:4]
     assert [t.state.name for t in told] == ["COMPLETE", "RUNNING", "RUNNING", "RUNNING"]
+    assert [bool(t.intermediate_values) for t in told] == [True, False, False, False]
 
 
 def test_the_gp_follows_what_it_is_told():
@@ -137,12 +139,13 @@ def test_two_objectives_are_told_at_the_epoch_that_is_best_in_the_first(sampler)
     assert [d.name for d in adviser.study.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "curves"])
 def test_the_first_trials_are_drawn_by_chance_so_that_there_is_something_to_compare(sampler):
     config = PolicyConfig(sampler=sampler, startup_trials=5)
     kinds = [type(build_sampler(config, 0, n, known=n)).__name__ for n in (0, 4, 5)]
     assert kinds[:2] == ["LatinSampler"] * 2
-    assert kinds[2] == {"tpe": "TPESampler", "gp": "GPSampler"}[sampler]
+    names = {"tpe": "TPESampler", "gp": "GPSampler", "curves": "CurveSampler"}
+    assert kinds[2] == names[sampler]
 
 
 def test_with_a_window_a_rung_compares_with_trials_far_enough_back():

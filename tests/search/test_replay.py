@@ -11,6 +11,8 @@ from drmn.search.settings import PolicyConfig
 from drmn.search.storage import open_study
 from drmn.search.study import Record
 
+TRIALS = 16
+
 
 def space(trial):
     trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
@@ -19,16 +21,16 @@ def space(trial):
 
 
 def searched(folder, at_once=1, **settings):
-    """Return a study after twelve trials, so many at a time, each shorter than the one before."""
+    """Return a study after sixteen trials, so many at a time; the later ones have epochs first."""
     policy = PolicyConfig(startup_trials=3, **settings)
     identity = {**flatten(policy, "policy."), **flatten(RunConfig(), "base.")}
     record = Record(open_study(folder, "toy", identity), space, RunConfig(), policy)
     running = {}
-    while record.count < 12 or running:
-        while len(running) < at_once and record.count < 12:
+    while record.count < TRIALS or running:
+        while len(running) < at_once and record.count < TRIALS:
             point = record.next()
             running[point.number] = (point, 1)
-        number = max(running)
+        number = max(running, key=lambda n: (-running[n][1], n))
         point, epoch = running.pop(number)
         value = 0.5 - abs(point.params["optim.lr"] - 0.002) * 10 - 0.1 / epoch
         told = {"val/H": float("nan") if number == 5 else value}
@@ -38,12 +40,12 @@ def searched(folder, at_once=1, **settings):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"sampler": "gp"}, {"sampler": "curves"}, {"sampler": "random"}]
+    "settings", [{"sampler": sampler} for sampler in ("curves", "tpe", "gp", "random")]
 )
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_every_trial_comes_out_again(tmp_path, settings, at_once):
     found = replay(searched(tmp_path, at_once, **settings), space)
-    assert found == [(number, True) for number in range(12)]
+    assert found == [(number, True) for number in range(TRIALS)]
 
 
 def test_a_trial_that_the_policy_did_not_choose_is_seen(tmp_path):
