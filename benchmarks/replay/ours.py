@@ -3,7 +3,8 @@
 import optuna
 from optuna.trial import Trial, TrialState, create_trial
 
-from drmn.search.policy import Adviser, stopper
+from drmn.search.halving import stopper
+from drmn.search.policy import Adviser
 from drmn.search.rows import bests
 from drmn.search.settings import PolicyConfig
 from replay.space import Params

@@ -12,7 +12,8 @@ import torch
 
 from drmn.config import RunConfig
 from drmn.data.development import Development, Split
-from drmn.search.policy import Adviser, Halving, Hyperband, stopper
+from drmn.search.halving import Halving, Hyperband, stopper
+from drmn.search.policy import Adviser
 from drmn.search.settings import Budget, PolicyConfig
 from drmn.space import Space, ask, baseline, settings
 from drmn.train import assemble

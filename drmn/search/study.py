@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
+from drmn.search.halving import stopper
 from drmn.search.heritage import first_points, inherited
-from drmn.search.policy import Adviser, stopper
+from drmn.search.policy import Adviser
 from drmn.search.rows import AGAIN, AT, CHECKPOINT, DROPPED, EPOCH, Metrics, Row, bests, row_of
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask, settings
