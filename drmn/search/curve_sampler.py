@@ -11,6 +11,7 @@ from jaxtyping import Int
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from drmn.search.curve_data import MOST, data_of, looked_at, worth
 from drmn.search.curves import Curves, Data, Points, expected_improvement
 from drmn.search.places import Space, encoded, place, value_at, values_of
 from drmn.search.rows import bests
@@ -22,13 +23,8 @@ STEP = 0.15
 """Standard deviation of a step to a candidate nearby, in a range of 1."""
 SMALL = 1024
 """Points of a grid that is looked at as a whole."""
-MOST, BEST = 300, 60
-"""Trials that are looked at where there are more, and how many of them are the best of all; the
-others are the latest. Time and memory grow with the cube and the square of their number."""
 FIRST_FIT, GROWTH = 6, 1.2
 """Trials of the first fit, and by how much their number grows until the next."""
-KEPT = 3
-"""Of a curve the epochs 1, 3, 9, … are kept, and the last."""
 
 
 class Fits:
@@ -136,7 +132,7 @@ class CurveSampler(optuna.samplers.BaseSampler):
         drawn = [
             {n: value_at(self.chance.random(), d) for n, d in space.items()} for _ in range(DRAWN)
         ]
-        leaders = sorted(known, key=lambda trial: -_worth(trial))[:LEADERS]
+        leaders = sorted(known, key=lambda trial: -worth(trial))[:LEADERS]
         return drawn + [
             self._near(leaders[int(self.chance.integers(len(leaders)))].params, space)
             for _ in range(NEAR)
@@ -153,42 +149,6 @@ class CurveSampler(optuna.samplers.BaseSampler):
                 where = self.chance.random() if kind else float(np.clip(where, 0, 1))
                 near[name] = value_at(where, each)
         return near
-
-
-def looked_at(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that a choice is made by: all, or of many the best and the latest."""
-    if len(trials) <= MOST:
-        return list(trials)
-    ranked = sorted(range(len(trials)), key=lambda place: -_worth(trials[place]))
-    chosen = set(ranked[:BEST])
-    late = (place for place in reversed(range(len(trials))) if place not in chosen)
-    chosen |= set(itertools.islice(late, MOST - BEST))
-    return [trials[place] for place in sorted(chosen)]
-
-
-def _worth(trial: FrozenTrial) -> float:
-    return max(bests(trial).values(), default=-math.inf)
-
-
-def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
-    """Return the curves' values, the best so far at each epoch that is kept.
-
-    One that is told without a curve, a failed trial, has its value at the last epoch.
-    """
-    rows: list[tuple[int, int, float]] = []
-    for index, trial in enumerate(trials):
-        curve = bests(trial) or {last: float(trial.value or 0.0)}
-        end = max(curve)
-        kept = sorted({e for e in curve if _is_power(e)} | {end})
-        rows += [(index, epoch, curve[epoch]) for epoch in kept]
-    points = encoded([trial.params for trial in trials], space)
-    places = np.array([index for index, _, _ in rows])
-    return Data(
-        points=points[places],
-        epochs=np.array([float(epoch) for _, epoch, _ in rows]),
-        trials=places,
-        values=np.array([value for _, _, value in rows]),
-    )
 
 
 def _promise(curves: Curves, points: Points, last: int) -> Any:
@@ -234,7 +194,3 @@ def _has(trial: FrozenTrial, space: Space) -> bool:
 
 def _key(params: Mapping[str, Any], space: Space) -> tuple[Any, ...]:
     return tuple(params.get(name) for name in space)
-
-
-def _is_power(epoch: int) -> bool:
-    return KEPT ** round(math.log(epoch, KEPT)) == epoch

@@ -8,7 +8,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from drmn.config import RunConfig
-from drmn.search.curve_sampler import BEST, MOST, CurveSampler, Fits, data_of, looked_at
+from drmn.search.curve_data import BEST, MOST, data_of, looked_at
+from drmn.search.curve_sampler import CurveSampler, Fits
 from drmn.search.curves import Curves, Data, expected_improvement, mean_curve
 from drmn.search.places import encoded
 from drmn.search.settings import PolicyConfig
