@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from drmn.search.curve_data import MOST, data_of, looked_at, worth
-from drmn.search.curves import Curves, Data, Points, expected_improvement
+from drmn.search.curves import Curves, Data, Points, expected_improvement, one_thread
 from drmn.search.places import Space, encoded, place, value_at, values_of
 from drmn.search.rows import bests
 
@@ -83,6 +83,10 @@ class CurveSampler(optuna.samplers.BaseSampler):
     ) -> Params:
         """Return the candidate of the highest expected improvement; empty if nothing is known."""
         del trial
+        with one_thread():
+            return self._sampled(study, search_space)
+
+    def _sampled(self, study: optuna.Study, search_space: Space) -> Params:
         if not search_space:
             return {}
         trials = study.get_trials(deepcopy=False)

@@ -13,6 +13,8 @@ fitted in a moment.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -157,6 +159,17 @@ class Curves:
             half = torch.linalg.solve_triangular(self.lower, self.left[:, None], upper=False)
             self.scale = float(((half**2).sum() + 1) / (len(self.left) + 1))
             self.weights = torch.linalg.solve_triangular(self.lower.T, half, upper=True)[:, 0]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have torch use one thread: for matrices as small as these several take twice the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 EXACT = "donot_use_mm_for_euclid_dist"
