@@ -50,7 +50,7 @@ def epochs_of(record, number):
         return 0
 
 
-def wait_for(happened, process, seconds=240):
+def wait_for(happened, process, seconds=480):
     for _ in range(seconds * 10):
         if happened():
             return
@@ -146,7 +146,7 @@ def test_a_search_waits_for_room_on_a_full_disk(demo, tmp_path, unkilled, small)
         wait_for(lambda: "is full" in said.read_text(), job)
         time.sleep(3)
         (small / "thief").unlink()
-        assert job.wait(240) == 0
+        assert job.wait(480) == 0
     told = said.read_text()
     assert "the disk is full; the search waits, and goes on when there is room." in told
     assert "Traceback" not in told

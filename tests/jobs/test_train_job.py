@@ -114,7 +114,7 @@ def tree(process):
 
 def wait_for_epoch(demo, folder, process, epoch):
     history = demo / "runs" / folder.name / "history.jsonl"
-    for _ in range(2400):
+    for _ in range(4800):
         if history.is_file() and len(history.read_text().splitlines()) >= epoch:
             return
         assert process.poll() is None, "the job ended before it could be killed"
