@@ -34,10 +34,8 @@ class Fits:
         self.kernels: dict[tuple[int, tuple[str, ...]], Any] = {}
         """By the number of trials and the names of settings."""
 
-    def curves(
-        self, trials: Sequence[FrozenTrial], seen: Sequence[FrozenTrial], space: Space, last: int
-    ) -> Curves:
-        """Return a process that knows the trials `seen`, its kernel fitted to the first of all.
+    def kernel(self, trials: Sequence[FrozenTrial], space: Space, last: int) -> Any:
+        """Return a kernel fitted to the first of these trials.
 
         How many these are grows in steps, for to fit takes longest.
         """
@@ -47,7 +45,7 @@ class Fits:
         key = min(count, len(trials)), tuple(space)
         if key not in self.kernels:
             self.kernels[key] = Curves(data_of(trials[:count], space, last)).kernel
-        return Curves(data_of(seen, space, last), self.kernels[key])
+        return self.kernels[key]
 
 
 class CurveSampler(optuna.samplers.BaseSampler):
@@ -90,7 +88,9 @@ class CurveSampler(optuna.samplers.BaseSampler):
         if not search_space:
             return {}
         trials = study.get_trials(deepcopy=False)
-        known = self._known(trials, search_space)
+        running = [t for t in trials if t.state == TrialState.RUNNING and _has(t, search_space)]
+        over = [trials[place] for place in self.order if _told(trials[place], search_space)]
+        known = over + [each for each in running if each.intermediate_values]
         if len(known) < FIRST_FIT:
             return {}
         tried = {_key(each.params, search_space) for each in trials}
@@ -99,25 +99,14 @@ class CurveSampler(optuna.samplers.BaseSampler):
         if not found:
             return {}
         seen, last = looked_at(known), max(max(bests(each), default=1) for each in known)
-        curves = self.fits.curves(known, seen, search_space, last)
-        running = [t for t in trials if t.state == TrialState.RUNNING and _has(t, search_space)]
+        kernel = self.fits.kernel(known, search_space, last)
+        curves = Curves(data_of(seen, search_space, last), kernel)
         if running:
             places = {each.number: place for place, each in enumerate(seen)}
             own = np.array([places.get(each.number, -1) for each in running])
             points = encoded([each.params for each in running], search_space)
             curves = _believing(curves, points, own, last)
         return found[int(np.argmax(_promise(curves, encoded(found, search_space), last)))]
-
-    def _known(self, trials: Sequence[FrozenTrial], space: Space) -> list[FrozenTrial]:
-        """Return the trials that have a value: those that are over, and then those that run."""
-        over = [trials[place] for place in self.order if _told(trials[place], space)]
-        return over + [
-            trial
-            for trial in trials
-            if trial.state == TrialState.RUNNING
-            and trial.intermediate_values
-            and _has(trial, space)
-        ]
 
     def sample_independent(
         self,
