@@ -35,10 +35,12 @@ from drmn.search.trial import Task
 from drmn.space import Constants, Trial
 from drmn.trainer import Leave
 
-WARM = 3
-"""Trials that are not counted: the first processes start in them."""
-MANY = 60
-"""Trials from which on memory and time are looked at, and CPU is not."""
+WARM, FEW = 3, 3
+"""Trials that are not counted, the first processes start in them, and those that are; where each
+begins processes of its own."""
+LONG_WARM, MANY = 30, 60
+"""The same where processes are used again: what Ray begins beside a group, a watcher of machines
+that go, takes 1.5 CPU-s in the first seconds."""
 SETTLED = 100
 """Trials of the long search after which memory is looked at first: caches have filled by then."""
 
@@ -96,6 +98,8 @@ class Meter:
 class Clock:
     """Notes when trials end, and what all processes have used by then."""
 
+    warm: int
+    """The first trials, which are not counted."""
     ends: list[float] = field(default_factory=list)
     used: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
@@ -121,11 +125,13 @@ class Clock:
 
     def between(self) -> list[float]:
         """Return the seconds from each trial's end to the next, once warm."""
-        return [b - a for a, b in zip(self.ends[WARM:], self.ends[WARM + 1 :], strict=False)]
+        return [
+            b - a for a, b in zip(self.ends[self.warm :], self.ends[self.warm + 1 :], strict=False)
+        ]
 
     def cpu_a_trial(self) -> float:
         """Return CPU seconds of all processes a trial, once warm."""
-        return (self.used[-1] - self.used[WARM]) / (len(self.used) - 1 - WARM)
+        return (self.used[-1] - self.used[self.warm]) / (len(self.used) - 1 - self.warm)
 
 
 def space(trial: Trial) -> Constants:
@@ -135,10 +141,11 @@ def space(trial: Trial) -> Constants:
     return {"optim.epochs": 1, "model.sit": "none"}
 
 
-def ours(name: EngineName, trials: int) -> Clock:
+def ours(name: EngineName, warm: int, counted: int, *, cpu: bool = True) -> Clock:
     """Run trials that do nothing through one of our engines."""
+    trials = 1 + warm + counted
     with tempfile.TemporaryDirectory() as folder, cluster(), Meter() as meter:
-        clock = Clock(meter=meter if trials < MANY else None)
+        clock = Clock(warm, meter=meter if cpu else None)
         study = open_study(Path(folder), "overhead", {})
         record = Record(study, space, RunConfig(), PolicyConfig(pruner="none"))
         work = Work(
@@ -187,16 +194,18 @@ def nested(config: Mapping[str, Any]) -> None:
     tune.report({"value": 0.5})
 
 
-def tunes(trainable: Callable[[Mapping[str, Any]], None], trials: int, *, reuse: bool) -> Clock:
+def tunes(
+    trainable: Callable[[Mapping[str, Any]], None], warm: int, counted: int, *, reuse: bool
+) -> Clock:
     """Run trials that do nothing through Ray Tune alone."""
     # The trainer inside asks for the core; what waits for it must leave it one.
     held = tune.with_resources(trainable, {"CPU": 0.01 if trainable is nested else 1})
     with tempfile.TemporaryDirectory() as folder, cluster(), Meter() as meter:
-        clock = Clock(meter=meter)
+        clock = Clock(warm, meter=meter)
         tune.Tuner(
             held,
             tune_config=tune.TuneConfig(
-                num_samples=trials, max_concurrent_trials=1, reuse_actors=reuse
+                num_samples=1 + warm + counted, max_concurrent_trials=1, reuse_actors=reuse
             ),
             run_config=tune.RunConfig(
                 storage_path=folder, verbose=0, callbacks=[Noting(clock)], name="peer"
@@ -208,14 +217,14 @@ def tunes(trainable: Callable[[Mapping[str, Any]], None], trials: int, *, reuse:
 def main() -> None:
     """Run all, one after another."""
     asked = arguments(__doc__ or "")
-    few, many = (8, MANY) if asked.quick else (20, 2000)
+    warm, many = (8, 10) if asked.quick else (LONG_WARM, MANY)
     made = {
-        "inproc": ours("inproc", few),
-        "pool": ours("pool", few),
-        "trial": ours("trial", WARM + 3),
-        "Tune function, new process": tunes(function, WARM + 5, reuse=False),
-        "Tune function, reused": tunes(function, few, reuse=True),
-        "TorchTrainer in Tune": tunes(nested, WARM + 3, reuse=False),
+        "inproc": ours("inproc", warm, many),
+        "pool": ours("pool", warm, many),
+        "trial": ours("trial", WARM, FEW),
+        "Tune function, new process": tunes(function, WARM, FEW, reuse=False),
+        "Tune function, reused": tunes(function, warm, many, reuse=True),
+        "TorchTrainer in Tune": tunes(nested, WARM, FEW, reuse=False),
     }
     for name, clock in made.items():
         print(f"{name}: {statistics.median(clock.between()):.3f} s", file=sys.stderr, flush=True)
@@ -223,13 +232,16 @@ def main() -> None:
     for name, clock in made.items():
         gap = statistics.median(clock.between())
         figures[name] = f"{gap:.3f} s between trials, {clock.cpu_a_trial():.3f} CPU-s a trial"
-    long = ours("inproc", many)
+    count = 60 if asked.quick else 2000
+    long = ours("inproc", WARM, count - WARM - 1, cpu=False)
     gaps = long.between()
     part = len(gaps) // 4
     first, last = statistics.median(gaps[:part]), statistics.median(gaps[-part:])
-    start = min(SETTLED, many // 2)
-    grown = (long.memory[-1] - long.memory[start]) / (many - start) / 1e3
-    figures[f"{many} trials, s between trials, first and last quarter"] = f"{first:.3f}, {last:.3f}"
+    start = min(SETTLED, count // 2)
+    grown = (long.memory[-1] - long.memory[start]) / (count - start) / 1e3
+    figures[f"{count} trials, s between trials, first and last quarter"] = (
+        f"{first:.3f}, {last:.3f}"
+    )
     dear = made["TorchTrainer in Tune"].cpu_a_trial()
     bars = [
         Bar(f"{name}, s between trials", statistics.median(made[name].between()), 0.1, least=False)
@@ -240,8 +252,8 @@ def main() -> None:
         for name in ("inproc", "pool")
     ]
     bars += [
-        Bar(f"{many} trials, kB of memory a trial", grown, 20, least=False),
-        Bar(f"{many} trials, last quarter / first", last / first, 1.5, least=False),
+        Bar(f"{count} trials, kB of memory a trial", grown, 20, least=False),
+        Bar(f"{count} trials, last quarter / first", last / first, 1.5, least=False),
     ]
     finish(figures, bars, asked.json)
 

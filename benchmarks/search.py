@@ -2,6 +2,7 @@
 
 python benchmarks/search.py                                # all of benchmarks/tables
 python benchmarks/search.py --table DIR --objective val_accuracy --seeds 20
+python benchmarks/search.py --keep replays.jsonl           # hours: the same command goes on
 python benchmarks/search.py --quick --only drmn random --variant sampler=gp,factor=4
 What is measured is said in replay/score.py. A table is a folder as Syne Tune lays out its
 blackboxes (benchmarks/tables.py records such); each of its tasks counts as a table. Policies run
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from bars import Bar, finish, flags
 from pool import processes
+from replay.kept import scores
 from replay.policies import OURS, PEERS, RANDOM, missing
 from replay.score import SHARES, TOPS, Row, Score, Task, excess, is_ours, score
 from replay.table import tasks
@@ -36,6 +38,7 @@ def read() -> argparse.Namespace:
     parser.add_argument("--cap", type=float, default=0.5, help="share of a table's whole cost")
     parser.add_argument("--only", nargs="+", help="these policies alone")
     parser.add_argument("--variant", action="append", default=[], help="ours with these settings")
+    parser.add_argument("--keep", type=Path, help="a file of replays: goes on where it was left")
     parser.add_argument("--processes", type=int, help="a core each if unset")
     asked = parser.parse_args()
     if asked.quick:
@@ -55,7 +58,7 @@ def policies(asked: argparse.Namespace) -> list[str]:
 
 
 def plan(asked: argparse.Namespace) -> list[Task]:
-    """Return all replays."""
+    """Return all replays, those of a seed together: what is kept of some seeds is of all."""
     folders = asked.table or sorted(path.parent for path in FOLDER.glob("*/metadata.json"))
     found = [(folder, task) for folder in folders for task in tasks(folder)]
     found = [pair for pair in found if not asked.task or pair[1] in asked.task]
@@ -64,17 +67,17 @@ def plan(asked: argparse.Namespace) -> list[Task]:
     names = policies(asked)
     return [
         Task(folder, task, asked.objective, policy, workers, seed, asked.start, asked.cap)
+        for seed in range(asked.seeds)
         for folder, task in (found[:1] if asked.quick else found)
         for workers in asked.workers
         for policy in names
-        for seed in range(asked.seeds)
     ]
 
 
-def grouped(asked: Sequence[Task], scores: Sequence[Score]) -> dict[str, Rows]:
+def grouped(asked: Sequence[Task], made: Sequence[Score]) -> dict[str, Rows]:
     """Return each table and number of workers, with a row a policy."""
     found: defaultdict[str, defaultdict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
-    for task, each in zip(asked, scores, strict=True):
+    for task, each in zip(asked, made, strict=True):
         place = task.table if task.table == task.folder.name else f"{task.folder.name}/{task.table}"
         found[f"{place}, {task.workers} workers"][task.policy].append(each)
     return {
@@ -149,16 +152,16 @@ def main() -> None:
     asked = read()
     planned = plan(asked)
     with processes(asked.processes) as pool:
-        scores = list(pool.map(score, planned))
-    places = grouped(planned, scores)
+        found = scores(planned, asked.keep, lambda tasks: pool.map(score, tasks))
+    places = grouped(planned, found)
     for place, rows in places.items():
         show(place, rows)
     names = list(dict.fromkeys(task.policy for task in planned))
     print()
     for name in names:
         print(f"mean regret {mean_regret(places, name):.3f} {name}")
-    found = bars(places, names, binding=not asked.quick)
-    finish({} if asked.json is None else figures(places), found, asked.json)
+    reached = bars(places, names, binding=not asked.quick)
+    finish({} if asked.json is None else figures(places), reached, asked.json)
 
 
 if __name__ == "__main__":

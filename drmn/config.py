@@ -4,6 +4,7 @@ A dotted name (`optim.lr`) means the same field on the command line, in a search
 record, in MLflow and in a report.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
@@ -284,7 +285,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return the fields of `config` by dotted name."""
     flat: dict[str, Any] = {}
     for item in fields(config):
-        value, name = getattr(config, item.name), prefix + item.name
+        value, name = getattr(config, item.name), sys.intern(prefix + item.name)
         flat |= flatten(value, f"{name}.") if is_dataclass(value) else {name: value}
     return flat
 

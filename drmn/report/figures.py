@@ -127,11 +127,11 @@ def _judged(
     Only those drawn by chance tell honestly: a sampler looks where it has found something.
     """
     identity = study.user_attrs["identity"]
-    last = int(identity["policy.startup_trials"])
+    first = int(identity["policy.startup_trials"])
     if identity["policy.sampler"] == "random":
-        last = len(study.trials)
+        first = len(study.trials)
     numbered = [(t.user_attrs["number"], t) for t in early.get_trials(deepcopy=False)]
-    drawn = [trial for number, trial in numbered if 0 < number <= last]  # 0 is the baseline
+    drawn = [trial for number, trial in numbered if 0 < number < first]  # 0 is the baseline
     if len(drawn) >= ENOUGH:
         title = (
             f"What made a difference to {reached}: a rough guide, by {len(drawn)} trials drawn by "

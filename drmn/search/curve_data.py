@@ -8,7 +8,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from drmn.search.curves import Data
-from drmn.search.places import Space, encoded
+from drmn.search.places import Space, encoded, places_of
 from drmn.search.rows import bests
 
 MOST, BEST = 300, 60
@@ -31,7 +31,7 @@ def looked_at(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def worth(trial: FrozenTrial) -> float:
     """Return a trial's best value so far."""
-    return max(bests(trial).values(), default=-math.inf)
+    return max(trial.intermediate_values.values(), default=-math.inf)
 
 
 def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
@@ -45,7 +45,7 @@ def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
         end = max(curve)
         kept = sorted({e for e in curve if _is_power(e)} | {end})
         rows += [(index, epoch, curve[epoch]) for epoch in kept]
-    points = encoded([trial.params for trial in trials], space)
+    points = encoded(places_of([trial.params for trial in trials], space), space)
     places = np.array([index for index, _, _ in rows])
     return Data(
         points=points[places],

@@ -1,5 +1,6 @@
 """A sampler that chooses by expected improvement under a process over settings and epochs."""
 
+import heapq
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -7,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import optuna
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from drmn.search.curve_data import MOST, data_of, looked_at, worth
-from drmn.search.curves import Curves, Data, Points, expected_improvement, one_thread
-from drmn.search.places import Space, encoded, place, value_at, values_of
-from drmn.search.rows import bests
+from drmn.search.curves import Curves, Data, Points, expected_improvement
+from drmn.search.lean import lean
+from drmn.search.places import Places, Space, encoded, params_at, place, places_of, values_of
 
 Params = dict[str, Any]
 DRAWN, NEAR, LEADERS = 512, 256, 5
@@ -33,6 +34,8 @@ class Fits:
     def __init__(self) -> None:
         self.kernels: dict[tuple[int, tuple[str, ...]], Any] = {}
         """By the number of trials and the names of settings."""
+        self.common = optuna.search_space.IntersectionSearchSpace(include_pruned=True)
+        """The settings that all trials have: it looks at each trial once."""
 
     def kernel(self, trials: Sequence[FrozenTrial], space: Space, last: int) -> Any:
         """Return a kernel fitted to the first of these trials.
@@ -71,9 +74,7 @@ class CurveSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, BaseDistribution]:
         """Return the settings that all trials have, of more than one value."""
         del trial
-        common = optuna.search_space.intersection_search_space(
-            study.get_trials(deepcopy=False), include_pruned=True
-        )
+        common = self.fits.common.calculate(study)
         return {name: each for name, each in sorted(common.items()) if not each.single()}
 
     def sample_relative(
@@ -81,7 +82,7 @@ class CurveSampler(optuna.samplers.BaseSampler):
     ) -> Params:
         """Return the candidate of the highest expected improvement; empty if nothing is known."""
         del trial
-        with one_thread():
+        with lean():
             return self._sampled(study, search_space)
 
     def _sampled(self, study: optuna.Study, search_space: Space) -> Params:
@@ -93,20 +94,29 @@ class CurveSampler(optuna.samplers.BaseSampler):
         known = over + [each for each in running if each.intermediate_values]
         if len(known) < FIRST_FIT:
             return {}
-        tried = {_key(each.params, search_space) for each in trials}
+        curves, last = self._process(known, running, search_space)
         found = self._candidates(known, search_space)
-        found = [each for each in found if _key(each, search_space) not in tried]
-        if not found:
-            return {}
-        seen, last = looked_at(known), max(max(bests(each), default=1) for each in known)
-        kernel = self.fits.kernel(known, search_space, last)
-        curves = Curves(data_of(seen, search_space, last), kernel)
+        points = encoded(found, search_space)
+        for best in np.argsort(-_promise(curves, points, last), kind="stable"):
+            params = params_at(found[best], search_space)
+            if not any(_same(params, each.params) for each in trials):
+                return params
+        return {}
+
+    def _process(
+        self, known: Sequence[FrozenTrial], running: Sequence[FrozenTrial], space: Space
+    ) -> tuple[Curves, int]:
+        """Return what is known and believed of all settings, and the last epoch of any trial."""
+        seen = looked_at(known)
+        last = max(max(each.intermediate_values, default=1) for each in known)
+        kernel = self.fits.kernel(known, space, last)
+        curves = Curves(data_of(seen, space, last), kernel)
         if running:
             places = {each.number: place for place, each in enumerate(seen)}
             own = np.array([places.get(each.number, -1) for each in running])
-            points = encoded([each.params for each in running], search_space)
+            points = encoded(places_of([each.params for each in running], space), space)
             curves = _believing(curves, points, own, last)
-        return found[int(np.argmax(_promise(curves, encoded(found, search_space), last)))]
+        return curves, last
 
     def sample_independent(
         self,
@@ -118,30 +128,25 @@ class CurveSampler(optuna.samplers.BaseSampler):
         """Leave a conditional setting, or one of too few trials, to the other sampler."""
         return self.other.sample_independent(study, trial, param_name, param_distribution)
 
-    def _candidates(self, known: Sequence[FrozenTrial], space: Space) -> list[Params]:
-        grids = [values_of(each) for each in space.values()]
+    def _candidates(self, known: Sequence[FrozenTrial], space: Space) -> Places:
+        """Return a small grid as a whole; of a large space some of chance and some near leaders."""
+        grids = [[place(value, each) for value in values_of(each)] for each in space.values()]
         if math.prod(len(grid) if grid else SMALL + 1 for grid in grids) <= SMALL:
-            return [dict(zip(space, p, strict=True)) for p in itertools.product(*grids)]
-        drawn = [
-            {n: value_at(self.chance.random(), d) for n, d in space.items()} for _ in range(DRAWN)
-        ]
-        leaders = sorted(known, key=lambda trial: -worth(trial))[:LEADERS]
-        return drawn + [
-            self._near(leaders[int(self.chance.integers(len(leaders)))].params, space)
-            for _ in range(NEAR)
-        ]
+            return np.array(list(itertools.product(*grids)))
+        leaders = heapq.nlargest(LEADERS, known, key=worth)
+        near = places_of([leader.params for leader in leaders], space)
+        return np.concatenate([self.chance.random((DRAWN, len(space))), self._near(near, space)])
 
-    def _near(self, params: Mapping[str, Any], space: Space) -> Params:
-        """Return settings of which some differ a little, or are of another kind."""
-        near = {}
-        for name, each in space.items():
-            near[name] = params[name]
-            if self.chance.random() < 2 / (len(space) + 1):
-                where = place(params[name], each) + STEP * self.chance.normal()
-                kind = isinstance(each, CategoricalDistribution)
-                where = self.chance.random() if kind else float(np.clip(where, 0, 1))
-                near[name] = value_at(where, each)
-        return near
+    def _near(
+        self, leaders: Float[np.ndarray, "leader setting"], space: Space
+    ) -> Float[np.ndarray, "near setting"]:
+        """Return leaders of which some settings differ a little, or are of another kind."""
+        shape = NEAR, len(space)
+        near = leaders[self.chance.integers(len(leaders), size=NEAR)]
+        moved = np.clip(near + STEP * self.chance.normal(size=shape), 0, 1)
+        words = [isinstance(each, CategoricalDistribution) for each in space.values()]
+        other = np.where(words, self.chance.random(shape), moved)
+        return np.where(self.chance.random(shape) < 2 / (len(space) + 1), other, near)
 
 
 def _promise(curves: Curves, points: Points, last: int) -> Any:
@@ -185,5 +190,11 @@ def _has(trial: FrozenTrial, space: Space) -> bool:
     return all(name in trial.params for name in space)
 
 
-def _key(params: Mapping[str, Any], space: Space) -> tuple[Any, ...]:
-    return tuple(params.get(name) for name in space)
+def _same(found: Params, params: Mapping[str, Any]) -> bool:
+    """Return whether settings were tried: a number that was a place comes back a little off."""
+    return all(
+        math.isclose(value, params[name], rel_tol=1e-9)
+        if isinstance(value, float) and name in params
+        else params.get(name) == value
+        for name, value in found.items()
+    )

@@ -13,8 +13,6 @@ fitted in a moment.
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -36,6 +34,9 @@ but for `share`, the logit of rho."""
 BOUND = 3.0
 """Standard deviations of its prior that a parameter may be away from the mean."""
 LEAST = 1e-6
+EXACT = "donot_use_mm_for_euclid_dist"
+PART = 64
+"""Settings that are foreseen at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +80,21 @@ class Curves:
 
         A trial that is not in the data is -1.
         """
-        rows = self._rows(points, np.full(len(points), float(epoch)), trials)
+        epochs = np.full(len(points), float(epoch))
+        rows = self._rows(points, epochs, trials)
         with torch.no_grad():
-            across = self._covariance(self.kernel, rows, self.rows)
-            half = torch.linalg.solve_triangular(self.lower, across.T, upper=False)
-            mean = across @ self.weights
-            whole = 1.0 + torch.exp(self._named(self.kernel)["own"])
-            variance = self.scale * (whole - (half**2).sum(0)).clamp(min=LEAST)
-        return (
-            self.mean(np.full(len(points), float(epoch))) + self.spread * mean.numpy(),
-            self.spread * variance.sqrt().numpy(),
-        )
+            # In parts: of all candidates at once these matrices are many megabytes.
+            split = zip(*(each.split(PART) for each in rows), strict=True)
+            parts = [self._foreseen(part) for part in split]
+            mean, variance = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
+        return self.mean(epochs) + self.spread * mean, self.spread * np.sqrt(variance)
+
+    def _foreseen(self, rows: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        across = self._covariance(self.kernel, rows, self.rows)
+        half = torch.linalg.solve_triangular(self.lower, across.T, upper=False)
+        whole = 1.0 + torch.exp(self._named(self.kernel)["own"])
+        variance = self.scale * (whole - (half**2).sum(0)).clamp(min=LEAST)
+        return across @ self.weights, variance
 
     def _rows(
         self, points: Points, epochs: Vector, trials: Int[np.ndarray, " value"]
@@ -159,20 +164,6 @@ class Curves:
             half = torch.linalg.solve_triangular(self.lower, self.left[:, None], upper=False)
             self.scale = float(((half**2).sum() + 1) / (len(self.left) + 1))
             self.weights = torch.linalg.solve_triangular(self.lower.T, half, upper=True)[:, 0]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Have torch use one thread: for matrices as small as these several take twice the time."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-EXACT = "donot_use_mm_for_euclid_dist"
 
 
 def mean_curve(data: Data) -> dict[float, float]:

@@ -10,6 +10,7 @@ import ray
 from ray import tune
 
 from drmn.search.cluster import nodes, places
+from drmn.search.forgetting import Handed
 from drmn.search.groups import Groups, Shape
 from drmn.search.pooled import HEAD, PooledTrial
 from drmn.search.settings import EngineConfig
@@ -53,7 +54,7 @@ class InProcess:
     def config(self, name: str, task: Task) -> Mapping[str, Any]:
         """Return what Tune hands to a trial."""
         del name
-        return {"task": task}
+        return {"task": Handed(task)}
 
     def over(self, name: str) -> None:
         """Do nothing: the process that trained it has nothing more to do."""
@@ -73,7 +74,7 @@ class InGroups:
 
     def config(self, name: str, task: Task) -> Mapping[str, Any]:
         """Return what Tune hands to a trial."""
-        return {"name": name, "task": task, "board": self.groups.board}
+        return {"name": name, "task": Handed(task), "board": self.groups.board}
 
     def over(self, name: str) -> None:
         """Let the group that has the trial go on to another.

@@ -22,6 +22,7 @@ from drmn.search.board import LostProcessError
 from drmn.search.cluster import alive
 from drmn.search.engines import Engine, engine
 from drmn.search.folders import TakenOverError, drop_last, trial_folder
+from drmn.search.forgetting import Forgetting
 from drmn.search.rows import Metrics, Row
 from drmn.search.settings import EngineConfig
 from drmn.search.study import Point, Record
@@ -235,6 +236,7 @@ def _tuner(searcher: RecordSearcher, scratch: Path) -> tune.Tuner:
             name="tune",
             storage_path=str(scratch.absolute()),
             verbose=0,
+            callbacks=[Forgetting()],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

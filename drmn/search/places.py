@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -13,6 +14,8 @@ from optuna.distributions import (
 )
 
 Space = Mapping[str, BaseDistribution]
+Places = Float[np.ndarray, "point setting"]
+"""Where settings lie in their ranges, in the order of a space."""
 MOST = 1024
 """Whole numbers of a range that are counted one by one."""
 
@@ -63,14 +66,30 @@ def values_of(each: BaseDistribution) -> list[Any]:
     return []
 
 
-def encoded(params: Sequence[Mapping[str, Any]], space: Space) -> np.ndarray:
-    """Return settings as rows of numbers in [0, 1]; of three words and more each has a column."""
-    return np.array(
-        [[x for n, each in space.items() for x in _columns(p[n], each)] for p in params]
-    )
+def places_of(params: Sequence[Mapping[str, Any]], space: Space) -> Places:
+    """Return where settings lie in their ranges."""
+    return np.array([[place(each[n], d) for n, d in space.items()] for each in params])
 
 
-def _columns(value: Any, each: BaseDistribution) -> list[float]:
+def params_at(places: Float[np.ndarray, " setting"], space: Space) -> dict[str, Any]:
+    """Return the settings that lie there."""
+    return {n: value_at(float(x), d) for x, (n, d) in zip(places, space.items(), strict=True)}
+
+
+def encoded(places: Places, space: Space) -> Float[np.ndarray, "point column"]:
+    """Return what a distance is taken of: of three words and more each has a column.
+
+    A place between two values is that of the value that lies there.
+    """
+    columns = [_columns(places[:, index], each) for index, each in enumerate(space.values())]
+    return np.concatenate(columns, axis=1)
+
+
+def _columns(places: Float[np.ndarray, " point"], each: BaseDistribution) -> np.ndarray:
+    if isinstance(each, FloatDistribution) and each.step is None:
+        return places[:, None]
+    there = np.array([place(value_at(float(x), each), each) for x in places])
     if isinstance(each, CategoricalDistribution) and len(each.choices) > 2:
-        return [float(value == choice) / math.sqrt(2) for choice in each.choices]
-    return [place(value, each)]
+        words = np.rint(there * (len(each.choices) - 1)).astype(int)
+        return np.eye(len(each.choices))[words] / math.sqrt(2)
+    return there[:, None]

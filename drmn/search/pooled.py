@@ -20,7 +20,7 @@ class PooledTrial(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Put the trial up."""
         self.board, self.asked = config["board"], config["name"]
-        ray.get(self.board.submit.remote(self.asked, config["task"]))
+        ray.get(self.board.submit.remote(self.asked, config["task"].task))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Put another trial up: it costs no start-up."""

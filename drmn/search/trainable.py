@@ -9,7 +9,7 @@ from drmn.search import notice
 
 
 class TrialRunner(tune.Trainable):
-    """Runs one trial after another in one process. Configuration: a `task`."""
+    """Runs one trial after another in one process. Configuration: a `task`, handed."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take a trial.
@@ -17,7 +17,7 @@ class TrialRunner(tune.Trainable):
         Nothing is done before `step`: what is raised here looks like the loss of the process.
         """
         device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
-        self.stream = config["task"].epochs(device, notice.here().is_set)
+        self.stream = config["task"].task.epochs(device, notice.here().is_set)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trial into this process: it costs no start-up."""

@@ -14,7 +14,9 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 from replay.chance import Chance, ChanceHalved, ChanceTop
 from replay.clock import Limits, replay
+from replay.kept import scores
 from replay.policies import PEERS, make, missing
+from replay.score import Score, Task
 from replay.table import load
 
 TWO = {"lr": [0.1, 0.01], "name": ["a", "a"]}
@@ -191,3 +193,33 @@ def test_the_benchmark_runs(tmp_path):
     out = json.loads((tmp_path / "out.json").read_text())
     assert set(out["figures"]) == {f"hill, 4 workers, {name}" for name in names}
     assert len(out["bars"]) == 3
+
+
+def test_replays_that_are_kept_are_not_made_again(tmp_path):
+    tasks = [Task(tmp_path, "t", "", "random", 4, seed, 1.0, 0.5) for seed in range(4)]
+    made = []
+
+    def scored(left):
+        for task in left:
+            made.append(task.seed)
+            yield Score({"1 %": float(task.seed)}, {"1 %": 1}, {"1 %": True}, [0.5])
+
+    file = tmp_path / "kept.jsonl"
+    first = scores(tasks[:2], file, scored)
+    assert scores(tasks, file, scored)[:2] == first
+    assert made == [0, 1, 2, 3]
+    assert [each.seconds["1 %"] for each in scores(tasks[::-1], file, scored)] == [3, 2, 1, 0]
+    assert made == [0, 1, 2, 3]
+
+
+def test_what_was_replayed_before_a_benchmark_was_killed_is_kept(tmp_path):
+    tasks = [Task(tmp_path, "t", "", "random", 4, seed, 1.0, 0.5) for seed in range(2)]
+
+    def killed(left):
+        yield from [Score({}, {}, {}, [0.1]) for _ in left[:1]]
+        raise KeyboardInterrupt
+
+    file = tmp_path / "kept.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        scores(tasks, file, killed)
+    assert len(file.read_text().splitlines()) == 1

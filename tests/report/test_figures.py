@@ -71,7 +71,8 @@ def test_a_stopped_trial_and_one_of_the_other_tier_have_no_place_among_values():
 @pytest.mark.parametrize(
     ("count", "policy", "words"),
     [
-        (14, {}, "a rough guide, by 10 trials drawn by chance"),
+        (14, {"policy.startup_trials": 11}, "a rough guide, by 10 trials drawn by chance"),
+        (14, {"policy.startup_trials": 10}, "EXPLORATORY, of tpe's own trials"),
         (9, {}, "EXPLORATORY, of tpe's own trials"),
         (14, {"policy.startup_trials": 2}, "EXPLORATORY, of tpe's own trials"),
         (14, {"policy.sampler": "random"}, "a rough guide, by 13 trials drawn by chance"),

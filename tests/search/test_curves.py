@@ -5,13 +5,15 @@ import math
 import numpy as np
 import optuna
 import pytest
+import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from drmn.config import RunConfig
 from drmn.search.curve_data import BEST, MOST, data_of, looked_at
 from drmn.search.curve_sampler import CurveSampler, Fits
 from drmn.search.curves import Curves, Data, expected_improvement, mean_curve
-from drmn.search.places import encoded
+from drmn.search.lean import lean
+from drmn.search.places import encoded, params_at, places_of
 from drmn.search.settings import PolicyConfig
 from drmn.search.storage import open_study
 from drmn.search.study import Record
@@ -41,9 +43,35 @@ def test_settings_are_numbers_between_0_and_1_and_words_have_columns():
         {"rate": 1e-4, "layers": 5, "kind": "a", "on": False},
     ]
     half = 1 / math.sqrt(2)
-    assert encoded(params, SPACE) == pytest.approx(
+    assert encoded(places_of(params, SPACE), SPACE) == pytest.approx(
         np.array([[0.5, 0.25, 0, half, 0, 0], [0, 1, half, 0, 0, 1]])
     )
+
+
+def test_small_calculations_leave_the_threads_as_they_were():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with lean():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+def test_settings_come_back_from_their_places():
+    params = [
+        {"rate": 3e-4, "layers": layers, "kind": kind, "on": on}
+        for layers in range(1, 6)
+        for kind in "abc"
+        for on in (True, False)
+    ]
+    back = [params_at(each, SPACE) for each in places_of(params, SPACE)]
+    assert back == [each | {"rate": pytest.approx(3e-4)} for each in params]
+
+
+def test_a_place_between_two_values_counts_as_the_value_that_lies_there():
+    places = np.array([[0.5, 0.3, 0.4, 0.9]])
+    there = places_of([params_at(places[0], SPACE)], SPACE)
+    assert encoded(places, SPACE) == pytest.approx(encoded(there, SPACE))
 
 
 def test_it_interpolates_what_it_knows_and_doubts_what_is_far():

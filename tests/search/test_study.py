@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from drmn.config import RunConfig
+from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError, StudyError
 from drmn.search.settings import PolicyConfig
 from drmn.search.storage import held, open_study
@@ -84,6 +84,19 @@ def test_what_is_reopened_is_what_was_written(tmp_path):
     record = open_record(tmp_path)
     rows = [finish(record, [0.1 * k] * 3) for k in (4, 3, 5)]
     assert open_record(tmp_path).rows() == rows
+
+
+def test_trials_share_the_names_and_values_of_settings_that_they_have_in_common(tmp_path):
+    record = open_record(tmp_path)
+    for _ in range(2):
+        finish(record, [0.3, 0.5, 0.4])
+    one, two = (trial.user_attrs["settings"] for trial in record.trials())
+    names = [{id(name) for name in each} for each in (one, two)]
+    assert names[0] == names[1]
+    same = [name for name, value in one.items() if type(value) is float and two[name] == value]
+    assert same
+    assert all(one[name] is two[name] for name in same if name in flatten(record.base))
+    assert one["optim.lr"] != two["optim.lr"]
 
 
 def test_a_reopened_study_hands_out_what_was_running_first(tmp_path):
