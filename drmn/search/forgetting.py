@@ -28,10 +28,6 @@ class Forgetting(tune.Callback):
     Beside its settings that are some statistics of every metric, and its last result.
     """
 
-    def __init__(self) -> None:
-        self.nothing: Any = None
-        """What all trials that are over have in the place of results."""
-
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune's snapshots nothing."""
         return {}
@@ -41,17 +37,16 @@ class Forgetting(tune.Callback):
     ) -> None:
         """Forget a trial that is complete or was stopped."""
         del iteration, trials
-        self._forget(trial)
+        _forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Forget a trial that failed or lost its process; it is handed out again as another."""
         del iteration, trials
-        self._forget(trial)
+        _forget(trial)
 
-    def _forget(self, trial: Trial) -> None:
-        trial.config["task"].task = None
-        if self.nothing is None:
-            told = trial.run_metadata
-            self.nothing = type(told)()
-            self.nothing.checkpoint_manager = told.checkpoint_manager  # Tune's end looks at it
-        trial.run_metadata = self.nothing
+
+def _forget(trial: Trial) -> None:
+    trial.config["task"].task = None
+    told = trial.run_metadata
+    trial.run_metadata = type(told)()
+    trial.run_metadata.checkpoint_manager = told.checkpoint_manager  # Tune's end looks at it
