@@ -5,7 +5,6 @@ MLflow shows; both can be lost. Whoever opens the record goes on where it stands
 """
 
 import math
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,18 @@ from drmn.errors import ConfigError
 from drmn.search.halving import stopper
 from drmn.search.heritage import first_points, inherited
 from drmn.search.policy import Adviser
-from drmn.search.rows import AGAIN, AT, CHECKPOINT, DROPPED, EPOCH, Metrics, Row, bests, row_of
+from drmn.search.rows import (
+    AGAIN,
+    AT,
+    CHECKPOINT,
+    DROPPED,
+    EPOCH,
+    Metrics,
+    Row,
+    bests,
+    row_of,
+    slim,
+)
 from drmn.search.settings import PolicyConfig
 from drmn.space import Space, ask, settings
 
@@ -63,7 +73,7 @@ class Record:
         self.first = first_points(study, space, base)
         self._rows: dict[int, Row] = {}
         """Those of trials that are over."""
-        self._all = [self._slim(trial) for trial in study.get_trials(deepcopy=False)]
+        self._all = [slim(trial, self._base) for trial in study.get_trials(deepcopy=False)]
         self._written: set[int] = set()
         """Trials that were written to since they were read."""
         self.dropped: set[int] = set(study.user_attrs.get(DROPPED, []))
@@ -273,7 +283,7 @@ class Record:
         storage, study = self.study._storage, self.study._study_id  # noqa: SLF001 - no public way
         for number in sorted(self._written):
             known = storage.get_trial_id_from_study_id_trial_number(study, number)
-            self._all[number : number + 1] = [self._slim(storage.get_trial(known))]
+            self._all[number : number + 1] = [slim(storage.get_trial(known), self._base)]
         self._written.clear()
         return self._all
 
@@ -286,18 +296,3 @@ class Record:
         known = self.trial(number)._trial_id  # noqa: SLF001 - no public way
         self._written.add(number)
         return Trial(self.study, known)
-
-    def _slim(self, trial: FrozenTrial) -> FrozenTrial:
-        """Have all trials share names and values of settings: read anew, each has its own."""
-        base = self._base
-        told = trial.user_attrs.get("settings")
-        if told is not None:
-            trial.user_attrs["settings"] = {
-                sys.intern(name): base[name] if _same(base.get(name), value) else value
-                for name, value in told.items()
-            }
-        return trial
-
-
-def _same(one: object, other: object) -> bool:
-    return type(one) is type(other) and one == other
