@@ -41,7 +41,7 @@ def test_pruning_saves_most_of_them_and_how_many_is_luck():
 def test_a_sampler_that_learns_has_fewer_trials_stopped():
     """24 trials of nine epochs: 132 to 144 in replays of three tables with it, 120 to 129 without.
 
-    The middle of five replays each, `benchmarks/replay` (2026-11-27).
+    Medians of five replays a table with it and eight without (`benchmarks/replay`, 2026-11-27).
     """
     made = {
         sampler: quantiles(
