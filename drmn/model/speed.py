@@ -64,7 +64,7 @@ def keep_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Return to the system what `keep_memory` kept."""
+    """Return to the system what is free, whether `keep_memory` kept it or malloc did."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)

@@ -1,10 +1,11 @@
 """Small calculations beside large ones: with one thread, and leaving no freed memory behind."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from drmn.model.speed import give_back_memory
 
 
 @contextmanager
@@ -20,6 +21,4 @@ def lean() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
-        if trim is not None:
-            trim(0)
+        give_back_memory()
