@@ -42,7 +42,7 @@ class Ours:
     def tell(self, number: int, epoch: int, value: float) -> bool:
         """Judge as `drmn.search.study.Record.report` does."""
         self._live(number).report(value, epoch)
-        best = bests(self._trial(number))[epoch]
+        best = bests(self._trial(number).intermediate_values)[epoch]
         stops = self.config.pruner != "none" and self.stopper.stops(number, epoch, best)
         if epoch == self.last:
             self.study.tell(number, best)

@@ -99,7 +99,7 @@ def compared(study: optuna.Study) -> tuple[optuna.Study, int]:
     """
     policy = study.user_attrs["identity"]
     curves = {
-        trial.number: (trial, bests(trial))
+        trial.number: (trial, bests(trial.intermediate_values))
         for trial in study.get_trials(deepcopy=False)
         if AGAIN not in trial.user_attrs and trial.intermediate_values
     }

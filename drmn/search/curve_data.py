@@ -41,7 +41,7 @@ def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
     """
     rows: list[tuple[int, int, float]] = []
     for index, trial in enumerate(trials):
-        curve = bests(trial) or {last: float(trial.value or 0.0)}
+        curve = bests(trial.intermediate_values) or {last: float(trial.value or 0.0)}
         end = max(curve)
         kept = sorted({e for e in curve if _is_power(e)} | {end})
         rows += [(index, epoch, curve[epoch]) for epoch in kept]

@@ -62,7 +62,9 @@ def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
     The bounds hold for all settings together, so each is the wider the more there are.
     """
     chosen = [trial for trial in trials if AGAIN not in trial.user_attrs]  # of the other tier
-    compared = [(t, bests(t)[rung]) for t in chosen if rung in t.intermediate_values]
+    compared = [
+        (t, bests(t.intermediate_values)[rung]) for t in chosen if rung in t.intermediate_values
+    ]
     distributions: dict[str, BaseDistribution] = {}
     for trial in chosen:
         distributions |= trial.distributions

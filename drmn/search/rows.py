@@ -1,7 +1,6 @@
 """A trial as the record has it, read from Optuna's trial."""
 
 import math
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -89,31 +88,13 @@ def without_costs(metrics: Metrics) -> Metrics:
     return {name: value for name, value in metrics.items() if not name.startswith(BUSY)}
 
 
-def bests(trial: FrozenTrial) -> dict[int, float]:
-    """Return the best value so far at each epoch."""
+def bests(values: Mapping[int, float]) -> dict[int, float]:
+    """Return the best value so far at each epoch of a trial, from the value of each."""
     best, so_far = -math.inf, {}
-    for epoch, value in sorted(trial.intermediate_values.items()):
+    for epoch, value in sorted(values.items()):
         best = max(best, value)
         so_far[epoch] = best
     return so_far
-
-
-def slim(trial: FrozenTrial, base: Mapping[str, Any]) -> FrozenTrial:
-    """Return a trial that shares names of settings, and what it has of the base's values.
-
-    Read from a database each trial has its own: of thousands, some megabytes.
-    """
-    told = trial.user_attrs.get("settings")
-    if told is not None:
-        trial.user_attrs["settings"] = {
-            sys.intern(name): base[name] if _same(base.get(name), value) else value
-            for name, value in told.items()
-        }
-    return trial
-
-
-def _same(one: object, other: object) -> bool:
-    return type(one) is type(other) and one == other
 
 
 def row_of(trial: FrozenTrial, dropped: Collection[int] = ()) -> Row:

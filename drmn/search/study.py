@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
@@ -29,9 +29,9 @@ from drmn.search.rows import (
     Row,
     bests,
     row_of,
-    slim,
 )
 from drmn.search.settings import PolicyConfig
+from drmn.search.written import Written
 from drmn.space import Space, ask, settings
 
 LIVES = 3
@@ -66,25 +66,22 @@ class Record:
         self, study: optuna.Study, space: Space, base: RunConfig, policy: PolicyConfig
     ) -> None:
         self.study, self.space, self.base, self.policy = study, space, base, policy
-        self._base = flatten(base)
         self.inherited = inherited(study, space)
         self.adviser = Adviser(policy, base.seed, self.inherited)
         self.stopper = stopper(policy)
         self.first = first_points(study, space, base)
         self._rows: dict[int, Row] = {}
         """Those of trials that are over."""
-        self._all = [slim(trial, self._base) for trial in study.get_trials(deepcopy=False)]
-        self._written: set[int] = set()
-        """Trials that were written to since they were read."""
+        self._written = Written(study, flatten(base))
         self.dropped: set[int] = set(study.user_attrs.get(DROPPED, []))
         """Trials whose best epoch's file was removed."""
-        trials = self._trials()
+        trials = self._written.all()
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
         chosen = self._chosen()
         self.adviser.learn(chosen, self.policy.known(len(chosen)))
         for trial in chosen:
-            for epoch, best in bests(trial).items():
+            for epoch, best in bests(trial.intermediate_values).items():
                 self.stopper.note(trial.number, epoch, best)
 
     def next(self) -> Point | None:
@@ -105,20 +102,19 @@ class Record:
 
     def _add(self, trials: Sequence[FrozenTrial], known: int) -> Point:
         """Choose a trial's settings and write it down, all at once: a driver may die."""
-        number = len(self._trials())
+        number = self.count
         first = self.first[len(trials)] if len(trials) < len(self.first) else None
         asked, run = self.adviser.choose(number, trials, known, first, self._run)
         # A point once more says more with another seed than with the same.
         repeats = sum(trial.params == asked.params for trial in trials)
         found = flatten(run) | {"seed": self.base.seed + repeats}
-        self._write(TrialState.RUNNING, asked, {"settings": found})
-        return self.point(number)
+        return self.point(self._written.add(TrialState.RUNNING, asked, {"settings": found}))
 
     def _run(self, asked: Trial) -> RunConfig:
         try:
             return settings(self.base, ask(self.space, asked), asked.params)
         except ConfigError as mistake:
-            self._write(TrialState.FAIL, asked, {"cause": str(mistake)})
+            self._written.add(TrialState.FAIL, asked, {"cause": str(mistake)})
             raise
 
     def again(self) -> Point | None:
@@ -143,22 +139,8 @@ class Record:
     def _add_again(self, number: int) -> Point:
         trial = self.trial(number)
         found = trial.user_attrs["settings"] | {"tier": "finetuned"}
-        self._write(TrialState.RUNNING, trial, {"settings": found, AGAIN: number})
-        return self.point(len(self._trials()) - 1)
-
-    def _write(
-        self, state: TrialState, asked: Trial | FrozenTrial, about: Mapping[str, Any]
-    ) -> None:
-        number = len(self._trials())
-        self.study.add_trial(
-            create_trial(
-                state=state,
-                params=asked.params,
-                distributions=asked.distributions,
-                user_attrs=dict(about),
-            )
-        )
-        self._written.add(number)
+        about = {"settings": found, AGAIN: number}
+        return self.point(self._written.add(TrialState.RUNNING, trial, about))
 
     def point(self, number: int) -> Point:
         """Return a recorded trial as it is to be run."""
@@ -181,15 +163,15 @@ class Record:
         bad = [name for name, value in metrics.items() if not math.isfinite(value)]
         if bad:
             return self.fail(number, f"{bad[0]} is {metrics[bad[0]]} in epoch {epoch}")
-        known = self.trial(number).intermediate_values
-        trial = self._live(number)
-        if epoch not in known:
+        values = dict(self.trial(number).intermediate_values)
+        trial = self._written.live(number)
+        if epoch not in values:
+            values[epoch] = metrics[self.policy.objective]
             trial.set_user_attr(f"{EPOCH}{epoch}", {**metrics, AT: time.time()})
-            trial.report(metrics[self.policy.objective], epoch)
+            trial.report(values[epoch], epoch)
         if "sha256" in checkpoint and trial.user_attrs.get(CHECKPOINT) != checkpoint:
             trial.set_user_attr(CHECKPOINT, dict(checkpoint))
-        best = bests(self.trial(number))
-        self._written.add(number)
+        best = bests(values)
         stopped = self._stops(trial, epoch, best[epoch])
         if epoch == trial.user_attrs["settings"]["optim.epochs"]:
             self.study.tell(number, max(best.values()))
@@ -211,7 +193,7 @@ class Record:
 
     def fail(self, number: int, cause: str) -> bool:
         """End a trial as failed; it can never win. Returns True: it is to end."""
-        self._live(number).set_user_attr("cause", cause)
+        self._written.live(number).set_user_attr("cause", cause)
         self.study.tell(number, state=TrialState.FAIL)
         return True
 
@@ -227,7 +209,7 @@ class Record:
         That a machine went, or had no room on its disk, is no sign against the trial: spot
         instances go all the time.
         """
-        trial = self._live(number)
+        trial = self._written.live(number)
         if excused:
             trial.set_user_attr(MOVED, int(trial.user_attrs.get(MOVED, 0)) + 1)
             self.interrupted.append(number)
@@ -243,11 +225,11 @@ class Record:
     @property
     def count(self) -> int:
         """The number of trials that were begun, whatever became of them."""
-        return len(self._trials())
+        return len(self._written.all())
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials that have settings, as Optuna has them."""
-        return [trial for trial in self._trials() if "settings" in trial.user_attrs]
+        return [trial for trial in self._written.all() if "settings" in trial.user_attrs]
 
     def rows(self) -> list[Row]:
         """Return all trials, in the order they were asked for."""
@@ -272,27 +254,8 @@ class Record:
 
     def trial(self, number: int) -> FrozenTrial:
         """Return a trial as Optuna has it."""
-        return self._trials()[number]
-
-    def _trials(self) -> list[FrozenTrial]:
-        """Return all trials.
-
-        Optuna would read all that run anew each time: of a thousand, seconds for each epoch. Nobody
-        else writes, so only what was written since is read.
-        """
-        storage, study = self.study._storage, self.study._study_id  # noqa: SLF001 - no public way
-        for number in sorted(self._written):
-            known = storage.get_trial_id_from_study_id_trial_number(study, number)
-            self._all[number : number + 1] = [slim(storage.get_trial(known), self._base)]
-        self._written.clear()
-        return self._all
+        return self._written.all()[number]
 
     def _chosen(self) -> list[FrozenTrial]:
         """Return the trials whose settings were chosen, not taken from others."""
-        return [trial for trial in self._trials() if AGAIN not in trial.user_attrs]
-
-    def _live(self, number: int) -> Trial:
-        """Return a trial to write to."""
-        known = self.trial(number)._trial_id  # noqa: SLF001 - no public way
-        self._written.add(number)
-        return Trial(self.study, known)
+        return [trial for trial in self._written.all() if AGAIN not in trial.user_attrs]

@@ -1,0 +1,73 @@
+"""The trials of a study as the one process that writes them knows them."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+
+class Written:
+    """All trials of an open study.
+
+    Optuna would read all that run anew each time: of a thousand, seconds for each epoch. Nobody
+    else writes, so only what was written since is read.
+
+    Args:
+        study: The Optuna study.
+        base: Settings, flat: trials share the values that they have of these.
+    """
+
+    def __init__(self, study: optuna.Study, base: Mapping[str, Any]) -> None:
+        self.study, self._base = study, base
+        self._all = [_slim(trial, base) for trial in study.get_trials(deepcopy=False)]
+        self._stale: set[int] = set()
+        """Trials that were written to since they were read."""
+
+    def all(self) -> list[FrozenTrial]:
+        """Return all trials as Optuna has them, in the order they were asked for."""
+        storage, study = self.study._storage, self.study._study_id  # noqa: SLF001 - no public way
+        for number in sorted(self._stale):
+            known = storage.get_trial_id_from_study_id_trial_number(study, number)
+            self._all[number : number + 1] = [_slim(storage.get_trial(known), self._base)]
+        self._stale.clear()
+        return self._all
+
+    def add(self, state: TrialState, asked: Trial | FrozenTrial, about: Mapping[str, Any]) -> int:
+        """Write down one more trial, all at once, and return its number."""
+        number = len(self.all())
+        self.study.add_trial(
+            create_trial(
+                state=state,
+                params=asked.params,
+                distributions=asked.distributions,
+                user_attrs=dict(about),
+            )
+        )
+        self._stale.add(number)
+        return number
+
+    def live(self, number: int) -> Trial:
+        """Return a trial to write to."""
+        known = self.all()[number]._trial_id  # noqa: SLF001 - no public way
+        self._stale.add(number)
+        return Trial(self.study, known)
+
+
+def _slim(trial: FrozenTrial, base: Mapping[str, Any]) -> FrozenTrial:
+    """Return a trial that shares names of settings, and what it has of the base's values.
+
+    Read from a database each trial has its own: of thousands, some megabytes.
+    """
+    told = trial.user_attrs.get("settings")
+    if told is not None:
+        trial.user_attrs["settings"] = {
+            sys.intern(name): base[name] if _same(base.get(name), value) else value
+            for name, value in told.items()
+        }
+    return trial
+
+
+def _same(one: object, other: object) -> bool:
+    return type(one) is type(other) and one == other
