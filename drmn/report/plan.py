@@ -5,16 +5,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import optuna
 import torch
 from rich.console import Console
 from rich.table import Table
 
 from drmn.data import development
 from drmn.report.terminal import say
-from drmn.search import forecast
+from drmn.search import forecast, heritage, timing
 from drmn.search.duration import duration
 from drmn.search.forecast import Forecast, quantiles
 from drmn.search.plan import Plan
+from drmn.search.study import Record
 from drmn.space import load
 
 SECONDS = 60.0
@@ -29,14 +31,14 @@ def show(console: Console, plan: Plan, store: Path) -> dict[str, list[float]]:
     torch.set_num_threads(max(1, int(plan.engine.cpus)))
     device = "cuda" if plan.engine.gpus and torch.cuda.is_available() else "cpu"
     at_once = places(plan)
-    samples = forecast.measure(
-        forecast.points(load(plan.space), plan.base, plan.base.seed),
+    samples = timing.measure(
+        timing.points(_begun(plan)),
         lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
         seconds=SECONDS,
         device=device,
     )
     made = forecast.forecast(samples, plan.policy, plan.budget, at_once)
-    least, middle, most = (duration(seconds) for seconds in forecast.spread(samples))
+    least, middle, most = (duration(seconds) for seconds in timing.spread(samples))
     say(
         console,
         f"Plan of study {plan.name}: nothing was started. {len(samples)} settings were tried for "
@@ -46,6 +48,19 @@ def show(console: Console, plan: Plan, store: Path) -> dict[str, list[float]]:
     if plan.policy.finetune:
         say(console, f"To it comes what --policy.finetune {plan.policy.finetune} takes, not timed.")
     return {name: list(quantiles(values)) for name, values in asdict(made).items()}
+
+
+def _begun(plan: Plan) -> Record:
+    """Return the record of the study as it begins, in memory alone."""
+    study = optuna.create_study(direction="maximize")
+    heritage.begin(
+        study,
+        plan.folder.parent,
+        fork=plan.fork,
+        warm_start=plan.warm_start,
+        url=plan.storage,
+    )
+    return Record(study, load(plan.space), plan.base, plan.policy)
 
 
 def places(plan: Plan) -> int:

@@ -1,25 +1,35 @@
 """What a search will take: measured steps, simulated trials."""
 
+import math
 from itertools import islice
 
+import optuna
 import pytest
-from test_study import space
+from test_study import finish, open_record, space
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig
-from drmn.search.forecast import Sample, forecast, measure, points, quantiles
+from drmn.search.forecast import MACHINE, forecast, quantiles
 from drmn.search.settings import Budget, PolicyConfig
+from drmn.search.study import Record
+from drmn.search.timing import AGAIN, Sample, measure, points
 
 RUN = RunConfig(optim=OptimConfig(epochs=9))
 HOUR = [Sample(RUN, 3600.0, 2_000_000)]
 WHOLE = PolicyConfig(pruner="none")
 
 
+def spread_about(middle):
+    """Return P10, P50 and P90 of what a machine alone makes uncertain."""
+    part = math.exp(1.2816 * MACHINE)
+    return pytest.approx((middle / part, middle, middle * part), rel=0.06)
+
+
 def test_without_pruning_every_trial_takes_all_of_its_epochs():
     made = forecast(HOUR, WHOLE, Budget(trials=10), at_once=2)
     assert quantiles(made.epochs) == (90, 90, 90)
     assert quantiles(made.complete) == (10, 10, 10)
-    assert quantiles(made.worker_hours) == pytest.approx((90, 90, 90))
-    assert quantiles(made.hours) == pytest.approx((45, 45, 45))
+    assert quantiles(made.worker_hours) == spread_about(90)
+    assert quantiles(made.hours) == spread_about(45)
     assert quantiles(made.megabytes) == (20, 20, 20)
 
 
@@ -57,8 +67,8 @@ def test_a_sampler_that_learns_has_fewer_trials_stopped():
     ("budget", "epochs"),
     [
         (Budget(trials=10, epochs=20), 27),  # the trial that reaches the cap runs to its end
-        (Budget(trials=10, worker_hours=10), 18),
-        (Budget(trials=10, money=30, price=2), 18),
+        (Budget(trials=10, worker_hours=13.5), 18),
+        (Budget(trials=10, money=27, price=2), 18),
     ],
 )
 def test_caps_hold(budget, epochs):
@@ -72,10 +82,36 @@ def test_cheap_and_dear_settings_make_a_spread():
     assert middle == pytest.approx(8 * 9 * (1 + 1 / 60) / 2, rel=0.3)
 
 
-def test_the_first_setting_is_the_baseline_and_the_others_are_drawn():
-    rates = [run.optim.lr for run in islice(points(space, RunConfig(), 0), 4)]
-    assert rates[0] == RunConfig().optim.lr
-    assert len(set(rates)) == 4
+def test_the_settings_that_are_timed_are_those_that_the_study_begins_with(tmp_path):
+    """The baseline and the first ones by chance: their costs are known, not guessed."""
+    new = PolicyConfig(startup_trials=4)
+    begun = Record(optuna.create_study(direction="maximize"), space, RunConfig(), new)
+    planned = [run.optim.lr for run in islice(points(begun), 4)]
+    assert planned[0] == RunConfig().optim.lr
+    study = open_record(tmp_path, sampler="curves", startup_trials=4)
+    assert planned == [finish(study, [0.1, 0.2, 0.3]).settings["optim.lr"] for _ in range(4)]
+    assert len(set(planned)) == 4
+
+
+def test_what_is_timed_ends_where_a_study_waits_for_results(tmp_path):
+    assert len(list(points(open_record(tmp_path, window=3)))) == 3
+
+
+def test_the_first_trials_cost_what_they_were_timed_at():
+    timed = [Sample(RUN, 3600.0 * 10**place, 1) for place in range(4)]
+    made = forecast(timed, WHOLE, Budget(trials=4), at_once=1)
+    assert quantiles(made.worker_hours) == spread_about(9 * 1111)
+
+
+def test_each_setting_is_timed_several_times_in_turns_and_the_median_counts(monkeypatch):
+    seconds = iter([5.0, 50.0, 7.0, 20.0, 6.0, 30.0])
+    monkeypatch.setattr(
+        "drmn.search.timing._timed", lambda config, *_: Sample(config, next(seconds), 1)
+    )
+    other = RunConfig(optim=OptimConfig(epochs=3))
+    found = measure(iter([RUN, other]), lambda _: None, seconds=60.0)
+    assert AGAIN == 3
+    assert [(each.config.optim.epochs, each.epoch) for each in found] == [(9, 6.0), (3, 30.0)]
 
 
 def test_a_dearer_network_is_measured_to_be_dearer(toy):
