@@ -35,7 +35,7 @@ def read() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=50, help="replays of each policy")
     parser.add_argument("--workers", type=int, nargs="+", default=[4, 16])
     parser.add_argument("--start", type=float, default=1.0, help="a trial's start, in mean epochs")
-    parser.add_argument("--cap", type=float, default=0.5, help="share of a table's whole cost")
+    parser.add_argument("--cap", type=float, default=0.5, help="of a table's cost; random: 1")
     parser.add_argument("--only", nargs="+", help="these policies alone")
     parser.add_argument("--variant", action="append", default=[], help="ours with these settings")
     parser.add_argument("--keep", type=Path, help="a file of replays: goes on where it was left")
@@ -58,15 +58,19 @@ def policies(asked: argparse.Namespace) -> list[str]:
 
 
 def plan(asked: argparse.Namespace) -> list[Task]:
-    """Return all replays, those of a seed together: what is kept of some seeds is of all."""
+    """Return all replays, those of a seed together: what is kept of some seeds is of all.
+
+    Chance goes on to the end of a table: what others are measured by is not to be cut short.
+    """
     folders = asked.table or sorted(path.parent for path in FOLDER.glob("*/metadata.json"))
     found = [(folder, task) for folder in folders for task in tasks(folder)]
     found = [pair for pair in found if not asked.task or pair[1] in asked.task]
     if not found:
         raise SystemExit(f"no table: record one by benchmarks/tables.py into {FOLDER}, or --table")
     names = policies(asked)
+    caps = dict.fromkeys(names, asked.cap) | ({} if asked.quick else {RANDOM: 1.0})
     return [
-        Task(folder, task, asked.objective, policy, workers, seed, asked.start, asked.cap)
+        Task(folder, task, asked.objective, policy, workers, seed, asked.start, caps[policy])
         for seed in range(asked.seeds)
         for folder, task in (found[:1] if asked.quick else found)
         for workers in asked.workers

@@ -18,6 +18,7 @@ from replay.kept import scores
 from replay.policies import PEERS, make, missing
 from replay.score import Score, Task
 from replay.table import load
+from search import plan, read
 
 TWO = {"lr": [0.1, 0.01], "name": ["a", "a"]}
 TWO_CURVES = [[0.1, 0.5, 0.4], [0.2, 0.3, 0.6]]  # of points 0 and 1
@@ -193,6 +194,18 @@ def test_the_benchmark_runs(tmp_path):
     out = json.loads((tmp_path / "out.json").read_text())
     assert set(out["figures"]) == {f"hill, 4 workers, {name}" for name in names}
     assert len(out["bars"]) == 3
+
+
+@pytest.mark.parametrize(("flags", "cap"), [([], 1.0), (["--quick"], 1 / 16)])
+def test_chance_is_replayed_to_the_end_as_others_are_measured_by_it(
+    tmp_path, monkeypatch, flags, cap
+):
+    hill(tmp_path / "hill")
+    names = ["drmn", "random"]
+    told = ["search.py", "--table", str(tmp_path / "hill"), "--seeds", "1", "--only", *names]
+    monkeypatch.setattr(sys, "argv", [*told, *flags])
+    caps = {task.policy: task.cap for task in plan(read())}
+    assert caps == {"drmn": min(0.5, cap), "random": cap}
 
 
 def test_replays_that_are_kept_are_not_made_again(tmp_path):
