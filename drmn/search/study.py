@@ -105,8 +105,9 @@ class Record:
         number = self.count
         first = self.first[len(trials)] if len(trials) < len(self.first) else None
         asked, run = self.adviser.choose(number, trials, known, first, self._run)
+        params = asked.params  # a copy each time
         # A point once more says more with another seed than with the same.
-        repeats = sum(trial.params == asked.params for trial in trials)
+        repeats = sum(trial.params == params for trial in trials)
         found = flatten(run) | {"seed": self.base.seed + repeats}
         return self.point(self._written.add(TrialState.RUNNING, asked, {"settings": found}))
 
