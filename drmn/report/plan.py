@@ -12,12 +12,11 @@ from rich.table import Table
 
 from drmn.data import development
 from drmn.report.terminal import say
-from drmn.search import forecast, heritage, timing
+from drmn.search import forecast, timing
+from drmn.search.begun import begun
 from drmn.search.duration import duration
 from drmn.search.forecast import Forecast, quantiles
 from drmn.search.plan import Plan
-from drmn.search.study import Record
-from drmn.space import load
 
 SECONDS = 60.0
 """That steps are timed for."""
@@ -32,7 +31,7 @@ def show(console: Console, plan: Plan, store: Path) -> dict[str, list[float]]:
     device = "cuda" if plan.engine.gpus and torch.cuda.is_available() else "cpu"
     at_once = places(plan)
     samples = timing.measure(
-        timing.points(_begun(plan)),
+        timing.points(begun(plan, optuna.create_study(direction="maximize"))),
         lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
         seconds=SECONDS,
         device=device,
@@ -48,19 +47,6 @@ def show(console: Console, plan: Plan, store: Path) -> dict[str, list[float]]:
     if plan.policy.finetune:
         say(console, f"To it comes what --policy.finetune {plan.policy.finetune} takes, not timed.")
     return {name: list(quantiles(values)) for name, values in asdict(made).items()}
-
-
-def _begun(plan: Plan) -> Record:
-    """Return the record of the study as it begins, in memory alone."""
-    study = optuna.create_study(direction="maximize")
-    heritage.begin(
-        study,
-        plan.folder.parent,
-        fork=plan.fork,
-        warm_start=plan.warm_start,
-        url=plan.storage,
-    )
-    return Record(study, load(plan.space), plan.base, plan.policy)
 
 
 def places(plan: Plan) -> int:

@@ -13,9 +13,10 @@ from drmn.data import development, features
 from drmn.data.catalogue import Catalogue
 from drmn.data.development import Development
 from drmn.errors import ConfigError
-from drmn.search import health, heritage, packing
+from drmn.search import health, packing
 from drmn.search import lines as kept
 from drmn.search.about import about
+from drmn.search.begun import begun
 from drmn.search.budget import Purse
 from drmn.search.claim import Claim, claimed
 from drmn.search.folders import trial_folder
@@ -27,7 +28,6 @@ from drmn.search.reporting import Reporter, drain
 from drmn.search.rows import Metrics, Row
 from drmn.search.storage import held, open_study
 from drmn.search.study import Point, Record
-from drmn.space import load
 from drmn.tracking import provenance
 from drmn.tracking.ship import ShipperProcess, absolute
 from drmn.tracking.spool import open_spool
@@ -97,15 +97,7 @@ def search(
 
 def _record(plan: Plan, store: Path, claim: Claim | None) -> Record:
     """Open the study, or begin it."""
-    study = open_study(plan.folder, plan.name, plan.identity(store), claim)
-    heritage.begin(
-        study,
-        plan.folder.parent,
-        fork=plan.fork,
-        warm_start=plan.warm_start,
-        url=plan.storage,
-    )
-    return Record(study, load(plan.space), plan.base, plan.policy)
+    return begun(plan, open_study(plan.folder, plan.name, plan.identity(store), claim))
 
 
 def _outcome(

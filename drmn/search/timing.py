@@ -19,7 +19,7 @@ BATCHES = 3
 """Steps that are timed of a setting, after as many to warm up."""
 SETTINGS = 12
 """Settings that are timed at most."""
-AGAIN = 3
+TIMES = 3
 """How often each is timed while there is time; the median counts."""
 
 
@@ -55,18 +55,16 @@ def measure(
 
     Each once, then all again: what slows the machine for a moment does not meet one setting alone.
     """
-    until, timed = time.monotonic() + seconds, list[list[Sample]]()
-    for config in islice(drawn, SETTINGS):
-        timed.append([_timed(config, opened(config), device)])
+    until = time.monotonic() + seconds
+    timed: list[tuple[RunConfig, list[Sample]]] = [(run, []) for run in islice(drawn, SETTINGS)]
+    for config, samples in TIMES * timed:
+        samples.append(_timed(config, opened(config), device))
         if time.monotonic() > until:
             break
-    for several in (AGAIN - 1) * timed:
-        if time.monotonic() > until:
-            break
-        config = several[0].config
-        several.append(_timed(config, opened(config), device))
     return [
-        replace(each[0], epoch=statistics.median(sample.epoch for sample in each)) for each in timed
+        replace(samples[0], epoch=statistics.median(each.epoch for each in samples))
+        for _, samples in timed
+        if samples
     ]
 
 

@@ -11,7 +11,7 @@ from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.search.forecast import MACHINE, forecast, quantiles
 from drmn.search.settings import Budget, PolicyConfig
 from drmn.search.study import Record
-from drmn.search.timing import AGAIN, Sample, measure, points
+from drmn.search.timing import TIMES, Sample, measure, points
 
 RUN = RunConfig(optim=OptimConfig(epochs=9))
 HOUR = [Sample(RUN, 3600.0, 2_000_000)]
@@ -110,7 +110,7 @@ def test_each_setting_is_timed_several_times_in_turns_and_the_median_counts(monk
     )
     other = RunConfig(optim=OptimConfig(epochs=3))
     found = measure(iter([RUN, other]), lambda _: None, seconds=60.0)
-    assert AGAIN == 3
+    assert TIMES == 3
     assert [(each.config.optim.epochs, each.epoch) for each in found] == [(9, 6.0), (3, 30.0)]
 
 
