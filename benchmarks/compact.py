@@ -17,9 +17,10 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 from drmn.config import FeatureConfig, RunConfig, with_overrides
-from drmn.data import development
-from drmn.report.terminal import Order, prepared
-from drmn.train import fit
+from drmn.data.splits import development
+from drmn.prepare.job import FeatureRequest
+from drmn.report.terminal import prepared
+from drmn.training.loop import fit
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
@@ -40,13 +41,13 @@ def harmonic(config: RunConfig, store: Path) -> float:
 
 def store_of(photos: str, features: FeatureConfig) -> Path:
     """Return the store of a form."""
-    order = Order(
+    request = FeatureRequest(
         dataset="cub",
         data_root=str(SHARED / photos),
         features=features,
         results=ROOT / "results" / "benchmarks",
     )
-    return prepared(Console(stderr=True), order)[0]
+    return prepared(Console(stderr=True), request)[0]
 
 
 def main() -> None:

@@ -32,12 +32,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from drmn.config import FeatureConfig
-from drmn.data import features
-from drmn.data.build import build
-from drmn.data.catalogue import Catalogue
-from drmn.data.features import FeatureKey, Maps
-from drmn.data.plan import Plan, Span
-from drmn.model import speed
+from drmn.data.images.catalogue import Catalogue
+from drmn.data.store import feature_store
+from drmn.data.store.build import build
+from drmn.data.store.feature_store import FeatureKey, Maps
+from drmn.data.store.layout import Plan, Span
+from drmn.malloc import keep_memory
+from drmn.model import autotune
 from drmn.model.backbone import Backbone
 
 HERE = Path(__file__)
@@ -88,7 +89,7 @@ WAYS = ("ours", "numpy.memmap", "safetensors", "LMDB", "Parquet")
 
 def write_peers(root: Path, place: Path) -> dict[str, Path]:
     """Write the bytes of a store as its peers hold them; return the file of each way."""
-    level = features.read(place).levels[32]
+    level = feature_store.read(place).levels[32]
     count = level.shape[0]
     bits = np.lib.format.open_memmap(
         root / "maps.npy", mode="w+", dtype=np.uint16, shape=(count, *SHAPE)
@@ -115,7 +116,7 @@ def write_peers(root: Path, place: Path) -> dict[str, Path]:
 def reader(way: str, file: Path) -> Read:
     """Return what reads rows out of a file."""
     if way == "ours":
-        return features.read(file).levels[32].rows
+        return feature_store.read(file).levels[32].rows
     if way == "numpy.memmap":
         mapped = np.load(file, mmap_mode="r")
         return lambda rows: _bf16(mapped[rows.numpy()])
@@ -160,7 +161,7 @@ def cool(file: Path) -> None:
 
 def first_epoch(way: str, file: str, images: int, batch: int) -> None:
     """Print the images a second of a process's first epoch in random batches, the file opened."""
-    speed.keep_memory()
+    keep_memory()
     torch.set_num_threads(1)
     order = torch.randperm(images, generator=torch.Generator().manual_seed(batch))
     batches = order.split(batch)[: 4 if way == "Parquet" else None]
@@ -270,14 +271,14 @@ def _plainly(net: Backbone, paths: list[Path]) -> tuple[Tensor, Began]:
 
 
 def _ours(net: Backbone, paths: list[Path]) -> tuple[Tensor, Began]:
-    from drmn.data.images import Photo, stream  # noqa: PLC0415
-    from drmn.extract import extract as extracted  # noqa: PLC0415
+    from drmn.data.images.decode import Photo, stream  # noqa: PLC0415
+    from drmn.model.extraction import extract as extracted  # noqa: PLC0415
 
-    speed.keep_memory()
+    keep_memory()
     photos = [Photo(path) for path in paths]
-    batch = speed.batch_of(net, len(photos))
+    batch = autotune.batch_of(net, len(photos))
     (pixels,) = stream([photos[:batch]], net.preprocess)
-    chosen = speed.choose(net, pixels, 11_788, torch.device("cpu"))  # as for all of CUB
+    chosen = autotune.choose(net, pixels, 11_788, torch.device("cpu"))  # as for all of CUB
     began = (time.perf_counter(), time.process_time(), str(chosen.way))
     made = extracted(photos, [Span(0, 0, len(paths))], net.preprocess, chosen.run, batch=batch)
     return torch.cat([maps[32] for _, maps in made]), began
@@ -315,7 +316,7 @@ def extraction(quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noqa: FBT
         both = [start("ours", *asked, file.with_suffix(f".{i}")) for i in range(2)]
         pair = max(result(process)["wall"] for process in both)
     config = FeatureConfig(backbone="resnet101", weights="random", image_size=448, levels="32")
-    work = speed.operations(Backbone(config))
+    work = autotune.operations(Backbone(config))
     least = {str(kind): work / peak(kind) for kind in (torch.float32, torch.bfloat16)}
     figures: dict[str, object] = {
         "resnet101 at 448, way chosen": runs["ours"][0]["way"],
@@ -340,7 +341,7 @@ def against_backbone(quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noq
         root = Path(folder)
         run = result(start("ours", "tf_efficientnet_lite0", 224, images, root / "maps"))
         maps = torch.load(root / "maps")
-        level = features.read(store(root, images, tuple(maps.shape[1:]))).levels[32]
+        level = feature_store.read(store(root, images, tuple(maps.shape[1:]))).levels[32]
         level.rows(torch.arange(images))
         began = time.process_time()
         for _ in range(20):
@@ -360,7 +361,7 @@ def against_backbone(quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noq
 def look(folder: str) -> None:
     """Read all of a store, then tell this process's share of the memory it lies in."""
     process = psutil.Process()
-    level = features.read(Path(folder)).levels[32]
+    level = feature_store.read(Path(folder)).levels[32]
     before = process.memory_full_info().pss
     for rows in torch.arange(level.shape[0]).split(64):
         level.rows(rows)
@@ -408,7 +409,7 @@ def full_maps(images: int) -> tuple[dict[str, object], list[Bar]]:
         place = store(Path(folder), images, (196, 2048))
         wrote = time.perf_counter() - began
         peak.append(private() - before)
-        level = features.read(place).levels[32]
+        level = feature_store.read(place).levels[32]
         began, seen = time.perf_counter(), 0
         for rows in torch.randperm(images)[:4_000].split(32):
             level.rows(rows)
@@ -443,7 +444,7 @@ def main() -> None:
     """Run all comparisons."""
     asked = arguments(__doc__ or "")
     torch.set_num_threads(1)
-    speed.keep_memory()  # as in the processes of trials
+    keep_memory()  # as in the processes of trials
     parts = [reading(asked.quick), shared_memory(asked.quick)]
     if PHOTOS.is_dir():
         parts += [against_backbone(asked.quick), extraction(asked.quick)]

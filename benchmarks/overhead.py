@@ -24,16 +24,18 @@ from ray import tune
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 
+from drmn.cluster.connect import cluster
+from drmn.cluster.resources import EngineConfig, EngineName
 from drmn.config import RunConfig
-from drmn.search.cluster import cluster
-from drmn.search.executor import Work, execute
-from drmn.search.rows import Metrics, Row
-from drmn.search.settings import COST, EngineConfig, EngineName, PolicyConfig
-from drmn.search.storage import open_study
-from drmn.search.study import Point, Record
-from drmn.search.trial import Task
+from drmn.experiment.trial_task import Task
+from drmn.metric_names import COST, Metrics
+from drmn.search.config import PolicyConfig
+from drmn.search.executors.tune_executor import Work, execute
+from drmn.search.storage.studies import open_study
+from drmn.search.study.record import Record
+from drmn.search.trial_summary import Point, Row
 from drmn.space import Constants, Trial
-from drmn.trainer import Leave
+from drmn.training.stop import Leave
 
 WARM, FEW = 3, 3
 """Trials that are not counted, the first processes start in them, and those that are; where each

@@ -6,7 +6,7 @@ from multiprocessing import get_context
 
 import torch
 
-from drmn.model import speed
+from drmn.malloc import keep_memory
 
 
 def processes(count: int | None = None) -> ProcessPoolExecutor:
@@ -18,4 +18,4 @@ def processes(count: int | None = None) -> ProcessPoolExecutor:
 
 def _begin() -> None:
     torch.set_num_threads(1)
-    speed.keep_memory()
+    keep_memory()

@@ -21,16 +21,17 @@ from pool import processes
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from drmn import baselines
-from drmn.ablations import ABLATIONS, ablated
 from drmn.config import FeatureConfig, RunConfig, with_overrides
-from drmn.data import development
-from drmn.data.catalogue import Catalogue
-from drmn.data.photographs import open_photos
-from drmn.extract import backbone_of
-from drmn.report.terminal import Order, prepared
+from drmn.data.images.catalogue import Catalogue
+from drmn.data.splits import development
+from drmn.data.splits.photos import open_photos
+from drmn.evaluation import baselines
+from drmn.model.ablations import ABLATIONS, ablated
+from drmn.model.extraction import backbone_of
+from drmn.prepare.job import FeatureRequest
+from drmn.report.terminal import prepared
 from drmn.space import Value
-from drmn.train import fit
+from drmn.training.loop import fit
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
@@ -65,13 +66,13 @@ TUNED: dict[str, Value] = {"tier": "finetuned", "finetune.lr": 1e-4, "optim.warm
 
 def store_of(photos: str, image_size: int) -> tuple[Path, Catalogue]:
     """Return the feature store of a real dataset, and its catalogue."""
-    order = Order(
+    request = FeatureRequest(
         dataset="cub",
         data_root=str(SHARED / photos),
         features=FeatureConfig(image_size=image_size),
         results=ROOT / "results" / "benchmarks",
     )
-    return prepared(Console(stderr=True), order)
+    return prepared(Console(stderr=True), request)
 
 
 def trained(config: RunConfig, store: Path, catalogue: Catalogue | None = None) -> Figures:

@@ -21,14 +21,14 @@ import psutil
 from bars import Bar, finish, flags
 
 from drmn.config import RunConfig
-from drmn.search.about import About
-from drmn.search.reporting import Reporter
-from drmn.search.rows import Metrics
-from drmn.search.settings import COST, PolicyConfig
-from drmn.search.storage import open_study
-from drmn.search.study import Record
+from drmn.metric_names import COST, Metrics
+from drmn.search.callbacks.mlflow_logger import Reporter
+from drmn.search.callbacks.study_metadata import About
+from drmn.search.config import PolicyConfig
+from drmn.search.storage.studies import open_study
+from drmn.search.study.record import Record
 from drmn.space import Constants, Trial
-from drmn.tracking.ship import absolute, ship
+from drmn.tracking.shipper import absolute, ship
 from drmn.tracking.spool import open_spool
 
 WORKERS, EPOCHS, MINUTE = 1000, 10, 60.0

@@ -1,9 +1,9 @@
 """What a training step of the head costs: CUB's shapes, a batch of 50, one thread, CPU seconds.
 
 312 attributes on 2048 x 14 x 14 maps, as the peers were measured on their own public code. Steps
-are those of `drmn.trainer`: forth, back and Adam, on maps in memory. The fraction of peak is of
-this machine's best matrix product in the same run and precision. The SIT takes part in training
-alone, so its step is shown for each reading and width.
+are those of `drmn.training.trainer`: forth, back and Adam, on maps in memory. The fraction of peak
+is of this machine's best matrix product in the same run and precision. The SIT takes part in
+training alone, so its step is shown for each reading and width.
 """
 
 import statistics
@@ -22,15 +22,15 @@ from machine import peak, timed
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from drmn.compute import Way
 from drmn.config import ComputeConfig, ModelConfig, OptimConfig, RunConfig
-from drmn.data.chance import Chance
-from drmn.data.development import Batch, Classes, Fold, Part
-from drmn.losses import total
-from drmn.model import speed
+from drmn.data.splits.development import Batch, Classes, Fold, Part
+from drmn.data.splits.epoch_rng import Chance
+from drmn.malloc import keep_memory
 from drmn.model.network import Scores
-from drmn.train import build
-from drmn.trainer import Trainer
+from drmn.training.autotune import Way
+from drmn.training.loop import build
+from drmn.training.losses import total
+from drmn.training.trainer import Trainer
 
 AUTO = ComputeConfig()
 BF16 = Way("bf16")
@@ -169,7 +169,7 @@ def main() -> None:
     """Time each step, interleaved."""
     asked = arguments(__doc__ or "")
     torch.set_num_threads(1)
-    speed.keep_memory()  # as GLIBC_TUNABLES does in the workers
+    keep_memory()  # as GLIBC_TUNABLES does in the workers
     images, repeats = (8, 2) if asked.quick else (IMAGES, 5)
     data = fold(images)
     steps = {

@@ -25,9 +25,9 @@ from syne_tune import config_space
 from syne_tune.blackbox_repository.blackbox_tabular import BlackboxTabular, serialize
 
 from drmn.config import RunConfig, with_overrides
-from drmn.data import development
+from drmn.data.splits import development
 from drmn.space import Value
-from drmn.train import fit
+from drmn.training.loop import fit
 
 FOLDER = Path(__file__).parent / "tables"
 EPOCHS = 9

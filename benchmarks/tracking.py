@@ -30,12 +30,12 @@ from quality import SETTINGS, store_of
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
 from drmn.config import RunConfig, with_overrides
-from drmn.data import development
+from drmn.data.splits import development
 from drmn.tracking import events
 from drmn.tracking.server import Server
-from drmn.tracking.ship import ship
+from drmn.tracking.shipper import ship
 from drmn.tracking.spool import Spool
-from drmn.train import fit
+from drmn.training.loop import fit
 
 METRICS = {f"val/metric{n:02d}": n / 30 for n in range(30)}
 CALLS = ("log_metric", "log_batch")

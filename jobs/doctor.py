@@ -15,8 +15,7 @@ from pathlib import Path
 from drmn.cli import run
 from drmn.config import require
 from drmn.doctor.finding import Finding
-from drmn.search.settings import require_store
-from drmn.tracking.address import default_store
+from drmn.tracking.uri import default_store, require_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +62,7 @@ def look(job: DoctorJob) -> Iterator[Finding]:
         yield from launch.file(job.cluster)
         return
     if os.environ.get("RAY_ADDRESS"):
-        from drmn.search.cluster import cluster
+        from drmn.cluster.connect import cluster
 
         with cluster():
             yield from examine.everywhere(job.results, least)

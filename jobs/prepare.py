@@ -79,15 +79,16 @@ def main(job: PrepareJob) -> None:
 
     from rich.console import Console
 
-    from drmn.data.export import check_target
+    from drmn.data.splits.export_hdf5 import check_target
+    from drmn.prepare.job import FeatureRequest
     from drmn.report import stores
-    from drmn.report.terminal import Order, prepared
+    from drmn.report.terminal import prepared
 
     if job.export_hdf5 is not None:
         check_target(job.export_hdf5)
     console, root = Console(), job.results / "features"
     if job.dataset:
-        order = Order(
+        request = FeatureRequest(
             dataset=job.dataset,
             data_root=job.data_root,
             features=job.features,
@@ -96,7 +97,7 @@ def main(job: PrepareJob) -> None:
             workers=job.workers,
             gpus=job.gpus,
         )
-        place, _ = prepared(console, order)
+        place, _ = prepared(console, request)
         print(place)
         if job.export_hdf5 is not None:
             stores.export(console, place, job.fold, job.export_hdf5)

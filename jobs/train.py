@@ -14,10 +14,11 @@ from typing import Annotated
 import tyro
 
 from drmn.cli import run as run_job
+from drmn.cluster.resources import Group
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.search.settings import Group, PicturesConfig, require_name
-from drmn.tracking.address import default_store
+from drmn.experiment.config import PicturesConfig, require_name
+from drmn.tracking.uri import default_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +62,7 @@ class TrainJob:
 
 def main(job: TrainJob) -> None:
     """Prepare the features, train, and show what came of it."""
-    from drmn.ablations import ablated
+    from drmn.model.ablations import ablated
 
     config = ablated(job.config, job.ablation)
     if job.json is not None and not job.json.absolute().parent.is_dir():
@@ -78,12 +79,13 @@ def main(job: TrainJob) -> None:
 
     from rich.console import Console
 
+    from drmn.prepare.job import FeatureRequest
     from drmn.report.run import Shown, summary
-    from drmn.report.terminal import Order, prepared
-    from drmn.search.run import Plan, run
+    from drmn.report.terminal import prepared
+    from drmn.run.driver import Plan, run
 
     console = Console()
-    order = Order(
+    request = FeatureRequest(
         dataset=job.dataset,
         data_root=job.data_root,
         features=job.features,
@@ -91,7 +93,7 @@ def main(job: TrainJob) -> None:
         fold=config.fold,
         gpus=job.gpus,
     )
-    store, catalogue = prepared(console, order)
+    store, catalogue = prepared(console, request)
     plan = Plan(
         name=name,
         dataset=job.dataset,

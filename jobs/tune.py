@@ -16,10 +16,11 @@ from typing import Annotated, Any
 import tyro
 
 from drmn.cli import run
+from drmn.cluster.resources import EngineConfig
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.search.settings import Budget, EngineConfig, PolicyConfig
-from drmn.tracking.address import default_store
+from drmn.search.config import Budget, PolicyConfig
+from drmn.tracking.uri import default_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,10 +93,11 @@ def main(job: TuneJob) -> None:
 
     from rich.console import Console
 
-    from drmn.report.terminal import Order, prepared, summary
-    from drmn.search.plan import Plan
-    from drmn.search.postgres import reach
-    from drmn.search.search import search
+    from drmn.prepare.job import FeatureRequest
+    from drmn.report.terminal import prepared, summary
+    from drmn.search.driver import search
+    from drmn.search.storage.postgres import reach
+    from drmn.search.study.plan import Plan
 
     console = Console()
     name = job.study or Path(space).stem
@@ -113,7 +115,7 @@ def main(job: TuneJob) -> None:
         fork=job.fork,
         warm_start=job.warm_start,
     )
-    order = Order(
+    request = FeatureRequest(
         dataset=job.dataset,
         data_root=job.data_root,
         features=job.features,
@@ -123,13 +125,13 @@ def main(job: TuneJob) -> None:
     )
     if job.storage:
         reach(job.storage)  # a server that is not there is told before features are made
-    store, catalogue = prepared(console, order)
+    store, catalogue = prepared(console, request)
     if job.plan:
-        from drmn.report.plan import show
+        from drmn.report.forecast_table import show
 
         write(job.json, show(console, plan, store))
         return
-    from drmn.report.artist import Artist
+    from drmn.report.live_figures import Artist
 
     artist = Artist(plan.folder.absolute(), job.storage, wanted=job.figures)
     outcome = search(plan, store, console, catalogue, artist)

@@ -10,7 +10,7 @@ Each point is one of the six rows of docs/paper.md; a row drawn again is run wit
 nothing is pruned and chance draws: a sampler that follows the best row leaves the others few seeds.
 """
 
-from drmn.ablations import ABLATIONS
+from drmn.model.ablations import ABLATIONS
 from drmn.space import Constants, Trial, Value
 
 FULL: Constants = {

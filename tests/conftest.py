@@ -15,13 +15,14 @@ from hypothesis import settings
 from PIL import Image
 from servers import postgres_server
 
-from drmn.data import development, listing
-from drmn.data.build import build
-from drmn.data.catalogue import Catalogue
-from drmn.data.features import FeatureKey
-from drmn.data.inspection import inspect
-from drmn.data.listing import Listing
-from drmn.data.plan import Plan
+from drmn.data.images.catalogue import Catalogue
+from drmn.data.images.check import inspect
+from drmn.data.readers import listing
+from drmn.data.readers.listing import Listing
+from drmn.data.splits import development
+from drmn.data.store.build import build
+from drmn.data.store.feature_store import FeatureKey
+from drmn.data.store.layout import Plan
 
 # A busy machine is no bug, and CI must not fail by chance.
 settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)

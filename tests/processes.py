@@ -9,6 +9,14 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from drmn.config import ModelConfig, OptimConfig, RunConfig
+
+CONFIG = RunConfig(
+    model=ModelConfig(scale=3.0, sit_dropout=0.0),
+    optim=OptimConfig(epochs=2, batch_size=18, lr=3e-3),
+)
+
+
 WORKERS = []
 """They stay for the next task: most of a short one would be to start them."""
 

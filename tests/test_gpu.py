@@ -2,20 +2,19 @@
 
 import pytest
 import torch
-from processes import on
-from test_parallel import CONFIG
+from processes import CONFIG, on
 
-from drmn import parallel
+from drmn import distributed
 from drmn.config import with_overrides
-from drmn.data import development
-from drmn.train import fit
+from drmn.data.splits import development
+from drmn.training.loop import fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
 
 def trained(folder, config):
     data = development.open_store(folder)
-    *_, last = fit(config, data, device=f"cuda:{parallel.rank()}")
+    *_, last = fit(config, data, device=f"cuda:{distributed.rank()}")
     return last.metrics, last.costs
 
 

@@ -3,10 +3,10 @@
 import optuna
 from optuna.trial import Trial, TrialState, create_trial
 
-from drmn.search.halving import stopper
-from drmn.search.policy import Adviser
-from drmn.search.rows import bests
-from drmn.search.settings import PolicyConfig
+from drmn.search.config import PolicyConfig
+from drmn.search.pruners.factory import stopper
+from drmn.search.samplers.sampler_study import Adviser
+from drmn.search.trial_summary import bests
 from replay.space import Params
 from replay.table import Table
 
@@ -27,7 +27,7 @@ class Ours:
         self.adviser, self.stopper = Adviser(config, seed), stopper(config)
 
     def ask(self) -> Params | None:
-        """Choose as `drmn.search.study.Record.next` does."""
+        """Choose as `drmn.search.study.record.Record.next` does."""
         trials = self.study.get_trials(deepcopy=False)
         known = self.config.known(len(trials))
         if self.config.window and not all(t.state.is_finished() for t in trials[:known]):
@@ -40,7 +40,7 @@ class Ours:
         return trial.params
 
     def tell(self, number: int, epoch: int, value: float) -> bool:
-        """Judge as `drmn.search.study.Record.report` does."""
+        """Judge as `drmn.search.study.record.Record.report` does."""
         self._live(number).report(value, epoch)
         best = bests(self._trial(number).intermediate_values)[epoch]
         stops = self.config.pruner != "none" and self.stopper.stops(number, epoch, best)

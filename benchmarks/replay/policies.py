@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 import optuna
 
-from drmn.search.settings import PolicyConfig
+from drmn.search.config import PolicyConfig
 from replay.chance import Chance, ChanceHalved, ChanceTop
 from replay.clock import Policy
 from replay.optuna_peers import Optuna

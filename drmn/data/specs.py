@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from drmn.config import did_you_mean
-from drmn.data import demo
+from drmn.data.demo import dataset
 from drmn.errors import ConfigError
 
 Naming = Literal["folder", "nested", "boxes"]
@@ -109,17 +109,17 @@ APY = DatasetSpec(
     naming="boxes",
 )
 
-# Rendered, not read: what `drmn.data.demo` draws.
+# Rendered, not read: what `drmn.data.demo.dataset` draws.
 DEMO = DatasetSpec(
     name="demo",
-    folder=demo.NAME,
+    folder=dataset.NAME,
     markers=("images",),
-    images=demo.IMAGES,
-    attributes=demo.ATTRIBUTES,
-    seen=demo.CLASSES - demo.UNSEEN,
-    unseen=demo.UNSEEN,
+    images=dataset.IMAGES,
+    attributes=dataset.ATTRIBUTES,
+    seen=dataset.CLASSES - dataset.UNSEEN,
+    unseen=dataset.UNSEEN,
     image_size=160,
-    attribute_files=(f"{demo.NAME}/attributes.txt",),
+    attribute_files=(f"{dataset.NAME}/attributes.txt",),
 )
 
 # A user's own folder, described by its files: there are no published counts to check.

@@ -5,9 +5,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from drmn.cluster import launch_file
 from drmn.doctor.finding import Finding
 from drmn.doctor.secrets import private
-from drmn.search import cluster_file
 
 
 def file(path: Path) -> Iterator[Finding]:
@@ -16,8 +16,8 @@ def file(path: Path) -> Iterator[Finding]:
     Raises:
         ConfigError: It is none.
     """
-    content = cluster_file.read(path)
-    left = list(cluster_file.blanks(content))
+    content = launch_file.read(path)
+    left = list(launch_file.blanks(content))
     for field, blank in left:
         yield Finding(name=f"{path}: {field}", found=f"{blank} stands there", remedy="fill it in")
     if not left:
@@ -26,14 +26,14 @@ def file(path: Path) -> Iterator[Finding]:
 
 
 def _ray_up(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
-    wrong = cluster_file.against_schema(content)
+    wrong = launch_file.against_schema(content)
     yield Finding(
         name=f"{path}: Ray's schema",
         found=wrong or "kept",
         remedy='see https://docs.ray.io, "Cluster YAML Configuration Options"' if wrong else "",
     )
     key = Path(content.get("auth", {}).get("ssh_private_key", ""))
-    if key.name and not cluster_file.BLANK.search(str(key)):
+    if key.name and not launch_file.BLANK.search(str(key)):
         yield private(f"{path}: auth.ssh_private_key", key.expanduser(), "name a key that is there")
     mounts: Mapping[str, str] = content.get("file_mounts") or {}
     token = next((Path(local) for local in mounts.values() if local.endswith("auth_token")), None)

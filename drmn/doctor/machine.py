@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from drmn.data.features import MANIFEST
-from drmn.data.staging import scratch
-from drmn.search import code
+from drmn.data.store.feature_store import MANIFEST
+from drmn.data.store.local_copy import scratch
+from drmn.experiment import code_digest as code
 
 NVIDIA = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from drmn.doctor.finding import Finding
-from drmn.tracking.ship import SQLITE, absolute
+from drmn.tracking.shipper import SQLITE, absolute
 
 PATIENCE = 10.0
 """Seconds that a server has to answer."""

@@ -12,8 +12,8 @@ from typing import Literal
 from tyro.conf import Positional
 
 from drmn.cli import run
-from drmn.data import ledger
-from drmn.data.chain import Entry
+from drmn.data.sealed import ledger
+from drmn.data.sealed.hash_chain import Entry
 from drmn.errors import DataError
 
 

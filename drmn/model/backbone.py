@@ -10,9 +10,9 @@ from timm.layers import Format
 from torch import Tensor, nn
 
 from drmn.config import FeatureConfig, strides
-from drmn.data.images import Preprocess
+from drmn.data.images.decode import Preprocess
 from drmn.errors import ConfigError
-from drmn.model import weights
+from drmn.model import pretrained
 
 
 class Projection(nn.Module):
@@ -46,7 +46,7 @@ class Backbone(nn.Module):
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
         self.config, self.strides = config, strides(config.levels)
-        self.body = weights.create(config)
+        self.body = pretrained.create(config)
         info: Any = self.body.feature_info
         self.every = tuple(info.reduction())
         given = dict(zip(self.every, info.channels(), strict=True))
@@ -101,7 +101,7 @@ class Backbone(nn.Module):
         try:
             maps = self(torch.zeros(1, 3, side, side, device=self.device))
         except (AssertionError, IndexError, RuntimeError) as problem:
-            raise weights.other_size(self.config, problem) from None
+            raise pretrained.other_size(self.config, problem) from None
         return {stride: (level.shape[1], level.shape[2]) for stride, level in maps.items()}
 
     @property

@@ -4,7 +4,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drmn import parallel
+from drmn import distributed
 from drmn.config import Scope, Sit
 from drmn.model.dropout import Dropout
 
@@ -45,8 +45,8 @@ class Encoder(nn.Module):
 
     def _attend(self, tokens: Tensor, *, wide: bool) -> Tensor:
         query, asked = self.project(tokens).split((tokens.shape[-1], 2 * tokens.shape[-1]), dim=-1)
-        if wide and parallel.world() > 1:
-            asked = parallel.gather(asked.transpose(0, 1)).transpose(0, 1)
+        if wide and distributed.world() > 1:
+            asked = distributed.gather(asked.transpose(0, 1)).transpose(0, 1)
         key, value = asked.chunk(2, dim=-1)
         query, key, value = map(self._by_head, (query, key, value))
         mixed = F.scaled_dot_product_attention(query, key, value)

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drmn import parallel
+from drmn import distributed
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -14,13 +14,13 @@ class BatchNorm(nn.BatchNorm1d):
 
     def forward(self, rows: Float[Tensor, "row channel"]) -> Float[Tensor, "row channel"]:
         """Normalise each channel."""
-        if parallel.world() == 1 or not self.training:
+        if distributed.world() == 1 or not self.training:
             return super().forward(rows)
         wide = rows.float()  # statistics in float32, whatever the step is computed in
-        count = parallel.total(wide.new_full((1,), len(wide)))
-        mean = parallel.total(wide.sum(dim=0)) / count
+        count = distributed.total(wide.new_full((1,), len(wide)))
+        mean = distributed.total(wide.sum(dim=0)) / count
         centred = wide - mean
-        variance = parallel.total(centred.square().sum(dim=0)) / count
+        variance = distributed.total(centred.square().sum(dim=0)) / count
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
         out: Tensor = centred * (variance + self.eps).rsqrt()
         return (out * self.weight + self.bias if self.affine else out).to(rows.dtype)

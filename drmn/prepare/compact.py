@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from drmn.config import FeatureConfig
-from drmn.data import build, development, features, forms, integrity
-from drmn.data.development import Split
-from drmn.data.features import FeatureKey, Maps, Store
-from drmn.data.forms import Form
-from drmn.data.plan import Plan, Span
+from drmn.data.splits import development
+from drmn.data.splits.development import Split
+from drmn.data.store import build, encoding, feature_store, integrity
+from drmn.data.store.encoding import Form
+from drmn.data.store.feature_store import FeatureKey, Maps, Store
+from drmn.data.store.layout import Plan, Span
+from drmn.io.progress import StartProgress
 from drmn.model.backbone import components
-from drmn.prepare.datasets import Told
 
 BATCH = 64
 REGIONS = 400_000
@@ -35,7 +36,7 @@ def prepare(
     key: FeatureKey,
     root: Path,
     whole: Callable[[], Path],
-    told: Told,
+    told: StartProgress,
     waiting: Callable[[str], None],
 ) -> Path:
     """Return the compact store that `key` names, made from the whole one if it is not there.
@@ -45,7 +46,7 @@ def prepare(
     place = root / key.folder
     if place.is_dir() and not integrity.check(place, told("checking")).damage:
         return place
-    source = features.read(whole())
+    source = feature_store.read(whole())
     train = development.open_store(source.folder, fold=key.fold).train
     plan = _plan(key, source, train)
     progress = told("compacting")
@@ -81,7 +82,7 @@ def _projected(maps: Tensor, stride: int, plan: Plan) -> Tensor:
 
 def _scale(train: Split, stride: int) -> Form:
     low, high = extremes(train, stride)
-    return forms.bytes_for(low, high)
+    return encoding.bytes_for(low, high)
 
 
 def extremes(split: Split, stride: int) -> tuple[Tensor, Tensor]:

@@ -1,26 +1,22 @@
 """Opening a dataset: files read, every image checked, the test split sealed away."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from drmn.config import OnBad
-from drmn.data import demo, fingerprint, hdf5, listing, own, sealing, specs, xlsa17
-from drmn.data.catalogue import Catalogue
-from drmn.data.inspection import Inspection, Progress, inspect
-from drmn.data.listing import Listing
+from drmn.data import specs
+from drmn.data.demo import dataset as demo
+from drmn.data.images.catalogue import Catalogue
+from drmn.data.images.check import Inspection, inspect
+from drmn.data.readers import class_folders, hdf5, listing, xlsa17
+from drmn.data.readers.listing import Listing
+from drmn.data.sealed import seal
 from drmn.errors import DataError
+from drmn.io import file_digest
+from drmn.io.progress import StartProgress, silent
 
 KNOWN = Path("features", "images.db")
 """Where among the results is remembered what files were found to be."""
-
-Told = Callable[[str], Progress]
-"""Asked, by the name of a piece of work, for what is to be told how far it is."""
-
-
-def silent(_: str) -> Progress:
-    """Tell nobody."""
-    return lambda *_: None
 
 
 def open_dataset(
@@ -30,7 +26,7 @@ def open_dataset(
     *,
     on_bad: OnBad = "stop",
     hdf5_file: Path | None = None,
-    told: Told = silent,
+    told: StartProgress = silent,
 ) -> Catalogue:
     """Return the development catalogue of a dataset, and seal its test split in `results`.
 
@@ -56,7 +52,7 @@ def open_dataset(
     if on_bad == "stop":
         listing.refuse_bad(found, checked)
     catalogue = listing.development(found, checked)
-    sealing.seal(results / "sealed", listing.sealed_part(found, checked, catalogue))
+    seal.seal(results / "sealed", listing.sealed_part(found, checked, catalogue))
     return catalogue
 
 
@@ -73,15 +69,15 @@ def list_dataset(dataset: str, root: Path) -> Listing:
     """Return what a dataset's files say, its images unread."""
     spec = specs.spec(dataset)
     if spec.name == specs.OWN.name:
-        return own.read(root, spec.name)
+        return class_folders.read(root, spec.name)
     if spec.name == specs.DEMO.name:
         demo.render(root)
     return xlsa17.read(root, spec)
 
 
 def _list_imported(
-    dataset: str, root: Path, file: Path, results: Path, told: Told
+    dataset: str, root: Path, file: Path, results: Path, told: StartProgress
 ) -> tuple[Listing, Inspection]:
     found = hdf5.read(file, root, specs.spec(dataset))
-    digest = fingerprint.digest(file, results / KNOWN, told("file, MB"))
+    digest = file_digest.digest(file, results / KNOWN, told("file, MB"))
     return found, hdf5.inspected(found, digest)

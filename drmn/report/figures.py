@@ -2,7 +2,8 @@
 
     python -m drmn.report.figures results/studies/NAME
 
-draws them once. `drmn.report.artist` does so from time to time; this imports little, to be quick.
+draws them once. `drmn.report.live_figures` does so from time to time; this imports little, to be
+quick.
 """
 
 import argparse
@@ -14,9 +15,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from drmn.data import durable
-from drmn.search.rows import AGAIN, bests
-from drmn.search.storage import FIGURES, recorded
+from drmn.experiment.trial_checkpoints import FIGURES
+from drmn.io import atomic
+from drmn.search.storage.studies import recorded
+from drmn.search.trial_summary import AGAIN, bests
 from drmn.tracking import events
 from drmn.tracking.spool import open_spool
 
@@ -45,7 +47,7 @@ def draw(study: optuna.Study, folder: Path) -> list[Path]:
         made.append(place / f"{name}.png")
     plots = _plots(study, optuna.visualization)
     if plots:
-        durable.write(place / PAGE, _page(study.study_name, plots))
+        atomic.write(place / PAGE, _page(study.study_name, plots))
         made.append(place / PAGE)
     return made
 

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID,
 from rich.progress import TimeRemainingColumn as TimeLeft
 from rich.text import Text
 
-from drmn.data.inspection import Progress as Heard
-from drmn.prepare.datasets import Told
+from drmn.io.progress import Progress as Heard
+from drmn.io.progress import StartProgress
 
 QUIET = 3.0
 """Seconds of work that need no word where there is no bar."""
@@ -26,7 +26,7 @@ class _Rate(TextColumn):
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Told]:
+def progress(console: Console) -> Iterator[StartProgress]:
     """Yield what to ask for something to tell, by the name of the work."""
     if not console.is_terminal:
         yield lambda work: _Lines(console, work)

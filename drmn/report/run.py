@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
+from drmn.metric_names import Metrics
 from drmn.report.terminal import figures_table, see_in_mlflow
-from drmn.search.rows import Metrics
-from drmn.search.run import Outcome, Plan
+from drmn.run.driver import Outcome, Plan
 
 
 class Shown:

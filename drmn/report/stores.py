@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from drmn.data import export as exports
-from drmn.data import integrity, stores
-from drmn.data.features import LAYOUT
-from drmn.data.stores import Kept
+from drmn.data.splits import export_hdf5 as exports
+from drmn.data.store import integrity, inventory
+from drmn.data.store.feature_store import LAYOUT
+from drmn.data.store.inventory import Kept
 from drmn.errors import ConfigError, DataError
 from drmn.report.terminal import say
 
 
 def show(console: Console, root: Path) -> None:
     """Print a line a store, the one used last first, and what they take together."""
-    found = stores.every(root)
+    found = inventory.every(root)
     if not found:
         say(console, f"no feature store in {root}")
         return
@@ -53,7 +53,7 @@ def verify(console: Console, root: Path) -> None:
         DataError: One is damaged.
     """
     bad = []
-    for kept in stores.every(root):
+    for kept in inventory.every(root):
         if not kept.whole:
             continue
         if kept.key.layout != LAYOUT:
@@ -90,9 +90,9 @@ def prune(console: Console, root: Path, size: str) -> None:
         most = TypeAdapter(ByteSize).validate_python(size)
     except ValidationError:
         raise ConfigError(f"--max-bytes {size}: not a size such as 20GB or 500MB.") from None
-    for kept in stores.prune(root, most):
+    for kept in inventory.prune(root, most):
         say(console, f"removed {kept.folder.name} ({decimal(kept.bytes)})")
-    left = sum(kept.bytes for kept in stores.every(root))
+    left = sum(kept.bytes for kept in inventory.every(root))
     say(console, f"{decimal(left)} of {decimal(most)} in {root}")
     if left > most:
         say(console, "the rest is in use")

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from drmn.errors import StudyError
+from drmn.experiment.lock import holder
 from drmn.report.terminal import say
-from drmn.search.budget import spent
-from drmn.search.duration import duration
-from drmn.search.replay import replay as again
-from drmn.search.rows import Row, rows_of
-from drmn.search.storage import driver, holder, names, recorded
+from drmn.search.budget.limits import spent
+from drmn.search.storage.studies import driver, names, recorded
+from drmn.search.study.replay import replay as again
+from drmn.search.trial_summary import Row, rows_of
 from drmn.space import load, source
+from drmn.units import duration
 
 PATIENCE = 60.0
 """Seconds that a driver is given to end."""

@@ -3,94 +3,33 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from drmn.config import FeatureConfig
-from drmn.data import specs
-from drmn.data.catalogue import Catalogue
-from drmn.data.remote import local
+from drmn.data.images.catalogue import Catalogue
 from drmn.errors import ConfigError, StudyError
-from drmn.prepare.datasets import open_dataset
-from drmn.prepare.stores import Spread, backbone_for, prepare
+from drmn.metric_names import Metrics
+from drmn.prepare.job import FeatureRequest, prepare_features
 from drmn.report.progress import progress
-from drmn.search.budget import spent
-from drmn.search.outcome import Outcome
-from drmn.search.rows import Metrics
-from drmn.tracking.address import HERE
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
-    """Which features of which dataset a job needs."""
-
-    dataset: str
-    data_root: str
-    """A folder or a URI of one."""
-    features: FeatureConfig
-    results: Path
-    fold: int = 1
-    workers: int = 0
-    """On a Ray cluster; 0 for this process, or for all of the cluster that RAY_ADDRESS names."""
-    gpus: float = 0
-
+from drmn.search.analysis.result import Outcome
+from drmn.search.budget.limits import spent
+from drmn.tracking.uri import HERE
 
 COLUMNS = ("T1", "U", "S", "H", "AUSUC")
-
-
-def prepared(console: Console, order: Order) -> tuple[Path, Catalogue]:
-    """Return a dataset's feature store, made if need be, and its catalogue; show how far it is.
-
-    Other than the store's own, this catalogue knows where the image files lie.
-    """
-    spec = specs.spec(order.dataset)
-    config = order.features
-    # A model, level or file of weights that there is not is told before any image is read.
-    backbone = None if config.hdf5 else backbone_for(order.dataset, config)
-    with progress(console) as told:
-        root = order.results / "demo"
-        if spec.name != specs.DEMO.name:
-            root = local(order.data_root, order.results / "data", told("data root"))
-        catalogue = open_dataset(
-            order.dataset,
-            root,
-            order.results,
-            on_bad=config.on_bad,
-            hdf5_file=Path(config.hdf5) if config.hdf5 else None,
-            told=told,
-        )
-        for note in catalogue.notes:
-            say(console, f"note: {note}")
-
-        def make(spread: Spread | None = None) -> Path:
-            return prepare(
-                catalogue,
-                config,
-                order.results / "features",
-                fold=order.fold,
-                told=told,
-                waiting=lambda who: say(
-                    console, f"process {who} is making these features: waiting"
-                ),
-                spread=spread,
-                backbone=backbone,
-            )
-
-        if config.hdf5 or not (order.workers or os.environ.get("RAY_ADDRESS")):
-            return make(), catalogue
-        from drmn.prepare.spread import over_cluster  # noqa: PLC0415 - Ray takes seconds to import
-        from drmn.search.cluster import cluster  # noqa: PLC0415
-
-        with cluster():
-            return make(over_cluster(order.workers, order.gpus)), catalogue
 
 
 def say(console: Console, text: str) -> None:
     """Print a line as it is."""
     console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def prepared(console: Console, request: FeatureRequest) -> tuple[Path, Catalogue]:
+    """Return the feature store and the catalogue that a job asks for; show the progress."""
+    with progress(console) as start:
+        return prepare_features(request, partial(say, console), start)
 
 
 def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: str) -> None:
@@ -127,11 +66,11 @@ def see_in_mlflow(console: Console, tracking_uri: str, experiment: str) -> None:
 
 
 def _address(server: str, experiment: str) -> str:
-    from drmn.tracking import view  # noqa: PLC0415 - MLflow takes seconds to import
+    from drmn.tracking import saved_view  # noqa: PLC0415 - MLflow takes seconds to import
 
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
     try:
-        return view.address(server, server, experiment)
+        return saved_view.address(server, server, experiment)
     except ConfigError:  # it is away: what it lacks was told before
         return server
 

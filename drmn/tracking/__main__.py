@@ -1,8 +1,7 @@
-"""Look after MLflow: open the UI, or tell it again what it has lost.
+"""MLflow's server, and the shipper of a spool.
 
-python -m drmn.tracking serve                          open the UI on this machine
-python -m drmn.tracking sync results/studies/NAME      MLflow's database was lost: tell it all again
-python -m drmn.tracking ship SPOOL                     what jobs start: ship until input closes
+python -m drmn.tracking serve          open the UI on this machine
+python -m drmn.tracking ship SPOOL     started by jobs: ship until standard input closes
 """
 
 import argparse
@@ -13,17 +12,17 @@ import sys
 from pathlib import Path
 
 from drmn.errors import ConfigError, UserError
-from drmn.tracking.address import default_store
 from drmn.tracking.server import Server
-from drmn.tracking.ship import absolute, ship
+from drmn.tracking.shipper import absolute, ship
 from drmn.tracking.spool import Spool
+from drmn.tracking.uri import default_store
 
 
 def main() -> None:
     """Do what the command line says."""
     asked = _parser().parse_args()
     try:
-        {"serve": _serve, "sync": _sync, "ship": _ship}[asked.command](asked)
+        {"serve": _serve, "ship": _ship}[asked.command](asked)
     except UserError as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(2)
@@ -33,14 +32,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m drmn.tracking", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
-    parts = {name: commands.add_parser(name) for name in ("serve", "sync", "ship")}
+    parts = {name: commands.add_parser(name) for name in ("serve", "ship")}
     for part in parts.values():
         part.add_argument(
             "--uri", default=default_store(), help="MLflow's store; by default that of here"
         )
     parts["ship"].add_argument("spool", type=Path)
-    parts["sync"].add_argument("folder", type=Path, help="of a study or run")
-    parts["sync"].add_argument("--storage", default="", help="the PostgreSQL that has its record")
     serve = parts["serve"]
     serve.add_argument("--experiment", default="", help="a dataset's name: print its address")
     serve.add_argument("--host", default="127.0.0.1", help="another one needs --auth")
@@ -63,18 +60,6 @@ def _ship(asked: argparse.Namespace) -> None:
     ship(spool, absolute(asked.uri), closed=_input_closed)
 
 
-def _sync(asked: argparse.Namespace) -> None:
-    if not asked.folder.is_dir():
-        raise ConfigError(f"no folder {asked.folder}; a study's is results/studies/NAME.")
-    from drmn.search.refill import refill  # noqa: PLC0415 - a shipper does without all of this
-
-    spool = refill(asked.folder, asked.storage)
-    ship(spool, absolute(asked.uri), closed=lambda: True)
-    lacks = f", but for {spool.count} entries" if spool.count else ""
-    print(f"MLflow at {asked.uri} has all that the record of {asked.folder} holds{lacks}.")
-    sys.exit(bool(spool.count))
-
-
 def _input_closed() -> bool:
     """Return whether the driver has closed our standard input, or is gone."""
     ready, _, _ = select.select([sys.stdin], [], [], 0)
@@ -91,9 +76,9 @@ def _serve(asked: argparse.Namespace) -> None:
         users=asked.users,
         allowed_hosts=asked.allowed_hosts,
     )
-    from drmn.tracking import view  # noqa: PLC0415 - MLflow takes seconds to import
+    from drmn.tracking import saved_view  # noqa: PLC0415 - MLflow takes seconds to import
 
-    address = view.address(server.uri, f"http://{asked.host}:{asked.port}", asked.experiment)
+    address = saved_view.address(server.uri, f"http://{asked.host}:{asked.port}", asked.experiment)
     print(f"MLflow will be at {address}", flush=True)
     server.serve()
 

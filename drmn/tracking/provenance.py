@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 
-from drmn.data import durable
+from drmn.io import atomic
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "provenance"
@@ -31,7 +31,7 @@ def files(folder: Path, root: Path = ROOT) -> list[Path]:
     if changed := _git(root, "diff", "HEAD"):
         texts["uncommitted.diff"] = changed
     for name, text in texts.items():
-        durable.write(place / name, text)
+        atomic.write(place / name, text)
     return [place / name for name in texts]
 
 

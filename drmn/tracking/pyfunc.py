@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from torch import Tensor
 
 from drmn.errors import UserError
-from drmn.tracking.package import Answer, Package, load
+from drmn.tracking.model_package import Answer, Package, load
 
 
 class Photos(mlflow.pyfunc.PythonModel):

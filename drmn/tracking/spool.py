@@ -39,7 +39,7 @@ class Spool:
     Args:
         path: Of the file.
         most_bytes: It grows no larger; what finds no room is counted in `missed` and left to
-            `python -m drmn.tracking sync`, as where the disk is full: no search ends of that.
+            `python jobs/sync.py`, as where the disk is full: no search ends of that.
     """
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:

@@ -1,16 +1,14 @@
 """A search on a cluster whose machines come and go."""
 
-import contextlib
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-import time
 
 import optuna
 import pytest
 from conftest import ROOT
+from machines import began, until
 from ray.cluster_utils import Cluster
 
 EPOCHS, TRIALS = 30, 4
@@ -35,27 +33,6 @@ def cluster(tmp_path):
 
     yield ray, add
     ray.shutdown()
-
-
-def began(record):
-    """Return the trials that have an epoch and are not over, while a driver writes."""
-    query = (
-        "SELECT DISTINCT number FROM trials JOIN trial_intermediate_values USING (trial_id)"
-        " WHERE state = 'RUNNING'"
-    )
-    with contextlib.suppress(sqlite3.OperationalError):  # not made yet, or being written
-        database = sqlite3.connect(f"file:{record}?mode=ro", uri=True)
-        return {number for (number,) in database.execute(query)}
-    return set()
-
-
-def until(happened, job, seconds=240):
-    for _ in range(seconds * 5):
-        if found := happened():
-            return found
-        assert job.poll() is None, "the job ended too early"
-        time.sleep(0.2)
-    return pytest.fail("waited in vain")
 
 
 def has_store(scratch):

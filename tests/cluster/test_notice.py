@@ -13,11 +13,11 @@ from pathlib import Path
 import optuna
 import pytest
 from conftest import ROOT
+from machines import began, until
 from ray.cluster_utils import Cluster
-from test_nodes import began, until
 
-from drmn.checkpoint import LAST, load
-from drmn.search.history import HISTORY, History
+from drmn.run.epoch_log import HISTORY, History
+from drmn.training.checkpoint import LAST, load
 
 # Epochs of many small steps: to lose one would show.
 SPACE = """

@@ -8,8 +8,7 @@ from contextlib import suppress
 import optuna
 import pytest
 from hosts import SHARED, hosts
-from test_nodes import began
-from test_ray_up import until
+from machines import began, eventually
 
 EPOCHS, TRIALS = 60, 4
 SPACE = f"""
@@ -71,16 +70,18 @@ def test_a_network_that_falls_apart_and_heals(demo, tmp_path):
             f"--tracking-uri sqlite:///{SHARED}/mlflow.db; echo $? > {SHARED}/status"
         )
         with head.at_work(f"bash -c '{search}'"):
-            until(lambda: len(began(record)) == 2, "both trials to be under way")
+            eventually(lambda: len(began(record)) == 2, "both trials to be under way")
             with one.cut_off():
                 time.sleep(3)  # shorter than anyone is missed
             assert moves(record) == 0
             with two.cut_off():
-                until(lambda: moves(record) == 1, "the machine to be missed")
+                eventually(lambda: moves(record) == 1, "the machine to be missed")
                 time.sleep(3)
-            until((shared / "status").exists, "the search to end", seconds=300)
+            eventually((shared / "status").exists, "the search to end", seconds=300)
         assert (shared / "status").read_text() == "0\n"
-        until(lambda: not [p for p in two.processes() if "raylet" in p], "the stray node to leave")
+        eventually(
+            lambda: not [p for p in two.processes() if "raylet" in p], "the stray node to leave"
+        )
         head.run(
             f"{SEARCH} --results {SHARED}/plain --json {SHARED}/plain.json "
             f"--tracking-uri sqlite:///{SHARED}/plain.db"

@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-import time
 
 import pytest
 from conftest import ROOT
 from hosts import hosts, missing
 from loopback import local_hosts
+from machines import eventually
 
 SUBMIT = "RAY_AUTH_MODE=token RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265 ray job submit --"
 SEARCH = (
@@ -35,15 +35,6 @@ def filled(addresses, laptop):
         assert blank in text
         text = text.replace(blank, answer)
     return text
-
-
-def until(happened, what, seconds=150):
-    """Wait until something has happened, however busy the machine is."""
-    for _ in range(seconds):
-        if happened():
-            return
-        time.sleep(1)
-    pytest.fail(f"waited in vain for {what}")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +69,7 @@ def test_a_search_on_a_cluster_of_own_machines(machines, demo):
     laptop.run("ray get-auth-token --generate > /dev/null && chmod 600 ~/.ray/auth_token")
     laptop.run("ray up -y --no-config-cache ~/cluster.yaml")
 
-    until(
+    eventually(
         lambda: "3 local.cluster.node" in laptop.run("ray exec ~/cluster.yaml 'ray status'"),
         "both workers",
     )
@@ -87,7 +78,9 @@ def test_a_search_on_a_cluster_of_own_machines(machines, demo):
     for port in (5000, 8265):
         assert "open" not in laptop.run(f"curl -s http://{head.address}:{port} && echo open; true")
     with laptop.at_work("ray exec ~/cluster.yaml -p 8265 -p 5000 'sleep infinity'"):
-        until(lambda: "OK" in laptop.run("curl -s http://127.0.0.1:5000/health; true"), "MLflow")
+        eventually(
+            lambda: "OK" in laptop.run("curl -s http://127.0.0.1:5000/health; true"), "MLflow"
+        )
         status = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8265/api/version"
         assert laptop.run(status).strip() == "401"  # a stranger has no token
         looked = laptop.run(f"{SUBMIT} python jobs/doctor.py --least-gb 0", check=False)
@@ -101,7 +94,7 @@ def test_a_search_on_a_cluster_of_own_machines(machines, demo):
         assert {run["info"]["status"] for run in trials} == {"FINISHED"}
 
     laptop.run("ray down -y ~/cluster.yaml")
-    until(
+    eventually(
         lambda: not [line for host in made.values() for line in host.processes() if is_ray(line)],
         "all to end",
     )

@@ -7,28 +7,12 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import optuna
 import psutil
 import pytest
-
-ROOT = Path(__file__).parents[2]
-SPACE = ROOT / "tests" / "spaces" / "smoke.py"
-TRIALS = 5
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-def command(folder, demo, *more):
-    return [
-        *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--space", SPACE),
-        *("--no-figures", "--budget.models", "1"),
-        *("--budget.trials", str(TRIALS), "--budget.at-once", "1", "--policy.pruner", "none"),
-        *("--results", demo, "--study", folder.name, "--policy.sampler", "random"),
-        *("--tracking-uri", f"sqlite:///{folder}/mlflow.db", "--json", folder / "out.json", *more),
-    ]
+from kills import TRIALS, command, finish, kill_tree, outcome, wait_for
 
 
 def trials(record):
@@ -48,38 +32,6 @@ def epochs_of(record, number):
         return database.execute(query, (number,)).fetchone()[0]
     except sqlite3.OperationalError:  # not made yet
         return 0
-
-
-def wait_for(happened, process, seconds=480):
-    for _ in range(seconds * 10):
-        if happened():
-            return
-        assert process.poll() is None, "the job ended before it could be killed"
-        time.sleep(0.1)
-    pytest.fail("waited in vain")
-
-
-def kill_tree(process):
-    """End a driver at once, and the Ray processes that it started."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    for child in children:
-        if child.is_running():
-            child.kill()
-
-
-def finish(arguments, folder):
-    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads((folder / "out.json").read_text())
-
-
-def outcome(plain):
-    """Return what must not depend on being killed."""
-    return [
-        (t["number"], t["state"], t["epochs"], t["value"], t["params"]) for t in plain["trials"]
-    ]
 
 
 @pytest.fixture(scope="module")

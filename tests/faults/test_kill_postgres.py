@@ -6,10 +6,10 @@ import subprocess
 import time
 
 import pytest
-from test_kill import TRIALS, command, finish, kill_tree, outcome, wait_for
+from kills import TRIALS, command, finish, kill_tree, outcome, wait_for
 
 from drmn.errors import StudyError
-from drmn.search.storage import recorded
+from drmn.search.storage.studies import recorded
 
 
 def trials(demo, study, url):

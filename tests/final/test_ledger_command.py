@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from drmn.data.ledger import append
+from drmn.data.sealed.ledger import append
 
 
 @pytest.fixture

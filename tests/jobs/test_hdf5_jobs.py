@@ -8,8 +8,7 @@ from pathlib import Path
 import h5py
 import hdf5_files
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from conftest import ROOT
 
 
 def run(folder, job, *arguments):

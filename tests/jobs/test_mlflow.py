@@ -15,15 +15,16 @@ import pandas as pd
 import pytest
 import torch
 from browser import SHOTS, page
+from conftest import ROOT
 from mlflow import MlflowClient
-from test_tune import ROOT, search
+from searches import search
 from web import answers, free_port, running, until
 
-from drmn.data import development
-from drmn.search.folders import trial_folder
-from drmn.search.rows import RUNS
-from drmn.search.storage import recorded
-from drmn.tracking import package, view
+from drmn.data.splits import development
+from drmn.experiment.trial_checkpoints import trial_folder
+from drmn.search.storage.studies import recorded
+from drmn.search.trial_summary import RUNS
+from drmn.tracking import model_package, saved_view
 
 CURVES = """
 SELECT tags.value, metrics.key, metrics.value, metrics.timestamp, metrics.step, metrics.is_nan
@@ -155,7 +156,7 @@ def test_the_model_is_the_network_that_was_trained(finished, champion, demo):
     _, outcome = finished
     shown, rows, data = photos(demo, outcome, count=8)
     best = outcome["best"]["trial"]
-    packed = package.load(trial_folder(demo / "studies" / outcome["study"], best) / "package")
+    packed = model_package.load(trial_folder(demo / "studies" / outcome["study"], best) / "package")
     exact = packed.answer(packed.maps(shown))
     answers = champion.predict(pd.DataFrame({"image": shown}), params={"attributes": 3, "top": 2})
     assert answers["score"].tolist() == pytest.approx(exact.scores.amax(dim=1).tolist(), abs=1e-5)
@@ -188,7 +189,7 @@ def test_a_class_that_training_never_saw_is_recognised_by_its_attributes(finishe
     _, outcome = finished
     (photo, *_), _, data = photos(demo, outcome)
     best = outcome["best"]["trial"]
-    packed = package.load(trial_folder(demo / "studies" / outcome["study"], best) / "package")
+    packed = model_package.load(trial_folder(demo / "studies" / outcome["study"], best) / "package")
     read = packed.answer(packed.maps([photo])).attributes[0].clamp(min=0)
     frame = pd.DataFrame({"image": [photo]})
     told = dict(zip(data.classes.attribute_names, read.tolist(), strict=True))
@@ -291,7 +292,7 @@ def test_a_served_model_answers_a_request_with_a_photo(finished, client, champio
 
 
 def sync(folder, uri):
-    command = [sys.executable, "-m", "drmn.tracking", "sync", folder, "--uri", uri]
+    command = [sys.executable, ROOT / "jobs" / "sync.py", folder, "--tracking-uri", uri]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "has all that the record of" in done.stdout
@@ -332,7 +333,7 @@ def test_telling_a_database_that_was_not_lost_changes_nothing(finished, client, 
 
 def test_a_study_that_is_not_there_cannot_be_told(tmp_path):
     for folder, message in ((tmp_path / "none", "no folder"), (tmp_path, "There is no study")):
-        command = [sys.executable, "-m", "drmn.tracking", "sync", folder]
+        command = [sys.executable, ROOT / "jobs" / "sync.py", folder]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert message in done.stderr
@@ -349,7 +350,7 @@ def test_a_person_finds_the_study_its_trials_their_curves_and_the_model(finished
     environment = {"MLFLOW_TRACKING_URI": client.tracking_uri}
     with page() as tab, running(command, folder / "serve.log", environment) as server:
         until(lambda: answers(f"{address}/health"), 180, server)
-        tab.goto(view.link(address, where, view.TREE))
+        tab.goto(saved_view.link(address, where, saved_view.TREE))
         tab.get_by_text("7 matching runs").wait_for()  # the study, two baselines, four trials
         row = tab.get_by_role("row").filter(has=tab.get_by_role("link", name=study, exact=True))
         assert tab.get_by_role("link", name=best, exact=True).count() == 0
@@ -359,10 +360,11 @@ def test_a_person_finds_the_study_its_trials_their_curves_and_the_model(finished
 
         # What `serve` prints: the best one first.
         assert (
-            f"MLflow will be at {view.link(address, where)}" in (folder / "serve.log").read_text()
+            f"MLflow will be at {saved_view.link(address, where)}"
+            in (folder / "serve.log").read_text()
         )
         tab.goto("about:blank")
-        tab.goto(view.link(address, where))
+        tab.goto(saved_view.link(address, where))
         tab.get_by_text("Sort: best/H").wait_for()
         tab.get_by_role("link", name=best, exact=True).wait_for()
         shown = tab.get_by_role("link").filter(has_text=study).all_inner_texts()

@@ -16,7 +16,7 @@ import torch
 from conftest import ROOT
 from PIL import Image
 
-from drmn.data import features
+from drmn.data.store import feature_store
 
 FAST = ("--backbone", "resnet10t", "--weights", "random", "--image-size", "32", "--levels", "32")
 # 11 rows a shard of 32 MB, so that there is something to interrupt.
@@ -206,7 +206,9 @@ def test_two_workers_make_the_store_that_one_process_makes(photos, prepared, tmp
     assert done.returncode == 0, done.stderr[-2000:]
     folder, lines = prepared
     assert done.stdout.split()[-1] == lines[-1]
-    alone, together = (features.read(place / lines[-1]).levels[32] for place in (folder, tmp_path))
+    alone, together = (
+        feature_store.read(place / lines[-1]).levels[32] for place in (folder, tmp_path)
+    )
     rows = torch.arange(80)
     torch.testing.assert_close(together.rows(rows), alone.rows(rows), rtol=2**-7, atol=1e-3)
 

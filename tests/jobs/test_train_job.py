@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from mlflow import MlflowClient
 
-from drmn.checkpoint import BEST, load
+from drmn.training.checkpoint import BEST, load
 
 LONG = ("--optim.epochs", "8")
 SMALL = ("--model.sit", "attr", "--model.width", "64", "--model.sit-dropout", "0")

@@ -1,7 +1,6 @@
 """The main job as a person runs it: another process, another folder, its output."""
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -12,37 +11,18 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from conftest import ROOT
 from mlflow import MlflowClient
+from searches import SPACE, run, search
 
-from drmn.checkpoint import BEST
 from drmn.config import RunConfig, flatten, with_overrides
-from drmn.data import development
-from drmn.search import packing
-from drmn.search.folders import trial_folder
-from drmn.search.storage import recorded
-from drmn.tracking import package
-from drmn.validate import validate
-
-ROOT = Path(__file__).parents[2]
-PLAIN = ("--no-figures", "--budget.models", "1")
-"""What a search does beside: it takes seconds, and test_mlflow.py looks at it."""
-SPACE = ROOT / "tests" / "spaces" / "smoke.py"
-
-
-def run(folder, *arguments):
-    command = [sys.executable, ROOT / "jobs" / "tune.py", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def search(folder, results, *more, plain=PLAIN):
-    """Run a small search; return its output and its outcome."""
-    done = run(
-        folder,
-        *("--results", results, "--space", SPACE, "--study", folder.name, "--json", "out.json"),
-        *("--budget.trials", "4", *plain, *more),
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout, json.loads((folder / "out.json").read_text())
+from drmn.data.splits import development
+from drmn.evaluation.validation import validate
+from drmn.experiment import model_export
+from drmn.experiment.trial_checkpoints import trial_folder
+from drmn.search.storage.studies import recorded
+from drmn.tracking import model_package
+from drmn.training.checkpoint import BEST
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +103,10 @@ def test_photos_that_are_gone_when_a_search_ends_cost_the_picture_alone(finished
     folder = trial_folder(demo / "studies" / outcome["study"], outcome["best"]["trial"])
     store = demo / "features" / outcome["data"]
     names = pd.read_parquet(store / "images.parquet")["path"]
-    packed = packing.Packed(tmp_path / "package", package.load(folder / "package"))
+    packed = model_export.Packed(tmp_path / "package", model_package.load(folder / "package"))
     data = development.open_store(store)
     for files in ({}, {name: tmp_path / name for name in names}):
-        assert packing.picture(packed, "none", data, store, files) is None
+        assert model_export.picture(packed, "none", data, store, files) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -148,7 +128,7 @@ def test_the_packed_network_gives_the_figures_that_were_recorded(finished, demo)
     folder = trial_folder(demo / "studies" / outcome["study"], outcome["best"]["trial"])
     data = development.open_store(demo / "features" / outcome["data"])
     run = with_overrides(RunConfig(), outcome["settings"])
-    network = package.load(folder / "package").network
+    network = model_package.load(folder / "package").network
     again = validate(run, network, data)
     for name in ("T1", "U", "S", "H", "AUSUC", "gamma"):
         assert again[f"val/{name}"] == pytest.approx(outcome["best"][name], abs=1e-5)

@@ -1,7 +1,7 @@
 """The main job on real photos; a file of its own, for a file's tests run one after another."""
 
 import pytest
-from test_tune import search
+from searches import search
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 
 from drmn.config import FeatureConfig
-from drmn.data.images import Photo, stream
+from drmn.data.images.decode import Photo, stream
 from drmn.errors import ConfigError, DataError
 from drmn.model.backbone import Backbone
-from drmn.model.weights import renamed
+from drmn.model.pretrained import renamed
 
 LITE0 = "tf_efficientnet_lite0"
 # Species that ImageNet has as well, by CUB's folder: ImageNet's number of the class.

@@ -18,11 +18,12 @@ from conftest import ROOT
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from drmn.baselines import lines
-from drmn.data import demo as drawing
-from drmn.data import development, features
-from drmn.data.catalogue import fence_of
+from drmn.data.demo import dataset as drawing
+from drmn.data.images.catalogue import fence_of
+from drmn.data.splits import development
+from drmn.data.store import feature_store
 from drmn.errors import DataError
+from drmn.evaluation.baselines import lines
 from drmn.prepare import compact
 
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"
@@ -30,7 +31,8 @@ SPACE = ROOT / "tests" / "spaces" / "smoke.py"
 # anew, and a label need not be that of the image's folder.
 DRIVER = """
 import runpy, sys
-from drmn.data import demo, official
+from drmn.data.demo import dataset as demo
+from drmn.data.readers import split_files as official
 if __name__ == "__main__":
     demo.render = lambda _: None
     official._check_images = lambda *_: None
@@ -155,7 +157,7 @@ def test_noise_for_test_labels_pixels_and_attributes_changes_nothing_that_a_sear
 
 
 def test_a_fold_that_holds_a_test_image_is_refused(toy_store):
-    store = features.read(toy_store)
+    store = feature_store.read(toy_store)
     stray = replace(store.catalogue, fence=fence_of((store.catalogue.images[3],), ()))
     message = f"toy: the development data hold {store.catalogue.images[3]}, a test image"
     with pytest.raises(DataError, match=re.escape(message)):
@@ -163,7 +165,7 @@ def test_a_fold_that_holds_a_test_image_is_refused(toy_store):
 
 
 def test_candidates_that_hold_a_test_class_are_refused(toy_store):
-    store = features.read(toy_store)
+    store = feature_store.read(toy_store)
     stray = replace(store.catalogue, fence=fence_of((), ("class4",)))
     with pytest.raises(DataError, match="toy: the development data hold class4, a test class"):
         development.divide(stray, store.levels, fold=1, digest="")
@@ -217,7 +219,7 @@ def test_scales_and_components_are_those_of_the_training_images(toy):
 
 
 def test_features_fitted_on_one_fold_are_not_opened_for_another(toy_store, tmp_path):
-    store = features.read(toy_store)
+    store = feature_store.read(toy_store)
     key = replace(store.key, encoding="int8", fold=1)
     place = compact.prepare(
         key, tmp_path, lambda: toy_store, lambda _: lambda *_: None, lambda _: None

@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from drmn.report import figures
-from drmn.report.artist import Artist
+from drmn.report.live_figures import Artist
 
 POLICY = {
     "policy.objective": "val/H",

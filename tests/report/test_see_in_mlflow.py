@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from drmn.report.terminal import see_in_mlflow
-from drmn.tracking import view
+from drmn.tracking import saved_view
 
 
 def said(uri):
@@ -28,7 +28,7 @@ def test_of_a_server_that_is_away_its_address():
 def test_of_a_server_the_view_of_the_experiment(tmp_path, monkeypatch):
     store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     number = store.create_experiment("demo")
-    monkeypatch.setattr(view, "MlflowClient", lambda _: store)  # in a server's place
+    monkeypatch.setattr(saved_view, "MlflowClient", lambda _: store)  # in a server's place
     assert said("http://there:5000/") == (
         f"See it in MLflow: http://there:5000/#/experiments/{number}/runs"
         "?viewStateShareKey=drmn&workflowType=machine_learning"

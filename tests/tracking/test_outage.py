@@ -7,11 +7,11 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from test_ship import check_tree, fill
+from mlflow_trees import check_tree, fill
 from web import answers, free_port, running, until
 
 from drmn.tracking.server import Server
-from drmn.tracking.ship import ShipperProcess
+from drmn.tracking.shipper import ShipperProcess
 from drmn.tracking.spool import Spool
 
 

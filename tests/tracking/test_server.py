@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
+from mlflow_trees import begin, check_tree, fill, runs, ship_all
 from servers import PASSWORD, USER
-from test_ship import begin, check_tree, fill, runs, ship_all
 from web import answers, free_port, running, until
 
 from drmn.errors import ConfigError
 from drmn.tracking import events
 from drmn.tracking.server import Server
-from drmn.tracking.ship import ShipperProcess
+from drmn.tracking.shipper import ShipperProcess
 from drmn.tracking.spool import Spool
 
 WRITERS = 8
@@ -101,7 +101,7 @@ def test_models_are_registered_and_only_a_better_one_becomes_champion(tmp_path, 
     spool = Spool(tmp_path / "spool.db")
     champions = []
     # What is in a package is of no matter here: MLflow is not to load it.
-    monkeypatch.setattr("drmn.tracking.models.EXAMPLE", None)
+    monkeypatch.setattr("drmn.tracking.registry.EXAMPLE", None)
     for n, (value, data) in enumerate([(0.5, "a"), (0.4, "a"), (0.6, "a"), (0.9, "b")]):
         begin(spool, name=f"s{n}")
         folder = tmp_path / f"package{n}"

@@ -1,0 +1,1 @@
+"""Ray: connection, resources, nodes, preemption, launch files."""

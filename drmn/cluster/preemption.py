@@ -1,0 +1,56 @@
+"""The notice that a machine gets before it goes.
+
+Who has `ray start --block` end by SIGTERM, as Kubernetes does, has Ray drain the node first: it
+gets no more work, and what runs there has some time left (RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S).
+"""
+
+import threading
+import time
+from functools import cache
+from itertools import count
+
+import ray
+import ray.train
+from ray._private.state import state
+
+from drmn.training.stop import Leave
+
+LOOK = 1.0
+"""Seconds between two looks at which machines are about to go."""
+# Ray Train's own look, every five seconds by default.
+GROUPS_LOOK = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": str(LOOK)}
+STEPS = 4
+"""Steps of a group between two looks: for each, its workers ask each other."""
+
+
+@cache
+def here() -> threading.Event:
+    """Return what is set once this process's machine is about to go."""
+    event, node = threading.Event(), ray.get_runtime_context().get_node_id()
+    threading.Thread(target=_watch, args=(event, node), daemon=True).start()
+    return event
+
+
+def _watch(event: threading.Event, node: str) -> None:
+    while not event.is_set():
+        time.sleep(LOOK)
+        try:
+            # There is no public way that does without Ray's dashboard.
+            going = state.get_draining_nodes()
+        except Exception:  # noqa: BLE001, S112 - a network that is away is no notice
+            continue
+        if node in going:
+            event.set()
+
+
+def of_group() -> Leave:
+    """Return what a worker of a group asks: is a machine of any of its workers about to go?
+
+    All workers get the same answer, as they stop after the same step or not at all.
+    """
+    asked = count(1)
+
+    def going() -> bool:
+        return next(asked) % STEPS == 0 and ray.train.get_preemption_info() is not None
+
+    return going

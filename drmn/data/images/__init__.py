@@ -1,0 +1,1 @@
+"""Photos: catalogue, decoding, the check of every image."""

@@ -1,0 +1,1 @@
+"""The test split: seal, open, ledger, hash chain."""

@@ -1,0 +1,1 @@
+"""What training may see: folds on stored features or on photos."""

@@ -1,0 +1,252 @@
+"""What training and search may see: train classes, and validation classes that stand for unseen.
+
+For fold k the classes of trainval fall into train and validation classes. Of each train class one
+image in five is held out as val-seen; the images of the validation classes are val-unseen. A split
+knows what its images are for, so that what must not be chosen or fitted on them is refused.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from drmn.config import strides
+from drmn.data.images.catalogue import Catalogue
+from drmn.data.splits.epoch_rng import Chance
+from drmn.data.store import feature_store
+from drmn.data.store.feature_level import Level
+from drmn.errors import ConfigError, DataError
+
+Part = Literal["train", "val", "test"]
+
+HELD_OUT = 0.2
+"""Share of each train class's images that becomes val-seen."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classes:
+    """Candidate classes, seen ones first."""
+
+    names: tuple[str, ...]
+    attributes: Float[Tensor, "class attr"]
+    """L2-normalised rows."""
+    seen: Bool[Tensor, " class"]
+    attribute_names: tuple[str, ...] = ()
+    words: Float[Tensor, "attr word"] | None = None
+
+    def to(self, device: torch.device) -> "Classes":
+        """Return these classes with what a loss needs of them on `device`."""
+        return replace(self, attributes=self.attributes.to(device), seen=self.seen.to(device))
+
+
+Inputs = Mapping[int, Float[Tensor, "image region channel"]] | Float[Tensor, "image 3 height width"]
+"""What a network is given of some images: stored maps by stride, or pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some images, and their classes."""
+
+    inputs: Inputs
+    labels: Int[Tensor, " image"]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return this batch on `device`."""
+        return Batch(moved(self.inputs, device), self.labels.to(device))
+
+
+def moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """Return `inputs` on `device`."""
+    if isinstance(inputs, Tensor):
+        return inputs.to(device)
+    return {stride: level.to(device) for stride, level in inputs.items()}
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Some images that a network can be trained or judged on."""
+
+    @property
+    def labels(self) -> Int[Tensor, " image"]:
+        """Return the class of each."""
+
+    @property
+    def part(self) -> Part:
+        """Return what they are for."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def stream(
+        self, parts: Sequence[Int[Tensor, " _"]], chance: Chance | None = None
+    ) -> Iterator[Batch]:
+        """Yield the images at each part's positions; in training as `chance` shows them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Some images of a store."""
+
+    levels: dict[int, Level]
+    rows: Int[Tensor, " image"]
+    """Where they stand in the store."""
+    labels: Int[Tensor, " image"]
+    part: Part
+    """What they are for."""
+    views: int = 0
+    """Augmented views of each image that the store holds; only training looks at them."""
+    stored: int = 0
+    """Images of the store: view v of the image in row i is in row v * stored + i."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.rows)
+
+    def require(self, part: Part, what: str) -> None:
+        """Raise `DataError` unless the images are for `part`; `what` says what was to be done."""
+        require(self, part, what)
+
+    def batch(
+        self, chosen: Int[Tensor, " image"], view: Int[Tensor, " image"] | None = None
+    ) -> Batch:
+        """Return the images at the positions `chosen`, each as its plain view or another one."""
+        rows = self.rows[chosen] if view is None else self.rows[chosen] + view * self.stored
+        return Batch(self.maps(rows), self.labels[chosen])
+
+    def maps(self, rows: Int[Tensor, " image"]) -> dict[int, Tensor]:
+        """Return the maps [image, region, channel] in these rows of the store, by stride."""
+        return {stride: level.rows(rows).float() for stride, level in self.levels.items()}
+
+    def stream(
+        self, parts: Sequence[Int[Tensor, " _"]], chance: Chance | None = None
+    ) -> Iterator[Batch]:
+        """Yield the images at each part's positions; in training each as a view drawn for it."""
+        drawn = None if chance is None else chance.views(len(self), self.views)
+        for chosen in parts:
+            yield self.batch(chosen, None if drawn is None else drawn[chosen])
+
+
+def require(images: Images, part: Part, what: str) -> None:
+    """Raise `DataError` unless `images` are for `part`; `what` says what was to be done."""
+    if images.part != part:
+        raise DataError(f"{what} takes {part} images alone; these are {images.part} images.")
+
+
+I = TypeVar("I", bound=Images, covariant=True)  # noqa: E741, PLC0105
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold(Generic[I]):
+    """A fold of the development data, its images in a store or as photos."""
+
+    classes: Classes
+    train: I
+    val_seen: I
+    val_unseen: I
+    digest: str
+    """Changes with anything of the data or the features that could change a result."""
+
+
+class Development(Fold[Split]):
+    """A fold whose images are in a feature store."""
+
+    @property
+    def channels(self) -> dict[int, int]:
+        """Return the channels of each level by stride."""
+        return {stride: level.shape[-1] for stride, level in self.train.levels.items()}
+
+
+def open_store(folder: Path, *, fold: int = 1, levels: str = "") -> Development:
+    """Return fold `fold` of the store in `folder`, with some of its levels or all.
+
+    Raises:
+        ConfigError: The store lacks the fold or a level, or was fitted on another fold.
+        DataError: There is no whole store there, or sealed data are in it.
+    """
+    store = feature_store.read(folder)
+    wanted = strides(levels) if levels else tuple(store.levels)
+    for stride in wanted:
+        if stride not in store.levels:
+            have = "+".join(map(str, store.levels))
+            raise ConfigError(f"model.levels {levels}: the feature store {folder} holds {have}.")
+    if store.key.fold not in (0, fold):
+        raise ConfigError(
+            f"fold {fold}: the {store.key.encoding} features in {folder} were fitted on the "
+            f"training images of fold {store.key.fold}, some of which are validation images here; "
+            f"make them with --fold {fold}, or use --encoding bf16."
+        )
+    kept = {stride: store.levels[stride] for stride in wanted}
+    return divide(store.catalogue, kept, fold=fold, digest=store.key.folder, views=store.key.views)
+
+
+def divide(
+    catalogue: Catalogue, levels: dict[int, Level], *, fold: int, digest: str, views: int = 0
+) -> Development:
+    """Divide a catalogue's images, of which a store holds these levels.
+
+    Raises:
+        ConfigError: There is no such fold.
+        DataError: A sealed test image or test class is among the development data.
+    """
+
+    def split(rows: Int[Tensor, " image"], labels: Int[Tensor, " image"], part: Part) -> Split:
+        return Split(levels, rows, labels, part, views=views, stored=len(catalogue.images))
+
+    return Development(*parts_of(catalogue, fold, split), digest)
+
+
+Make = Callable[[Int[Tensor, " image"], Int[Tensor, " image"], Part], I]
+"""Makes some images of their places in the catalogue, their labels, and what they are for."""
+
+
+def parts_of(catalogue: Catalogue, fold: int, make: Make[I]) -> tuple[Classes, I, I, I]:
+    """Return the classes of a fold, and its images: train, val-seen and val-unseen.
+
+    Raises:
+        ConfigError: There is no such fold.
+        DataError: A sealed test image or test class is among the development data.
+    """
+    catalogue.fence.check(catalogue.dataset, catalogue.images, catalogue.classes)
+    if fold not in catalogue.folds:
+        have = ", ".join(map(str, catalogue.folds))
+        raise ConfigError(f"fold {fold}: {catalogue.dataset} has the class folds {have}.")
+    held = np.isin(catalogue.classes, catalogue.folds[fold])
+    order = np.argsort(held, kind="stable")  # train classes first, each side in its own order
+    labels = np.argsort(order)[catalogue.labels]
+    unseen = held[catalogue.labels]
+    out = held_out(catalogue.images, catalogue.labels) & ~unseen
+    words = catalogue.words
+    classes = Classes(
+        names=tuple(catalogue.classes[c] for c in order),
+        attributes=torch.from_numpy(catalogue.attributes[order]).float(),
+        seen=torch.from_numpy(~held[order]),
+        attribute_names=catalogue.attribute_names,
+        words=None if words is None else torch.from_numpy(words),
+    )
+
+    def part_of(mask: npt.NDArray[np.bool_], part: Part) -> I:
+        rows = torch.from_numpy(np.flatnonzero(mask))
+        return make(rows, torch.from_numpy(labels)[rows], part)
+
+    return classes, part_of(~unseen & ~out, "train"), part_of(out, "val"), part_of(unseen, "val")
+
+
+def held_out(paths: Sequence[str], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which images are held out: of each class the fifth whose path hashes lowest.
+
+    Depends on names alone, so adding a class or changing a seed moves no image of another class.
+    """
+    rank = np.array([hashlib.sha256(path.encode()).hexdigest() for path in paths])
+    out = np.zeros(len(paths), dtype=bool)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        count = max(1, round(HELD_OUT * len(own))) if len(own) > 1 else 0
+        out[own[np.argsort(rank[own])[:count]]] = True
+    return out

@@ -1,0 +1,1 @@
+"""The feature store: key, layout, shards, build, integrity, inventory, local copy."""

@@ -1,0 +1,68 @@
+"""What a feature store is to hold, and how it is cut into shards."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from drmn.data.images.catalogue import Catalogue
+from drmn.data.store.encoding import Bits, Form
+from drmn.data.store.feature_store import FeatureKey, Maps
+
+SHARD_BYTES = 32 << 20
+"""Of all levels together: small enough to check at the first touch, large enough to write well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The rows of a shard."""
+
+    shard: int
+    start: int
+    stop: int
+
+
+Fill = Callable[[list[Span]], Iterator[tuple[int, Maps]]]
+"""Yields the maps of the spans asked for, with their shards' numbers, in any order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Plan:
+    """A store to build."""
+
+    key: FeatureKey
+    catalogue: Catalogue
+    shapes: Mapping[int, tuple[int, int]]
+    """Regions and channels of each level by stride."""
+    forms: Mapping[int, Form] = field(default_factory=dict)
+    """How each level is stored; bfloat16 where nothing is said."""
+    components: Mapping[str, Tensor] = field(default_factory=dict)
+    """Of a PCA: what turns the backbone's channels into those stored."""
+
+    def form(self, stride: int) -> Form:
+        """Return how a level is stored."""
+        return self.forms.get(stride, Bits())
+
+    @property
+    def rows(self) -> int:
+        """Return the rows of each level: every view of every image."""
+        return len(self.catalogue.images) * (1 + self.key.views)
+
+    @property
+    def row_bytes(self) -> int:
+        """Return the bytes of a row in all levels together."""
+        return sum(
+            regions * channels * np.dtype(self.form(stride).dtype).itemsize
+            for stride, (regions, channels) in self.shapes.items()
+        )
+
+    @property
+    def per_shard(self) -> int:
+        """Return the rows of a shard."""
+        return max(1, min(1024, SHARD_BYTES // self.row_bytes))
+
+    def spans(self) -> list[Span]:
+        """Return all shards."""
+        size, rows = self.per_shard, self.rows
+        return [Span(i // size, i, min(i + size, rows)) for i in range(0, rows, size)]

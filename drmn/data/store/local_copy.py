@@ -1,0 +1,88 @@
+"""A machine's own copy of a feature store, brought once from the storage that all share.
+
+A store is named by its content, so a copy that is whole is the store. The first process that needs
+it brings it; others on the machine wait for that.
+"""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from drmn.data.store import integrity, inventory
+from drmn.data.store.feature_store import MANIFEST, USED
+from drmn.errors import DataError
+from drmn.io import atomic
+
+SCRATCH = "DRMN_SCRATCH"
+"""The environment's name for a folder on a disk of the machine's own."""
+_KNOWN: set[tuple[Path, int]] = set()
+"""Copies that this process has found whole, by their manifest's time."""
+
+log = logging.getLogger(__name__)
+
+
+def scratch() -> Path | None:
+    """Return where this machine keeps copies of its own; None if it has no such place."""
+    place = os.environ.get(SCRATCH)
+    return Path(place) / "features" if place else None
+
+
+def near(store: Path) -> Path:
+    """Return this machine's own copy of a store; the store itself where DRMN_SCRATCH is not set.
+
+    Raises:
+        DataError: The store that all share is damaged.
+    """
+    root = scratch()
+    if root is None:
+        return store
+    place = root / store.name
+    if _is_whole(place):
+        return place
+    root.mkdir(parents=True, exist_ok=True)
+    with atomic.alone(root / ".locks" / store.name):
+        if _is_whole(place) or _bring(store, place):
+            return place
+    return store
+
+
+def _is_whole(place: Path) -> bool:
+    """Return whether a copy is as it was written; each process looks once."""
+    manifest = place / MANIFEST
+    if not manifest.is_file():
+        return False
+    key = place, manifest.stat().st_mtime_ns
+    if key not in _KNOWN and not integrity.check(place).damage:
+        _KNOWN.add(key)
+    return key in _KNOWN
+
+
+def _bring(store: Path, place: Path) -> bool:
+    """Copy a store and compare every byte; return False if there is no room for it."""
+    need = sum(file.stat().st_size for file in store.iterdir())
+    if not _room(place.parent, need):
+        log.warning(
+            "%s: no room for a copy of %s, %.1f GB; it is read where it is.",
+            *(place.parent, store, need / 1e9),
+        )
+        return False
+    building = place.with_name(f".{place.name}.bringing")
+    shutil.rmtree(building, ignore_errors=True)
+    shutil.copytree(store, building, ignore=shutil.ignore_patterns(USED))
+    if damage := integrity.check(building).damage:
+        raise DataError(
+            f"{store}: {integrity.summary(damage)} is not as it was written; run jobs/prepare.py "
+            "(or the search) again, which makes it anew."
+        )
+    atomic.put_in_place(building, place)
+    return True
+
+
+def _room(root: Path, need: int) -> bool:
+    """Make room for a copy, where copies used longest ago may go for it."""
+    lacking = need - shutil.disk_usage(root).free
+    if lacking > 0:
+        have = sum(kept.bytes for kept in inventory.every(root))
+        inventory.prune(root, max(0, have - lacking))
+    return shutil.disk_usage(root).free >= need

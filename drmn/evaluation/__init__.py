@@ -1,0 +1,1 @@
+"""Accuracy, calibration, ensemble, validation and closed-form baselines."""

@@ -1,0 +1,127 @@
+"""The two branches together, and what holds the seen classes back: a rule, chosen on validation.
+
+Three formulas for what the paper leaves open (docs/paper.md, row ENS). In each, images are judged
+with calibrated stacking by gamma; beta, gamma and delta are computed from validation scores.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from drmn.config import Formula
+from drmn.evaluation import calibration
+from drmn.evaluation.calibration import Leads
+
+SHARES = tuple(i / 20 for i in range(20))
+"""Weights of the global branch that are tried; at 1 it would leave unseen classes nothing."""
+BONUSES = 16
+"""Deltas that are tried lie at so many quantiles of the lead of seen over unseen logits: at beta 0
+a delta turns exactly the images whose lead is smaller, whatever the logits' scale."""
+
+Logits = Float[Tensor, "image class"]
+Seen = Bool[Tensor, " class"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    r"""How classes are scored.
+
+    mixture: $P(c) = (1-\beta) \operatorname{softmax}(o)_c + \beta \operatorname{softmax}(g)_c
+    [c \text{ seen}]$; bonus: the same of $o + \delta\,[c \text{ unseen}]$, without $\gamma$;
+    logits: $(1-\beta)\, o_c + \beta\, g_c [c \text{ seen}]$. All less $\gamma\,[c \text{ seen}]$.
+    """
+
+    formula: Formula = "mixture"
+    beta: float = 0.0
+    """The weight of the global branch."""
+    gamma: float = 0.0
+    """How much seen classes are held back."""
+    delta: float = 0.0
+    """Added to the logits of unseen classes."""
+
+    def scores(
+        self, semantic: Logits, globally: Float[Tensor, "image seen"] | None, seen: Seen
+    ) -> Logits:
+        """Return scores of all classes, the largest of which is the prediction.
+
+        Args:
+            semantic: o, logits of the attribute branch.
+            globally: g, logits of the global branch over the seen classes, or None without one.
+            seen: Which classes are seen.
+        """
+        return self.mixed(self.own(semantic, seen), self.other(globally), seen)
+
+    def probabilities(
+        self, semantic: Logits, globally: Float[Tensor, "image seen"] | None, seen: Seen
+    ) -> Logits:
+        """Return what both branches take each class to be, before seen ones are held back."""
+        mixed = replace(self, gamma=0.0).scores(semantic, globally, seen)
+        return mixed.softmax(dim=-1) if self.formula == "logits" else mixed
+
+    def own(self, semantic: Logits, seen: Seen) -> Logits:
+        """Return the attribute branch's part: of the three numbers delta alone is in it."""
+        logits = semantic.double()
+        return logits if self.formula == "logits" else (logits + self.delta * ~seen).softmax(dim=-1)
+
+    def other(self, globally: Tensor | None) -> Tensor | None:
+        """Return the global branch's part: none of the three numbers is in it."""
+        if globally is None:
+            return None
+        logits = globally.double()
+        return logits if self.formula == "logits" else logits.softmax(dim=-1)
+
+    def mixed(self, own: Logits, other: Tensor | None, seen: Seen) -> Logits:
+        """Return the scores of both parts."""
+        mixed = (1 - self.beta) * own - self.gamma * seen
+        if other is not None:
+            mixed[:, seen] += self.beta * other
+        return mixed
+
+
+def rule_of(formula: Formula, metrics: Mapping[str, float]) -> Rule:
+    """Return the rule that an epoch's metrics hold."""
+    return Rule(formula, metrics["val/beta"], metrics["val/gamma"], metrics["val/delta"])
+
+
+def choose(
+    formula: Formula, semantic: Logits, globally: Tensor | None, labels: Tensor, seen: Seen
+) -> tuple[Rule, Leads]:
+    """Return the rule of the best smoothed H, with the leads it gives before gamma.
+
+    Of equals the one with the smaller beta. "bonus" predicts the largest P, so its step is at 0 and
+    the logistic in its place is as wide as the leads of P are spread at that beta and delta: each
+    pair is judged anew, for a delta inside a softmax has no exact sweep as gamma has.
+    """
+    tried = []
+    for rule, scores in _tried(formula, semantic, globally, seen):
+        leads = calibration.reduce(scores, labels, seen)
+        gamma, value = (
+            (0.0, calibration.smoothed(leads, 0.0))
+            if formula == "bonus"
+            else calibration.choose(leads)
+        )
+        tried.append((value, -rule.beta, replace(rule, gamma=gamma), leads))
+    best = max(tried, key=lambda row: row[:2])
+    return best[2], best[3]
+
+
+def _tried(
+    formula: Formula, semantic: Logits, globally: Tensor | None, seen: Seen
+) -> Iterator[tuple[Rule, Logits]]:
+    """Yield each rule without gamma, and its scores; a softmax is taken once for all betas."""
+    other = Rule(formula).other(globally)
+    for delta in _deltas(semantic, seen) if formula == "bonus" else [0.0]:
+        own = Rule(formula, delta=delta).own(semantic, seen)
+        for beta in SHARES if globally is not None else SHARES[:1]:
+            rule = Rule(formula, beta, delta=delta)
+            yield rule, rule.mixed(own, other, seen)
+
+
+def _deltas(semantic: Logits, seen: Seen) -> list[float]:
+    lead = semantic[:, seen].amax(dim=1) - semantic[:, ~seen].amax(dim=1)
+    places = torch.linspace(0, 1, BONUSES, dtype=torch.double)
+    deltas: list[float] = lead.double().quantile(places).tolist()
+    return deltas

@@ -1,0 +1,117 @@
+"""What a network is worth: its predictions for a split, and the figures of validation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from drmn import distributed
+from drmn.config import Formula, RunConfig
+from drmn.data.splits.development import Classes, Fold, Images, Part
+from drmn.errors import DataError
+from drmn.evaluation import calibration, ensemble
+from drmn.evaluation.metrics import per_class_accuracy
+from drmn.model.finetuned import Network
+from drmn.model.network import hyperspherical
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """The two branches' logits for some images."""
+
+    semantic: Tensor
+    """o: [image, class]."""
+    globally: Tensor | None
+    """g: [image, seen], or None without a global branch."""
+    labels: Tensor
+    parts: frozenset[Part]
+    """What the images are for."""
+
+
+@torch.inference_mode()
+def predict(
+    config: RunConfig, model: Network, splits: Sequence[Images], classes: Classes
+) -> Predictions:
+    """Return the logits of all images of `splits`, in their order and in float32.
+
+    Several workers share the images, none left out and none doubled; each returns all of them.
+    """
+    model.eval()
+    made = [_logits(config, model, split, classes) for split in splits]
+    semantic, globally = zip(*made, strict=True)
+    return Predictions(
+        torch.cat(semantic),
+        None if globally[0] is None else torch.cat(globally),
+        torch.cat([split.labels for split in splits]),
+        frozenset(split.part for split in splits),
+    )
+
+
+def _logits(
+    config: RunConfig, model: Network, split: Images, classes: Classes
+) -> tuple[Tensor, Tensor | None]:
+    device = next(model.parameters()).device
+    attributes = classes.attributes.to(device)
+    own: list[tuple[Tensor, Tensor | None]] = []
+    mine = distributed.share(torch.arange(len(split)))
+    for batch in split.stream(mine.split(config.optim.batch_size)):
+        scores = model(batch.to(device).inputs)
+        logits = hyperspherical(scores.attributes, attributes, config.model.scale)
+        own.append((logits.cpu(), None if scores.globally is None else scores.globally.cpu()))
+    every = [pair for part in distributed.collect(own) for pair in part]
+    semantic, globally = zip(*every, strict=True)
+    return torch.cat(semantic), None if globally[0] is None else torch.cat(globally)
+
+
+def validate(config: RunConfig, model: Network, data: Fold[Images]) -> dict[str, float]:
+    """Return the validation metrics of `model`, with gamma and beta chosen for it."""
+    made = predict(config, model, [data.val_seen, data.val_unseen], data.classes)
+    return judge(made, data.classes.seen, config.model.ensemble)
+
+
+def judge(
+    made: Predictions, seen: Bool[Tensor, " class"], formula: Formula = "mixture"
+) -> dict[str, float]:
+    """Return the figures of two branches by the rule that is best for them when smoothed.
+
+    Raises:
+        DataError: The images are not for validation: nothing may be chosen on others.
+    """
+    if made.parts != {"val"}:
+        raise DataError(
+            "gamma and beta are chosen on val images alone; these are "
+            f"{' and '.join(sorted(made.parts))} images."
+        )
+    rule, leads = ensemble.choose(formula, made.semantic, made.globally, made.labels, seen)
+    found = figures(leads, conventional(made, seen), rule.gamma)
+    return found | {"val/beta": rule.beta, "val/delta": rule.delta}
+
+
+def figures(leads: calibration.Leads, conventional: float, gamma: float) -> dict[str, float]:
+    """Return U, S and H at `gamma`, and AUSUC over all gamma, beside T1.
+
+    `val/H_optimal` is H at the exactly best gamma for these images: an optimistic figure. It and
+    AUSUC are of the curve that gamma traces. "bonus" predicts at gamma = 0 of its curve, which a
+    gamma taken from its probabilities traces at the chosen beta and delta.
+    """
+    curve, chosen = calibration.curve(leads), calibration.at(leads, gamma)
+    return {
+        "val/T1": conventional,
+        "val/U": chosen.unseen,
+        "val/S": chosen.seen,
+        "val/H": chosen.harmonic,
+        "val/H_se": calibration.standard_error(leads, gamma),
+        "val/H_optimal": calibration.optimum(curve).harmonic,
+        "val/AUSUC": curve.ausuc,
+        "val/gamma": gamma,
+    }
+
+
+def conventional(made: Predictions, seen: Bool[Tensor, " class"]) -> float:
+    """Return T1: per-class accuracy on unseen images, with the unseen classes as candidates."""
+    unseen = torch.arange(len(seen))[~seen]
+    of_unseen = ~seen[made.labels]
+    guesses = unseen[made.semantic[of_unseen][:, ~seen].argmax(dim=1)]
+    return per_class_accuracy(guesses, made.labels[of_unseen])

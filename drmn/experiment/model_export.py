@@ -1,0 +1,104 @@
+"""A trained network, packed for MLflow, and a picture of where it looks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from drmn.config import RunConfig
+from drmn.data.splits.development import Classes, Development
+from drmn.data.store import feature_store
+from drmn.errors import DataError
+from drmn.evaluation import calibration
+from drmn.evaluation.ensemble import rule_of
+from drmn.evaluation.validation import predict
+from drmn.experiment.trial_checkpoints import CURVE, PICTURE
+from drmn.model.backbone import Backbone
+from drmn.model.extraction import backbone_of
+from drmn.model.finetuned import Tuned
+from drmn.model.network import DRMN
+from drmn.tracking.model_package import Package, save
+from drmn.training.checkpoint import State
+from drmn.training.loop import build
+from drmn.visualization import seen_unseen_curve
+from drmn.visualization.attention_maps import Pictures
+
+Files = Mapping[str, Path]
+"""Where photos lie, by the names of images."""
+
+
+def takes_photos(store: Path) -> bool:
+    """Return whether a network trained on this store can: imported features have no backbone."""
+    return feature_store.key_of(feature_store.manifest_of(store)).backbone != feature_store.IMPORTED
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A network that was written into a folder."""
+
+    folder: Path
+    package: Package
+
+
+def pack(folder: Path, run: RunConfig, state: State, data: Development, store: Path) -> Packed:
+    """Write the network of a checkpoint into `folder`, with what it needs to classify photos.
+
+    Args:
+        folder: To make.
+        run: The settings it was trained with.
+        state: Its weights (`model`) and its figures (`metrics`).
+        data: Its classes.
+        store: The features; the backbone is the one they were made with.
+    """
+    backbone, config = backbone_of(store)
+    network = restored(run, state, data.classes, backbone)
+    rule = rule_of(run.model.ensemble, state["metrics"])
+    package = Package(backbone, network, run, data.classes, rule)
+    save(folder, package, config)
+    return Packed(folder, package)
+
+
+def restored(run: RunConfig, state: State, classes: Classes, backbone: Backbone) -> DRMN:
+    """Return the trained head of a checkpoint; a backbone that was trained along is loaded too."""
+    network = build(run, classes, backbone.channels)
+    trained = Tuned(backbone, network) if run.tier == "finetuned" else network
+    trained.load_state_dict(state["model"])
+    return network
+
+
+def curve(packed: Packed, title: str, data: Development) -> Path | None:
+    """Draw seen and unseen accuracy of a packed network at every gamma, beside its folder.
+
+    None where the backbone was trained along: stored features are not what that network sees.
+    """
+    package = packed.package
+    if package.run.tier != "frozen":
+        return None
+    rule, seen = package.rule, data.classes.seen
+    made = predict(package.run, package.network, [data.val_seen, data.val_unseen], data.classes)
+    scores = replace(rule, gamma=0.0).scores(made.semantic, made.globally, seen)
+    leads = calibration.reduce(scores, made.labels, seen)
+    path = packed.folder.with_name(CURVE)
+    seen_unseen_curve.draw(calibration.curve(leads), calibration.at(leads, rule.gamma), path, title)
+    return path
+
+
+def picture(
+    packed: Packed, title: str, data: Development, store: Path, files: Files
+) -> Path | None:
+    """Draw where a packed network looks, beside its folder; None where that cannot be drawn.
+
+    It cannot without dual attention; and photos may be gone since their features were made, which
+    is no error at the end of a search.
+    """
+    package, catalogue = packed.package, feature_store.read(store).catalogue
+    try:
+        pictures = Pictures(data, catalogue, package.backbone.preprocess, files)
+    except DataError:
+        return None
+    return pictures.draw(
+        package.network,
+        packed.folder.with_name(PICTURE),
+        scale=package.run.model.scale,
+        rule=package.rule,
+        title=title,
+    )

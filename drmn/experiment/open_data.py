@@ -1,0 +1,35 @@
+"""What a run is trained on: stored features, or photos and the backbone that they go through."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drmn.config import RunConfig, with_overrides
+from drmn.data.images.catalogue import Catalogue
+from drmn.data.splits import development
+from drmn.data.splits.development import Fold, Images
+from drmn.data.splits.photos import open_photos
+from drmn.data.store.local_copy import near
+from drmn.model.backbone import Backbone
+from drmn.model.extraction import backbone_of
+
+
+def opened(
+    settings: Mapping[str, Any], store: Path, catalogue: Catalogue | None
+) -> tuple[RunConfig, Fold[Images], Backbone | None]:
+    """Return the settings, the data and, for the finetuned tier, the backbone.
+
+    Args:
+        settings: Of a run, flat.
+        store: The feature store, which knows the backbone too; a machine with a disk of its own
+            for it (DRMN_SCRATCH) reads a copy there.
+        catalogue: The photos; the frozen tier needs none.
+    """
+    run = with_overrides(RunConfig(), settings)
+    if run.tier == "frozen" or catalogue is None:
+        stored = development.open_store(near(store), fold=run.fold, levels=run.model.levels)
+        return run, stored, None
+    backbone, _ = backbone_of(store)
+    augment = run.finetune.augment
+    data = open_photos(catalogue, backbone.preprocess, fold=run.fold, augment=augment)
+    return run, data, backbone

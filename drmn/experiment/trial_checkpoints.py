@@ -1,0 +1,84 @@
+"""Where the trials of a study keep their checkpoints."""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drmn.training.checkpoint import BEST, LAST, Saved, State, save
+
+PACKAGE, PICTURE, CURVE = "package", "attention.png", "seen-unseen.png"
+"""In a trial's folder: its network, packed; where that looks; its accuracies at every gamma."""
+HOLDER = "holder"
+"""In a trial's folder while it runs: the name of the process that may write there."""
+
+
+def trial_folder(study: Path, number: int) -> Path:
+    """Return the folder of a trial's checkpoints."""
+    return study / "trials" / f"{number:04d}"
+
+
+class TakenOverError(Exception):
+    """Another process has gone on with a trial: what this one makes of it is no longer wanted."""
+
+
+class Keeper:
+    """Writes into a trial's folder for the process that came last, and for no other.
+
+    One that was cut off from the cluster does not know that it was given up. When its network is
+    back it may still be writing, and would put an old state in the place of a newer one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, secrets.token_hex(8)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / HOLDER).write_text(self.name)
+        for unfinished in folder.glob("*.tmp"):  # whoever still writes it cannot put it in place
+            unfinished.unlink(missing_ok=True)
+
+    def last(self, state: State) -> None:
+        """Save what the trial would go on from."""
+        self._save(LAST, state)
+
+    def best(self, state: State) -> Mapping[str, Any]:
+        """Save an epoch as the trial's best; return what the record holds of that."""
+        saved = self._save(BEST, {"model": state["model"], "metrics": state["metrics"]})
+        return {"epoch": state["number"], **saved._asdict()}
+
+    def known_best(self, state: State) -> Mapping[str, Any]:
+        """Return what the record holds of the best epoch, from the state that a trial goes on from.
+
+        `state` is written before the best epoch's file: if a process died between the two, or was
+        not heard of, the file is written again. A part of an epoch is written after both.
+        """
+        kept: Mapping[str, Any] = state["kept"]
+        again = kept["epoch"] == state["number"] and "part" not in state
+        return self.best(state) if again else kept
+
+    def _save(self, name: str, state: State) -> Saved:
+        """Save a file.
+
+        Raises:
+            TakenOverError: The trial is another process's.
+        """
+        try:
+            if (self.folder / HOLDER).read_text() == self.name:
+                return save(self.folder / name, state)
+        except FileNotFoundError:
+            pass
+        raise TakenOverError(f"{self.folder}: another process has gone on with this trial.")
+
+
+def drop_best(folder: Path) -> None:
+    """Remove the best epoch of a trial: there is no room for it."""
+    (folder / BEST).unlink(missing_ok=True)
+
+
+def drop_last(folder: Path) -> None:
+    """Remove what a trial would go on from: it is over. Its best epoch stays."""
+    for name in (LAST, HOLDER):
+        (folder / name).unlink(missing_ok=True)
+
+
+FIGURES = "figures"
+"""The folder of a study, and of MLflow's artifacts, that its figures are in."""

@@ -1,0 +1,1 @@
+"""Files: whole-or-absent writing, locks, SQLite caches, digests, remote data roots."""

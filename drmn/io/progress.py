@@ -1,0 +1,13 @@
+"""Callbacks that report how far a long piece of work has come."""
+
+from collections.abc import Callable
+
+Progress = Callable[[int, int], None]
+"""Called with how many items are done, of how many."""
+StartProgress = Callable[[str], Progress]
+"""Called with the name of a piece of work; returns what reports its progress."""
+
+
+def silent(_: str) -> Progress:
+    """Report nothing."""
+    return lambda *_: None

@@ -1,0 +1,177 @@
+"""The fastest way to run a frozen backbone on this machine, found by trying.
+
+None is fastest everywhere: bfloat16 is eight times as fast as float32 where a processor has units
+for it and a third as fast where it has none.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+from torch.utils.flop_counter import FlopCounterMode
+
+from drmn.model.backbone import Backbone
+
+Run = Callable[[Tensor], dict[int, Tensor]]
+"""Pixels to maps by stride."""
+
+WORTH_A_TEST = 1e13
+"""Operations from which on a test of some seconds pays: a minute or two of two cores. Counted and
+not timed, so that small work comes out the same, to the bit, however busy the machine is."""
+WORTH_COMPILING = 2e14
+"""Operations from which on a compiler run of a minute or two pays."""
+FEW = 2
+"""Images that a way is tried on."""
+TOLERANCE = 0.01
+"""The largest relative difference from float32 that is taken: bfloat16 comes to 0.006."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How to run a backbone."""
+
+    folded: bool = False
+    """Batch normalisation multiplied into the convolutions before it."""
+    bf16: bool = False
+    compiled: bool = False
+    """By torch.compile, weights frozen into the code."""
+
+    def __str__(self) -> str:
+        parts = {"folded": self.folded, "bf16": self.bf16, "compiled": self.compiled}
+        return "+".join(name for name, on in parts.items() if on) or "plain"
+
+
+PLAIN = Way()
+
+
+def runner(backbone: Backbone, way: Way, device: torch.device, batch: int = 1) -> Run:
+    """Return a function that runs `backbone` that way on `device`, on `batch` images at most.
+
+    Raises:
+        Exception: This backbone or this machine does not do it; whichever the library raises.
+    """
+    backbone = backbone.to(device)
+    body: nn.Module = backbone.body
+    if way.folded:
+        body = fuse(body)  # a copy
+    elif way.bf16:
+        body = copy.deepcopy(body)
+    kind = torch.bfloat16 if way.bf16 else torch.float32
+    body = body.to(device, kind).to(memory_format=torch.channels_last)
+    call = _compiled(body, batch) if way.compiled else body
+
+    @torch.no_grad()
+    def run(pixels: Tensor) -> dict[int, Tensor]:
+        there = pixels.to(device, kind, memory_format=torch.channels_last)
+        return {s: level.cpu() for s, level in backbone.maps(call(there)).items()}
+
+    return run
+
+
+def batch_of(backbone: Backbone, rows: int) -> int:
+    """Return how many images to run at a time, so that shards of `rows` come in equal batches."""
+    most = max(1, min(MOST, int(BATCH_WORK // operations(backbone))))
+    return math.ceil(rows / math.ceil(rows / most))
+
+
+MOST, BATCH_WORK = 32, 5e11
+"""Images of a batch at most, and operations of one of large images."""
+
+
+def _compiled(body: nn.Module, batch: int) -> Callable[[Tensor], Any]:
+    import torch._inductor.config as inductor  # noqa: PLC0415
+
+    inductor.freezing = True
+    code = torch.compile(body, dynamic=False)
+
+    def call(pixels: Tensor) -> Any:
+        # Code is made for one size: a smaller batch is filled up, or it would be compiled anew.
+        short = batch - len(pixels)
+        full = torch.cat([pixels, pixels[:1].expand(short, -1, -1, -1)]) if short else pixels
+        outputs = code(full.contiguous(memory_format=torch.channels_last))
+        return [level[: len(pixels)] for level in outputs]
+
+    return call
+
+
+def ways(device: torch.device, work: float) -> Iterator[Way]:
+    """Yield the ways worth trying for so many operations."""
+    yield Way(folded=True)
+    units = torch.cpu.get_capabilities()
+    fast_bf16 = device.type == "cuda" or units.get("amx_bf16") or units.get("avx512_bf16")
+    if fast_bf16:
+        yield Way(folded=True, bf16=True)
+        yield Way(bf16=True)
+    if work > WORTH_COMPILING:
+        yield Way(bf16=bool(fast_bf16), compiled=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The way that was fastest, and what was measured."""
+
+    way: Way
+    run: Run
+    seconds: dict[str, float]
+    """An image, by each way tried; empty where none was worth trying."""
+
+
+def choose(backbone: Backbone, pixels: Tensor, images: int, device: torch.device) -> Chosen:
+    """Return the fastest way to run `images` images that is right within 1 %.
+
+    Args:
+        backbone: What to run.
+        pixels: A batch of the images.
+        images: How many there are to do.
+        device: Where.
+    """
+    work = operations(backbone) * images
+    run = runner(backbone, PLAIN, device)
+    if work < WORTH_A_TEST:
+        return Chosen(PLAIN, run, {})
+    few = pixels[:FEW]
+    want, cost = run(few), _seconds(run, few)
+    best, tried = (PLAIN, run), {str(PLAIN): cost}
+    for way in ways(device, work):
+        try:
+            other = runner(backbone, way, device, len(pixels))
+            error = difference(want, other(few))
+        except Exception:  # noqa: BLE001, S112 - tracing and compiling fail in their own ways
+            continue
+        seconds = _seconds(other, pixels if way.compiled else few)
+        if error <= TOLERANCE and seconds < min(tried.values()):
+            best = (way, other)
+        tried[str(way)] = seconds if error <= TOLERANCE else math.inf
+    return Chosen(*best, tried)
+
+
+def operations(backbone: Backbone) -> int:
+    """Return the floating-point operations of an image."""
+    side = backbone.preprocess.size
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        backbone.body(torch.zeros(1, 3, side, side, device=backbone.device))
+    return counted.get_total_flops()
+
+
+def _seconds(run: Run, pixels: Tensor) -> float:
+    """Return the least of two runs, an image: the least is the least disturbed."""
+    times = []
+    for _ in range(2):
+        began = time.perf_counter()
+        run(pixels)
+        times.append(time.perf_counter() - began)
+    return min(times) / len(pixels)
+
+
+def difference(want: dict[int, Tensor], have: dict[int, Tensor]) -> float:
+    """Return the largest relative difference of a level, in length."""
+    return max(
+        float((have[s].float() - level.float()).norm() / level.float().norm())
+        for s, level in want.items()
+    )

@@ -1,0 +1,144 @@
+"""The feature store of a catalogue: found, made, gone on with or mended."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from drmn.config import FeatureConfig
+from drmn.data import specs
+from drmn.data.images import decode
+from drmn.data.images.catalogue import Catalogue
+from drmn.data.images.decode import Photo
+from drmn.data.store import build
+from drmn.data.store.feature_store import FeatureKey, Maps
+from drmn.data.store.layout import Plan, Span
+from drmn.errors import ConfigError
+from drmn.io.progress import Progress, StartProgress, silent
+from drmn.malloc import give_back_memory, keep_memory
+from drmn.model import autotune
+from drmn.model.backbone import Backbone
+from drmn.model.extraction import device, extract, keep_weights, key_of, rows_of
+from drmn.prepare import compact
+from drmn.prepare.datasets import KNOWN
+from drmn.prepare.hdf5_features import Imported
+
+Spread = Callable[
+    [Backbone, Sequence[Photo], list[Span], dict[str, Any], Progress], Iterator[tuple[int, Maps]]
+]
+"""Extracts on other machines (`drmn.prepare.ray_extraction`); adds entries of the manifest."""
+
+
+class Source(Protocol):
+    """Where the features of a catalogue come from."""
+
+    key: FeatureKey
+    """Of the store that holds them whole."""
+    shapes: Mapping[int, tuple[int, int]]
+    """Regions and channels of each level by stride."""
+    about: dict[str, Any]
+    """What a manifest should tell of them; whole once all is filled."""
+
+    def fill(self, spans: list[Span]) -> Iterator[tuple[int, Maps]]:
+        """Yield the maps of each span."""
+
+
+def prepare(
+    catalogue: Catalogue,
+    config: FeatureConfig,
+    root: Path,
+    *,
+    fold: int = 1,
+    told: StartProgress = silent,
+    waiting: Callable[[str], None] = lambda _: None,
+    spread: Spread | None = None,
+    backbone: Backbone | None = None,
+) -> Path:
+    """Return the folder of the store for `catalogue`; extracts what is not there yet.
+
+    Args:
+        catalogue: The images.
+        config: Which features of them: a backbone's, or a file's.
+        root: Where stores live.
+        fold: On whose training images scales or components are fitted.
+        told: How to tell how far the extraction is.
+        waiting: StartProgress if another process is making this very store.
+        spread: Extracts on a cluster; without it, this process does.
+        backbone: What `backbone_for` gave, if it was asked before the images were read.
+    """
+    source: Source
+    if config.hdf5:
+        source = Imported(catalogue, Path(config.hdf5), root / KNOWN.name, told)
+    else:
+        body = backbone or backbone_for(catalogue.dataset, config)
+        key = key_of(catalogue, config, body)
+        keep_weights(root, key.weights, body)
+        source = Extraction(catalogue, key, body, told, spread)
+
+    def whole() -> Path:
+        plan = Plan(key=source.key, catalogue=catalogue, shapes=source.shapes)
+        return build.build(
+            root,
+            plan,
+            source.fill,
+            about=source.about,
+            waiting=waiting,
+            checking=told("checking"),
+        )
+
+    if config.encoding == "bf16":
+        return whole()
+    if fold not in catalogue.folds:
+        have = ", ".join(map(str, catalogue.folds))
+        raise ConfigError(f"fold {fold}: {catalogue.dataset} has the class folds {have}.")
+    return compact.prepare(compact.key_of(source.key, config, fold), root, whole, told, waiting)
+
+
+def backbone_for(dataset: str, config: FeatureConfig) -> Backbone:
+    """Return what makes the whole features of `config`, at the image size that suits the dataset.
+
+    Raises:
+        UserError: There is no such model, level or file of weights.
+    """
+    size = config.image_size or specs.spec(dataset).image_size
+    return Backbone(replace(config, image_size=size, encoding="bf16"))
+
+
+class Extraction:
+    """The maps that a backbone makes of a catalogue's images."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        key: FeatureKey,
+        backbone: Backbone,
+        told: StartProgress,
+        spread: Spread | None,
+    ) -> None:
+        self.backbone, self.key = backbone, key
+        self.shapes: Mapping[int, tuple[int, int]] = self.backbone.shapes()
+        self.photos, self.told, self.spread = catalogue.photos(), told, spread
+        self.about: dict[str, Any] = {}
+
+    def fill(self, spans: list[Span]) -> Iterator[tuple[int, Maps]]:
+        """Yield the maps of each span."""
+        if self.spread is not None:
+            told = self.told("features")
+            yield from self.spread(self.backbone, self.photos, spans, self.about, told)
+            return
+        keep_memory()
+        batch = autotune.batch_of(self.backbone, spans[0].stop - spans[0].start)
+        first = rows_of(self.photos, spans[0])[:batch]
+        (pixels,) = decode.stream([first], self.backbone.preprocess)
+        count = sum(span.stop - span.start for span in spans)
+        chosen = autotune.choose(self.backbone, pixels, count, device())
+        self.about |= {"way": str(chosen.way), "seconds": chosen.seconds}
+        yield from extract(
+            self.photos,
+            spans,
+            self.backbone.preprocess,
+            chosen.run,
+            batch=batch,
+            progress=self.told("features"),
+        )
+        give_back_memory()  # the search that follows needs none of it

@@ -1,0 +1,80 @@
+"""Features for a job: what it asks for, and how they are made."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from drmn.config import FeatureConfig
+from drmn.data import specs
+from drmn.data.images.catalogue import Catalogue
+from drmn.io.progress import StartProgress
+from drmn.io.remote_files import local
+from drmn.prepare.datasets import open_dataset
+from drmn.prepare.features import Spread, backbone_for, prepare
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureRequest:
+    """Which features of which dataset a job needs."""
+
+    dataset: str
+    data_root: str
+    """A folder or a URI of one."""
+    features: FeatureConfig
+    results: Path
+    fold: int = 1
+    workers: int = 0
+    """On a Ray cluster; 0 for this process, or for all of the cluster that RAY_ADDRESS names."""
+    gpus: float = 0
+
+
+def prepare_features(
+    request: FeatureRequest, say: Callable[[str], None], progress: StartProgress
+) -> tuple[Path, Catalogue]:
+    """Return a dataset's feature store, made if need be, and its catalogue.
+
+    Other than the store's own, this catalogue knows where the image files lie.
+
+    Args:
+        request: Which features.
+        say: Prints a line.
+        progress: Shows how far each piece of work has come.
+    """
+    spec = specs.spec(request.dataset)
+    config = request.features
+    # A model, level or file of weights that does not exist is refused before any image is read.
+    backbone = None if config.hdf5 else backbone_for(request.dataset, config)
+    root = request.results / "demo"
+    if spec.name != specs.DEMO.name:
+        root = local(request.data_root, request.results / "data", progress("data root"))
+    catalogue = open_dataset(
+        request.dataset,
+        root,
+        request.results,
+        on_bad=config.on_bad,
+        hdf5_file=Path(config.hdf5) if config.hdf5 else None,
+        told=progress,
+    )
+    for note in catalogue.notes:
+        say(f"note: {note}")
+
+    def make(spread: Spread | None = None) -> Path:
+        return prepare(
+            catalogue,
+            config,
+            request.results / "features",
+            fold=request.fold,
+            told=progress,
+            waiting=lambda who: say(f"process {who} is making these features: waiting"),
+            spread=spread,
+            backbone=backbone,
+        )
+
+    if config.hdf5 or not (request.workers or os.environ.get("RAY_ADDRESS")):
+        return make(), catalogue
+    from drmn.cluster.connect import cluster  # noqa: PLC0415 - Ray takes seconds to import
+    from drmn.prepare.ray_extraction import over_cluster  # noqa: PLC0415
+
+    with cluster():
+        return make(over_cluster(request.workers, request.gpus)), catalogue

@@ -1,0 +1,82 @@
+"""What a search will take, as `--plan` prints it."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import optuna
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from drmn.data.splits import development
+from drmn.report.terminal import say
+from drmn.search.budget import forecast, step_timing
+from drmn.search.budget.forecast import Forecast, quantiles
+from drmn.search.study.create import begun
+from drmn.search.study.plan import Plan
+from drmn.units import duration
+
+SECONDS = 60.0
+"""That steps are timed for."""
+
+
+def show(console: Console, plan: Plan, store: Path) -> dict[str, list[float]]:
+    """Time steps on the feature store, and print what the search of `plan` will take.
+
+    Returns P10, P50 and P90 by quantity, as `--json` has them.
+    """
+    torch.set_num_threads(max(1, int(plan.engine.cpus)))
+    device = "cuda" if plan.engine.gpus and torch.cuda.is_available() else "cpu"
+    at_once = places(plan)
+    samples = step_timing.measure(
+        step_timing.points(begun(plan, optuna.create_study(direction="maximize"))),
+        lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
+        seconds=SECONDS,
+        device=device,
+    )
+    made = forecast.forecast(samples, plan.policy, plan.budget, at_once)
+    least, middle, most = (duration(seconds) for seconds in step_timing.spread(samples))
+    say(
+        console,
+        f"Plan of study {plan.name}: nothing was started. {len(samples)} settings were tried for "
+        f"some steps on this machine: an epoch takes {middle} ({least} to {most}).",
+    )
+    console.print(table(plan, made, at_once))
+    if plan.policy.finetune:
+        say(console, f"To it comes what --policy.finetune {plan.policy.finetune} takes, not timed.")
+    return {name: list(quantiles(values)) for name, values in asdict(made).items()}
+
+
+def places(plan: Plan) -> int:
+    """Return how many trials this machine would run at a time."""
+    asked = plan.engine
+    room = (os.cpu_count() or 1) / (asked.cpus * asked.workers)
+    if asked.gpus:
+        room = min(room, torch.cuda.device_count() / (asked.gpus * asked.workers))
+    limits = [limit for limit in (plan.budget.at_once, plan.policy.window) if limit]
+    return max(1, min([int(room), *limits]))
+
+
+def table(plan: Plan, made: Forecast, at_once: int) -> Table:
+    """Return a row a quantity, with P10, P50 and P90 of the simulated searches."""
+    hours = {"worker time": made.worker_hours, f"time, {at_once} at a time": made.hours}
+    rows = {
+        f"trials of {plan.budget.trials} run to the end": _whole(made.complete),
+        "epochs": _whole(made.epochs),
+        **{name: [duration(3600 * v) for v in quantiles(each)] for name, each in hours.items()},
+        "disk, MB": _whole(made.megabytes),
+    }
+    if plan.budget.price:
+        rows["cost"] = [f"{plan.budget.price * v:.2f}" for v in quantiles(made.worker_hours)]
+    shown = Table(box=None, pad_edge=False)
+    for column in ("", "P10", "P50", "P90"):
+        shown.add_column(column, justify="left" if not column else "right")
+    for name, values in rows.items():
+        shown.add_row(name, *values)
+    return shown
+
+
+def _whole(values: Sequence[float]) -> list[str]:
+    return [f"{value:.0f}" for value in quantiles(values)]

@@ -1,0 +1,74 @@
+"""Has a study's figures drawn while it goes on, in a process of its own with the least priority.
+
+A search waits for no figure but its last.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from drmn.experiment.trial_checkpoints import FIGURES
+from drmn.metric_names import Metrics
+from drmn.report.figures import PAGE
+from drmn.search.trial_summary import Point, Row
+
+GROWTH, REST = 1.25, 60.0
+"""Figures are drawn anew when there are so many times the trials, and after so many seconds."""
+
+
+class Artist:
+    """Watches a search and has its figures drawn.
+
+    Args:
+        folder: Of the study.
+        storage: The PostgreSQL that holds its record, if one does.
+        wanted: Whether any are drawn.
+    """
+
+    def __init__(self, folder: Path, storage: str, *, wanted: bool) -> None:
+        self.folder, self.storage, self.wanted = folder, storage, wanted
+        self.trials, self.drawn, self.at = 0, 0, time.monotonic()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def started(self, point: Point) -> None:
+        """Do nothing: a trial's end is what changes the figures."""
+
+    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+        """Do nothing, for the same reason."""
+
+    def ended(self, row: Row) -> None:
+        """Count a trial, and draw if there is enough that is new."""
+        del row
+        self.trials += 1
+        rested = time.monotonic() - self.at > REST
+        if self.wanted and rested and self.trials > GROWTH * self.drawn and not self._busy():
+            self._draw()
+
+    def finish(self) -> None:
+        """Draw for the last time, and wait for it; figures that fail cost a search nothing else."""
+        if not self.wanted:
+            return
+        if self.process is not None:
+            self.process.wait()
+        if self.trials > self.drawn or not (self.folder / FIGURES / PAGE).is_file():
+            self._draw().wait()
+
+    def _busy(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def _draw(self) -> subprocess.Popen[bytes]:
+        self.drawn, self.at = self.trials, time.monotonic()
+        command = ["nice", "-n", "19", sys.executable, "-m", "drmn.report.figures"]
+        command += [str(self.folder)] + (["--storage", self.storage] if self.storage else [])
+        with (self.folder / "figures.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C is for the driver
+            )
+        return self.process

@@ -1,0 +1,1 @@
+"""One run through Ray Train."""

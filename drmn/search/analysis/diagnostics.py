@@ -1,0 +1,102 @@
+"""What a search says about its own space: where it is too narrow, and what made no difference."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+
+from drmn.search.analysis.parameter_effects import ERROR, Effect, effect
+from drmn.search.samplers.unit_cube import place
+from drmn.search.trial_summary import AGAIN, Row, bests
+
+BORDER = 0.03
+"""Share of a range, from either end, that counts as its border."""
+ENOUGH = 20
+"""Trials before which nothing is said of what has an effect."""
+SMALL = 0.1
+"""Share of the differences between trials that is as good as none."""
+FACTORS = ("val/beta", "val/gamma", "val/delta")
+"""Chosen from an epoch's scores, not measured: a formula that does without one has it as 0."""
+NAMED = 3
+"""Settings at most that are named for their effect."""
+
+
+def notes(
+    best: Row | None, rows: Sequence[Row], trials: Sequence[FrozenTrial], rung: int
+) -> list[str]:
+    """Return what is to be said of a space after a search of it.
+
+    Args:
+        best: The best trial.
+        rows: All trials.
+        trials: The same, as Optuna has them.
+        rung: The epoch at which trials are compared: all have come to it, pruned or not.
+    """
+    found: list[str] = []
+    if best is not None:
+        (trial,) = (each for each in trials if each.number == best.number)
+        found += _on_a_border(trial)
+    found += _told(effects(trials, rung), rung)
+    found += _constant([row.metrics for row in rows if row.metrics])
+    return found
+
+
+def _on_a_border(best: FrozenTrial) -> Iterator[str]:
+    for name, distribution in sorted(best.distributions.items()):
+        if not isinstance(distribution, FloatDistribution | IntDistribution):
+            continue
+        if distribution.single():
+            continue
+        where = place(best.params[name], distribution)
+        if not BORDER < where < 1 - BORDER:
+            end = "low" if where <= BORDER else "high"
+            yield (
+                f"{name}: the best value, {best.params[name]:.3g}, is at the {end} end of its "
+                f"range ({distribution.low:g} to {distribution.high:g}); widen it"
+            )
+
+
+def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
+    """Return the effect of each setting on the values at an epoch, the largest first.
+
+    The bounds hold for all settings together, so each is the wider the more there are.
+    """
+    chosen = [trial for trial in trials if AGAIN not in trial.user_attrs]  # of the other tier
+    compared = [
+        (t, bests(t.intermediate_values)[rung]) for t in chosen if rung in t.intermediate_values
+    ]
+    distributions: dict[str, BaseDistribution] = {}
+    for trial in chosen:
+        distributions |= trial.distributions
+    found = []
+    for name, distribution in sorted(distributions.items()):
+        pairs = [(trial.params[name], value) for trial, value in compared if name in trial.params]
+        if len(pairs) >= ENOUGH:
+            values, results = zip(*pairs, strict=True)
+            error = ERROR / len(distributions)
+            found += [effect(name, values, results, distribution, error)]
+    return sorted((each for each in found if each is not None), key=lambda each: -each.share)
+
+
+def _told(found: Sequence[Effect], rung: int) -> Iterator[str]:
+    """Tell of what surely has an effect, and of what surely has hardly any: two lines at most."""
+    if large := [each for each in found if each.low > SMALL][:NAMED]:
+        named = ", ".join(f"{e.name} {e.share:.0%} (at least {e.low:.0%})" for e in large)
+        yield f"of the differences between trials at epoch {rung} explain {named}"
+    if small := [each for each in found if each.high < SMALL]:
+        named = ", ".join(each.name for each in small)
+        most, least = max(each.high for each in small), min(each.trials for each in small)
+        yield (
+            f"hardly any effect at epoch {rung}, {most:.0%} of the differences at most in {least} "
+            f"trials: {named}; a constant would do"
+        )
+
+
+def _constant(metrics: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    if len(metrics) < ENOUGH:
+        return
+    for name, value in metrics[0].items():
+        if name in FACTORS or not name.startswith("val/"):
+            continue
+        if all(each.get(name) == value for each in metrics):
+            yield f"{name}: {value:g} in all {len(metrics)} trials"

@@ -1,0 +1,77 @@
+"""How much of the differences between trials each setting explains, and how sure that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from scipy import stats
+from scipy.optimize import brentq
+
+from drmn.search.samplers.unit_cube import place
+
+ERROR = 0.05
+"""Chance, about, that any of the bounds is wrong, of settings that were drawn by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A setting's share of the variance of the ranks, with its bounds."""
+
+    name: str
+    trials: int
+    share: float
+    low: float
+    high: float
+
+
+def effect(
+    name: str,
+    values: Sequence[object],
+    results: Sequence[float],
+    distribution: BaseDistribution,
+    error: float,
+) -> Effect | None:
+    """Return the effect of a setting's values on results; None if it cannot be told.
+
+    Ranks of the results are fitted: by a parabola where values are numbers, as the best is often
+    in the middle, and by the groups where they are words. Of the ratio of variances, which follows
+    a noncentral F distribution, bounds of the share follow.
+    """
+    fit = _columns(values, distribution)
+    ranks = stats.rankdata(results)
+    count, size = fit.shape
+    if np.linalg.matrix_rank(fit) < size or count <= size or np.ptp(ranks) == 0:
+        return None
+    fitted = fit @ np.linalg.lstsq(fit, ranks, rcond=None)[0]
+    whole = float(((ranks - ranks.mean()) ** 2).sum())
+    left = max(float(((ranks - fitted) ** 2).sum()), 1e-9 * whole)
+    degrees = size - 1, count - size
+    ratio = (whole - left) / degrees[0] / (left / degrees[1])
+    low, high = (_share(ratio, degrees, count, at) for at in (1 - error / 2, error / 2))
+    return Effect(name, count, 1 - left / whole, low, high)
+
+
+def _columns(values: Sequence[object], distribution: BaseDistribution) -> np.ndarray:
+    """Return what ranks are fitted by, a row a trial; the first column is the mean."""
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        places = np.array([place(value, distribution) for value in values])
+        powers = min(2, len(set(places.tolist())) - 1)  # two values have no parabola
+        return np.vander(places, max(powers, 1) + 1, increasing=True)
+    kinds = list(dict.fromkeys(values))
+    return np.array([[1.0, *(value == kind for kind in kinds[1:])] for value in values])
+
+
+def _share(ratio: float, degrees: tuple[int, int], count: int, chance: float) -> float:
+    """Return the share of the variance under which a ratio as small has this chance."""
+
+    def above(noncentrality: float) -> float:
+        return float(stats.ncf.cdf(ratio, *degrees, noncentrality)) - chance
+
+    if stats.f.cdf(ratio, *degrees) <= chance:
+        return 0.0
+    most = 1.0
+    while above(most) > 0:
+        most *= 2
+    found = float(brentq(above, 0, most))
+    return found / (found + count)

@@ -1,0 +1,124 @@
+"""What a search came to, as `--json` writes it and the terminal shows it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from scipy.stats import spearmanr
+
+from drmn.metric_names import COST, Metrics, figures
+from drmn.search.budget.limits import spent
+from drmn.search.trial_summary import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """What training the backbone along came to, for the trials that were trained again."""
+
+    trials: int
+    gain: float
+    """Mean difference of the objective to the same settings on stored features."""
+    rank_correlation: float | None
+    """Spearman's, of the two tiers' values; None of fewer than three. They are the
+    best of a search, so it is lower than over settings of chance."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        alike = (
+            ""
+            if self.rank_correlation is None
+            else f", ranked alike to {self.rank_correlation:.2f}"
+        )
+        return (
+            f"with the backbone trained along {self.trials} of the best trials gained "
+            f"{100 * self.gain:+.1f} points on average{alike}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """The end of a search. Accuracies are shares of 1, on validation."""
+
+    study: str
+    data: str
+    """The digest of data and features."""
+    best: Row | None
+    lines: Mapping[str, Metrics]
+    """Those to beat, by name."""
+    rows: list[Row]
+    ended: str = ""
+    """Why no more trials were begun; empty if it was stopped."""
+    objective: str = "val/H"
+    second: str = ""
+    """Another objective, if there is one."""
+    notes: list[str] = field(default_factory=list)
+    """What is to be said of the space."""
+
+    @property
+    def front(self) -> list[Row]:
+        """The complete trials that none beats in both objectives; of one objective, none."""
+        if not self.second:
+            return []
+        points = [(row, *objectives(row, self.second)) for row in self.rows if _complete(row)]
+        return [
+            row
+            for row, one, two in points
+            if not any(a >= one and b >= two and (a, b) != (one, two) for _, a, b in points)
+        ]
+
+    @property
+    def tiers(self) -> Tiers | None:
+        """How trials that were trained again compare; None without any."""
+        values = {row.number: row.value for row in self.rows if _complete(row)}
+        again = [row for row in self.rows if _complete(row) and row.again in values]
+        pairs = [(values[row.again or 0] or 0.0, row.value or 0.0) for row in again]
+        if not pairs:
+            return None
+        ranked = len(pairs) > 2 and all(len(set(tier)) > 1 for tier in zip(*pairs, strict=True))
+        rank = float(spearmanr(*zip(*pairs, strict=True)).statistic) if ranked else None
+        gain = sum(high - low for low, high in pairs) / len(pairs)
+        return Tiers(len(pairs), gain, rank)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        best = self.best
+        return {
+            "study": self.study,
+            "data": self.data,
+            "settings": None if best is None else dict(best.settings),
+            "best": None if best is None else {"trial": best.number, **figures(best.metrics)},
+            "baselines": {name: figures(line) for name, line in self.lines.items()},
+            "ended": self.ended,
+            "spent": asdict(spent(self.rows)),
+            "notes": self.notes,
+            "front": [row.number for row in self.front],
+            "tiers": None if self.tiers is None else asdict(self.tiers),
+            "trials": [_plain(row) for row in self.rows],
+        }
+
+
+def objectives(row: Row, second: str) -> tuple[float, float]:
+    """Return a trial's two objectives, either the better the larger it is."""
+    two = -row.seconds / max(1, row.epochs) if second == COST else row.metrics[second]
+    return row.value or 0.0, two
+
+
+def _complete(row: Row) -> bool:
+    return row.state == "COMPLETE"
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    keys = (
+        "number",
+        "state",
+        "cause",
+        "epochs",
+        "value",
+        "best_epoch",
+        "params",
+        "again",
+        "checkpoint",
+        "dropped",
+    )
+    every = asdict(row)
+    return {key: every[key] for key in keys}

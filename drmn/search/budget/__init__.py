@@ -1,0 +1,1 @@
+"""Budget: limits, step timing, cost forecast."""

@@ -1,0 +1,1 @@
+"""Callbacks: who watches a search."""

@@ -1,0 +1,79 @@
+"""Which trials' checkpoints are kept where not all may be: `--budget.checkpoint-mb`."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from rich.console import Console
+
+from drmn.experiment.trial_checkpoints import drop_best, trial_folder
+from drmn.metric_names import Metrics
+from drmn.search.study.record import Record
+from drmn.search.trial_summary import Point, Row, ranking
+
+MB = 1_000_000
+
+
+class Quota:
+    """Watches a search and drops, at each trial's end, the checkpoints that there is no room for.
+
+    Args:
+        record: Says what was dropped; nothing tries to read that any more.
+        study: The folder.
+        megabytes: For all trials together; 0 for no limit.
+        console: Where it is told that even the best one is too large.
+    """
+
+    def __init__(self, record: Record, study: Path, megabytes: float, console: Console) -> None:
+        self.record, self.study, self.megabytes = record, study, megabytes
+        self.console, self.warned = console, False
+        for number in record.dropped:  # the driver may have died before the file was gone
+            drop_best(trial_folder(study, number))
+        self.enforce()
+
+    def started(self, point: Point) -> None:
+        """Do nothing: what is on its way keeps what it has."""
+
+    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+        """Do nothing, for the same reason."""
+
+    def ended(self, row: Row) -> None:
+        """Look at all trials again: this one may be among the best."""
+        del row
+        self.enforce()
+
+    def enforce(self) -> None:
+        """Drop what is beyond the limit."""
+        if not self.megabytes:
+            return
+        ranked = ranking(self.record.rows())
+        over = [row for row in beyond(ranked, self.megabytes * MB) if not row.dropped]
+        if over:
+            self.record.drop([row.number for row in over])
+        for row in over:
+            drop_best(trial_folder(self.study, row.number))
+        if ranked:
+            self._warn(ranked[0])
+
+    def _warn(self, best: Row) -> None:
+        taken = best.checkpoint["bytes"] / MB
+        if taken <= self.megabytes or self.warned:
+            return
+        self.warned = True
+        self.console.print(
+            f"note: the best checkpoint, of trial {best.number}, takes {taken:.1f} MB, more than "
+            f"--budget.checkpoint-mb {self.megabytes:g}; it is kept.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def beyond(ranked: Sequence[Row], limit: float) -> list[Row]:
+    """Return the trials that, with all better ones, take more bytes than `limit`; never the first.
+
+    So those that are kept are the best of the study, without gaps.
+    """
+    totals = accumulate(row.checkpoint["bytes"] for row in ranked)
+    return [
+        row for row, total in zip(ranked, totals, strict=True) if total > limit and row != ranked[0]
+    ]

@@ -1,0 +1,208 @@
+"""What happens in a search, told to the spool for MLflow."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from drmn.config import RunConfig, flatten
+from drmn.experiment.trial_checkpoints import CURVE, FIGURES, PACKAGE, PICTURE, trial_folder
+from drmn.metric_names import Metrics, best_of
+from drmn.search.analysis.result import Outcome
+from drmn.search.callbacks.study_metadata import About
+from drmn.search.callbacks.study_totals import Standing
+from drmn.search.study.read_only import Told
+from drmn.search.trial_summary import (
+    ABOUT,
+    BEGUN,
+    ENDED,
+    RUNS,
+    Point,
+    Row,
+    complete,
+    epochs,
+    row_of,
+    times,
+)
+from drmn.tracking import events, provenance
+from drmn.tracking.spool import Spool
+
+
+class Reporter:
+    """Watches a search of the study `name` and puts all of it into `spool`.
+
+    MLflow's runs are found by the record's own key: two studies may have one name. Times are the
+    record's, so all that it holds can be told again, from any machine, and nothing is there twice.
+    """
+
+    def __init__(self, spool: Spool, name: str, record: Told) -> None:
+        self.spool, self.name, self.record = spool, name, record
+        self.key: str = record.study.user_attrs["key"]
+        self.begun: float = record.study.user_attrs[BEGUN]
+        self.standing = Standing()
+        self._first: dict[str, int] = {}
+        """The first trial of each point."""
+
+    @cached_property
+    def _about(self) -> About:
+        """Return what `begin` told: to ask the record for each trial would be a query each."""
+        return About(**self.record.study.user_attrs[ABOUT])
+
+    def begin(self, about: About) -> None:
+        """Tell that the study is there, with the lines that its trials must beat."""
+        plain = asdict(about)
+        if self.record.study.user_attrs.get(ABOUT) != plain:
+            self.record.study.set_user_attr(ABOUT, plain)
+        tags = {"kind": "study", "study": self.name}
+        params = self.record.study.user_attrs["identity"]
+        told = (self.name, about.experiment, params, tags)
+        self.spool.put(*events.study(self.key, *told, at=self.begun))
+        note = {"mlflow.note.content": about.note, **about.code}
+        self.spool.put(*events.tags(self.key, note))
+        self._data(self.key)
+        for line in about.lines:
+            self._line(line["name"], line["metrics"], {"levels": line["levels"]})
+
+    def _data(self, run: str) -> None:
+        about = self._about
+        told = (about.experiment, about.data, about.profile, "training and validation")
+        self.spool.put(*events.data(run, *told))
+
+    def _line(self, name: str, metrics: Metrics, params: Mapping[str, Any]) -> None:
+        """Tell a line that DRMN must beat, as a run beside the trials."""
+        tags = {"kind": "baseline", "study": self.name, "state": "COMPLETE"}
+        run, title, at = f"{self.key}/{name.lower()}", f"{name} (baseline)", self.begun
+        self.spool.put(*events.child(self.key, run, title, params, tags, at=at))
+        self.spool.put(*events.metrics(run, best_of(metrics), 0, at))
+        self.spool.put(*events.end(run, {}, at=at))
+
+    def goes_on(self) -> None:
+        """Tell that trials are run."""
+        self.spool.put(*events.goes_on(self.key))
+
+    def replay(self) -> None:
+        """Tell all that the record holds; what was told before is not told twice."""
+        rows = []
+        with self.spool.together():
+            for trial in self.record.trials():
+                row, at = row_of(trial), times(trial)
+                self._start(row)
+                for epoch, metrics in sorted(epochs(trial).items()):
+                    run = self._run(row.number)
+                    self.spool.put(*events.metrics(run, metrics, epoch, at[epoch]))
+                if row.state != "RUNNING":
+                    self._end(row)
+                    rows.append(row)
+            self.standing = Standing()
+            for row in sorted(rows, key=lambda row: (row.ended, row.number)):
+                self._stands(row)
+
+    def started(self, point: Point) -> None:
+        """Tell that a trial starts."""
+        self._start(self.record.row(point.number))
+
+    def _start(self, row: Row) -> None:
+        """Tell of a trial; one that trains an earlier one's settings again stands below that."""
+        point = json.dumps(row.params, sort_keys=True)
+        of = self._first.setdefault(point, row.number) if row.again is None else row.again
+        name, parent = f"{self.name}/{row.number:03d}", self.key
+        tags = {key: str(row.settings[key]) for key in ("tier", "fold", "seed")}
+        tags |= {"kind": "trial", "study": self.name, "state": "RUNNING"}
+        if of != row.number:
+            parent, tags["repeats"] = self._run(of), f"{self.name}/{of:03d}"
+            name += f" (again {of:03d})"
+        run = self._run(row.number)
+        self.spool.put(*events.child(parent, run, name, row.settings, tags, at=row.begun))
+        self._data(run)
+
+    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+        """Tell an epoch's metrics."""
+        at = times(self.record.trial(number)).get(epoch, 0.0)
+        self.spool.put(*events.metrics(self._run(number), metrics, epoch, at))
+
+    def ended(self, row: Row) -> None:
+        """Tell a trial's end, and how the study stands."""
+        self._end(row)
+        self._stands(row)
+
+    def _stands(self, row: Row) -> None:
+        found = self.standing.add(row)
+        self.spool.put(*events.metrics(self.key, found, self.standing.step, row.ended))
+
+    def _end(self, row: Row) -> None:
+        """Tell a trial's end; a pruned one is FINISHED, for KILLED looks like a failure."""
+        run = self._run(row.number)
+        found = best_of(row.metrics) | {"spent/worker_seconds": row.seconds}
+        key, event = events.metrics(run, found, row.best_epoch, row.ended)
+        self.spool.put(f"{key}#best", event)
+        plain = flatten(RunConfig())
+        flags = [f"--{key} {value}" for key, value in row.settings.items() if value != plain[key]]
+        tags = {"state": row.state, "best_epoch": str(row.best_epoch), "flags": " ".join(flags)}
+        if row.cause:
+            tags["cause"] = row.cause
+        self.spool.put(*events.end(run, tags, failed=row.state == "FAIL", at=row.ended))
+
+    def files(self, folder: Path) -> None:
+        """Tell what a study's folder holds for people: models of the best trials, pictures."""
+        for place in (provenance.FOLDER, FIGURES):
+            for path in sorted((folder / place).glob("*.*")):
+                self.spool.put(*events.artifact(self.key, path, place))
+        rows = complete(self.record.rows())
+        for row in rows:
+            for name in (PICTURE, CURVE):
+                path = trial_folder(folder, row.number) / name
+                if path.is_file():
+                    self.spool.put(*events.artifact(self._run(row.number), path, "pictures"))
+        packed = [(row, trial_folder(folder, row.number) / PACKAGE) for row in rows]
+        self._models([(row, package) for row, package in packed if package.is_dir()])
+
+    def _models(self, packed: Sequence[tuple[Row, Path]]) -> None:
+        """Tell the models of the best trials, the best first; others of the study are removed."""
+        if not packed:
+            return
+        told = [
+            {
+                "run": self._run(row.number),
+                "name": f"{self.name}-{row.number:03d}",
+                "folder": str(folder.absolute()),
+                "metrics": best_of(row.metrics),
+                "step": row.best_epoch,
+            }
+            for row, folder in packed
+        ]
+        value = packed[0][0].metrics["val/H"]
+        found = events.registered(self._about.experiment, self._about.data, value)
+        self.spool.put(*events.models(self.key, told, found))
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Tell what the trials come to together: on the study's page."""
+        if outcome.front:
+            numbers = ", ".join(str(row.number) for row in outcome.front)
+            self.spool.put(*events.tags(self.key, {"front": numbers}))
+        tiers = outcome.tiers
+        if tiers is not None:
+            found = {"tiers/gain": tiers.gain, "tiers/trials": float(tiers.trials)}
+            if tiers.rank_correlation is not None:
+                found["tiers/rank_correlation"] = tiers.rank_correlation
+            at = max(row.ended for row in outcome.rows)
+            key, event = events.metrics(self.key, found, len(outcome.rows), at)
+            self.spool.put(f"{key}#tiers", event)
+
+    def over(self, why: str) -> None:
+        """Tell that the search ends, for now, and why: a later one may go on with the study."""
+        if self.record.study.user_attrs.get(ENDED) != why:
+            self.record.study.set_user_attr(ENDED, why)
+        best = self.record.best()
+        tags = {"ended": why} | ({} if best is None else {"best_trial": str(best.number)})
+        self.spool.put(*events.end(self.key, tags))
+
+    def note_runs(self) -> None:
+        """Write MLflow's run ids into the record, as far as MLflow has told them."""
+        runs = self.spool.runs()
+        if runs and runs != self.record.study.user_attrs.get(RUNS):
+            self.record.study.set_user_attr(RUNS, runs)
+
+    def _run(self, number: int) -> str:
+        return f"{self.key}/{number:04d}"

@@ -1,0 +1,67 @@
+"""What is told of a study as a whole: its data, the lines to beat, the code."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drmn.data.splits.development import Development
+from drmn.data.store.feature_store import Store
+from drmn.evaluation import baselines
+from drmn.search.study.plan import Plan
+from drmn.tracking import provenance
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """What is told of a study as a whole; the record keeps it, so that all can be told again."""
+
+    experiment: str
+    """MLflow's: the dataset."""
+    note: str
+    """Shown on the study's page."""
+    data: str
+    """A digest of the images that trials train on and are judged by."""
+    profile: Mapping[str, Any]
+    """How many there are, in words and numbers."""
+    lines: Sequence[Mapping[str, Any]]
+    """Those to beat: `name`, `metrics` and the `levels` that they were fitted on."""
+    code: Mapping[str, str]
+    """Tags: the git commit."""
+
+
+def about(
+    plan: Plan, lines: Sequence[baselines.Baseline], store: Store, data: Development
+) -> About:
+    """Return what is told of the study of `plan` on the features of `store`."""
+    beaten = " and ".join(
+        f"{line.name} has H {100 * line.metrics['val/H']:.1f} %" for line in lines
+    )
+    notes = "".join(f"\n- {note}" for note in store.catalogue.notes)
+    note = (
+        f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
+        f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
+        f"`best/*` is a run's best epoch, `val/*` its curve. On the same features and split "
+        f"{beaten}: {baselines.strongest(lines).name} is the line to beat.\n\n"
+        f"Features `{store.folder.name}`: {len(store.catalogue.images):,} development images of "
+        f"{len(store.catalogue.classes)} classes, {len(store.catalogue.skipped)} unreadable ones "
+        f"skipped.{notes}"
+    )
+    seen = int(data.classes.seen.sum())
+    return About(
+        experiment=plan.dataset,
+        note=note,
+        data=store.key.judged(plan.base.fold),
+        profile={
+            "features": store.folder.name,
+            "training images": len(data.train),
+            "validation images of seen classes": len(data.val_seen),
+            "validation images of unseen classes": len(data.val_unseen),
+            "seen classes": seen,
+            "unseen classes": len(data.classes.names) - seen,
+        },
+        lines=[
+            {"name": each.name, "metrics": dict(each.metrics), "levels": each.levels}
+            for each in lines
+        ],
+        code=provenance.tags(),
+    )

@@ -1,0 +1,136 @@
+"""One calm view of a running search: a live table on a terminal, plain lines elsewhere."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from drmn.metric_names import Metrics
+from drmn.search.trial_summary import Point, Row
+from drmn.units import duration
+
+
+@dataclass
+class Running:
+    """A trial on its way."""
+
+    epochs: int
+    """That it may take."""
+    epoch: int = 0
+    best: float = 0.0
+
+
+@dataclass
+class Progress:
+    """Shows how a search goes.
+
+    Args:
+        console: Where to.
+        study: Its name.
+        target: The number of trials to come to.
+        objective: The metric that is shown.
+        rival: The name of the closed form that the best trial should beat.
+        line: Its H.
+        earlier: Trials that the record had before.
+    """
+
+    console: Console
+    study: str
+    target: int
+    objective: str
+    rival: str
+    line: float
+    earlier: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Count what is there already."""
+        self.running: dict[int, Running] = {}
+        self.states = Counter(row.state for row in self.earlier if row.state != "RUNNING")
+        complete = [row for row in self.earlier if row.state == "COMPLETE"]
+        self.best = max(complete, key=lambda row: row.value or 0.0, default=None)
+        self.begun, self.begin = self.done, time.monotonic()
+        self.live: Live | None = None
+
+    @property
+    def done(self) -> int:
+        """Trials that are over."""
+        return sum(self.states.values())
+
+    def __enter__(self) -> "Progress":  # noqa: PYI034 - beartype, in tests, refuses Self
+        """Start to show."""
+        if self.console.is_terminal:
+            self.live = Live(self._view(), console=self.console, refresh_per_second=4)
+            self.live.__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Leave the last view on the screen."""
+        if self.live is not None:
+            self.live.update(self._view())
+            self.live.__exit__(None, None, None)
+
+    def started(self, point: Point) -> None:
+        """Show a trial from now on."""
+        self.running[point.number] = Running(point.config.optim.epochs)
+        self._refresh()
+
+    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+        """Show how far a trial is."""
+        trial = self.running[number]
+        trial.epoch, trial.best = epoch, max(trial.best, metrics.get(self.objective, 0.0))
+        self._refresh()
+
+    def ended(self, row: Row) -> None:
+        """Count a trial that is over."""
+        self.running.pop(row.number, None)
+        self.states[row.state] += 1
+        if row.state == "COMPLETE" and (
+            self.best is None or (row.value or 0) > (self.best.value or 0)
+        ):
+            self.best = row
+        self._refresh()
+        if self.live is None:
+            value = "" if row.value is None else f"{self.objective} {100 * row.value:.1f}, "
+            why = f" ({row.cause})" if row.cause else ""
+            self.console.print(
+                f"trial {row.number}: {row.state.lower()} at epoch {row.epochs}, {value}"
+                f"{self.done} of {self.target} done{self._left()}{why}",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _refresh(self) -> None:
+        if self.live is not None:
+            self.live.update(self._view())
+
+    def _left(self) -> str:
+        finished = self.done - self.begun
+        remaining = self.target - self.done
+        if not finished or remaining <= 0:
+            return ""
+        seconds = (time.monotonic() - self.begin) / finished * remaining
+        return f", about {duration(seconds)} left"
+
+    def _view(self) -> Group:
+        counts = ", ".join(f"{n} {state.lower()}" for state, n in sorted(self.states.items()))
+        head = f"{self.study}: {self.done} of {self.target} trials done ({counts or 'none yet'})"
+        best = "no complete trial yet"
+        if self.best is not None:
+            figure = f"{_percent(self.best.value)} ± {_percent(self.best.metrics['val/H_se'])}"
+            best = f"best {self.objective} {figure} (trial {self.best.number})"
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in ("running", "epoch", f"best {self.objective}"):
+            table.add_column(column, justify="right")
+        for number, trial in sorted(self.running.items()):
+            value = _percent(trial.best) if trial.epoch else "-"
+            table.add_row(f"trial {number}", f"{trial.epoch}/{trial.epochs}", value)
+        beaten = f"{best}; to beat: {self.rival} {_percent(self.line)}"
+        return Group(Text(head + self._left()), Text(beaten), table)
+
+
+def _percent(value: float | None) -> str:
+    return f"{100 * (value or 0.0):.1f}"

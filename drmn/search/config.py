@@ -1,0 +1,106 @@
+"""The settings of a search, apart from those of a run; no heavy library is imported for them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from drmn.config import require, require_one_of
+
+Sampler = Literal["tpe", "gp", "curves", "random"]
+Pruner = Literal["halving", "hyperband", "none"]
+Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S"]
+Second = Literal[
+    "", "val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S", "cost/worker_seconds"
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyConfig:
+    """How the search chooses and stops trials."""
+
+    objective: Objective = "val/H"
+    """What a trial's value is: the best epoch's figure on validation."""
+    second: Second = ""
+    """Another objective, at the same epoch: the search is then for settings that none beats in
+    both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""
+    sampler: Sampler = "curves"
+    """curves models settings and epochs together, of trials that still run too (of two objectives
+    tpe does); tpe the density of good settings, gp full values; random is chance."""
+    startup_trials: int = 6
+    """Trials drawn by chance, spread over the ranges, before the sampler follows its model."""
+    pruner: Pruner = "halving"
+    """halving stops trials at rungs; hyperband does so with the first rung in three places, for
+    spaces where early epochs tell little; none stops nothing."""
+    first_rung: int = 3
+    """Epochs after which a trial may be stopped for the first time."""
+    factor: int = 3
+    """One trial in so many goes on from a rung to the next, which is so many times as far."""
+    window: int = 0
+    """Choose and judge trial n by the results of trials up to n - window alone, so that a search
+    comes out the same however many trials run at a time (at most so many) and however long each
+    takes; 0 uses all results as they come, and waits for none."""
+    finetune: int = 0
+    """So many of the best trials are trained again with the backbone along, once all others are
+    over; they come on top of budget.trials."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require_one_of("policy.objective", self.objective, Objective)
+        require_one_of("policy.sampler", self.sampler, Sampler)
+        require("policy.startup_trials", self.startup_trials, self.startup_trials >= 0, "0 or more")
+        require_one_of("policy.pruner", self.pruner, Pruner)
+        require("policy.first_rung", self.first_rung, self.first_rung > 0, "positive")
+        require("policy.factor", self.factor, self.factor > 1, "at least 2")
+        require("policy.window", self.window, self.window >= 0, "0 or more")
+        require("policy.finetune", self.finetune, self.finetune >= 0, "0 or more")
+        require_one_of("policy.second", self.second, Second)
+        other = self.second != self.objective
+        require("policy.second", self.second, other, "another than policy.objective")
+        # What is stopped for the one objective may be as good as any in the other.
+        alone = not self.second or self.pruner == "none"
+        require("policy.pruner", self.pruner, alone, "none where policy.second is set")
+
+    def known(self, count: int) -> int:
+        """Return how many of so many trials the next one may be chosen by."""
+        return max(0, count + 1 - self.window) if self.window else count
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What a search may spend. All but `minutes` hold over all starts of a study."""
+
+    trials: int = 24
+    """Trials in all, pruned and failed ones included."""
+    epochs: int = 0
+    """Epochs of all trials together; 0 for no limit."""
+    worker_hours: float = 0.0
+    """Hours of training and validation, those of trials that run at a time added up; 0 for no
+    limit."""
+    money: float = 0.0
+    """Of which an hour of a trial costs `price`; 0 for no limit."""
+    price: float = 0.0
+    """Of an hour of a trial, its cores and GPUs together, in any currency."""
+    minutes: float = 0.0
+    """Of this start; no new trial after it. 0 for no limit."""
+    least_gain: float = 0.0
+    """End early once all trials that are left are expected to raise the objective by less than
+    this, the error of that estimate included; such as 0.002. 0 never does."""
+    checkpoint_mb: float = 0.0
+    """Megabytes that the best epochs of all trials may take, the best trials' kept first; what was
+    dropped is trained again from its settings if it is wanted. 0 for no limit."""
+    models: int = 3
+    """So many of the best trials have their network in MLflow, packed with its backbone; any other
+    is trained again from its settings."""
+    at_once: int = 0
+    """Trials at a time; 0 for as many as the cluster holds."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require("budget.trials", self.trials, self.trials > 0, "positive")
+        spans = ("epochs", "worker_hours", "money", "price", "minutes", "least_gain")
+        for name in (*spans, "checkpoint_mb"):
+            value = getattr(self, name)
+            require(f"budget.{name}", value, value >= 0, "0 or more")
+        require("budget.models", self.models, self.models > 0, "positive")
+        priced = not self.money or self.price > 0
+        require("budget.price", self.price, priced, "positive where budget.money is set")
+        require("budget.at_once", self.at_once, self.at_once >= 0, "0 or more")

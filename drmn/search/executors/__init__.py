@@ -1,0 +1,1 @@
+"""Executors: who trains the trials."""

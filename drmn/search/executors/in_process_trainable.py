@@ -1,0 +1,31 @@
+"""The engine `inproc`: Ray Tune's own processes train, one trial after another."""
+
+from typing import Any
+
+import torch
+from ray import tune
+
+from drmn.cluster import preemption
+
+
+class TrialRunner(tune.Trainable):
+    """Runs one trial after another in one process. Configuration: a `task`, handed."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take a trial.
+
+        Nothing is done before `step`: what is raised here looks like the loss of the process.
+        """
+        device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
+        self.stream = config["task"].task.epochs(device, preemption.here().is_set)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take another trial into this process: it costs no start-up."""
+        self.setup(new_config)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch, save it, and return its metrics."""
+        return next(self.stream)

@@ -1,0 +1,231 @@
+"""Ray Tune as the executor of a record: it asks what to run and is told when to stop."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ray import cloudpickle, tune
+from ray.exceptions import RayActorError
+from ray.tune.execution import class_cache
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from drmn.cluster.connect import alive
+from drmn.cluster.resources import EngineConfig
+from drmn.config import flatten
+from drmn.data.images.catalogue import Catalogue
+from drmn.errors import StudyError, last_line
+from drmn.experiment.trial_checkpoints import TakenOverError, drop_last, trial_folder
+from drmn.experiment.trial_task import Task
+from drmn.search.callbacks.base import Watcher
+from drmn.search.executors.backends import Engine, engine
+from drmn.search.executors.trial_queue import LostProcessError
+from drmn.search.executors.tune_memory import Forgetting
+from drmn.search.storage import disk_full
+from drmn.search.study.record import Record
+from drmn.search.trial_summary import Point
+from drmn.training.stop import LeftError
+
+# Tune hands AWS's keys to each trial's process, and Ray writes what it was handed into its log.
+class_cache.ENV_VARS_TO_PROPAGATE = {
+    name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+}
+KEPT = "kept/"
+"""What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
+LostError: TypeAlias = RayActorError | LostProcessError | TakenOverError | LeftError
+"""How it looks that a trial lost its process: it goes on elsewhere."""
+TOLD = ("loss/", "train/", "val/", "cost/", "system/")
+"""Whose names begin like this are an epoch's metrics, among all that Tune adds."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """What the executor needs beside the record."""
+
+    store: Path
+    """The feature store."""
+    catalogue: Catalogue | None = None
+    """The photos, for trials of the finetuned tier."""
+    folder: Path
+    """Of the study; each trial has a folder in it."""
+    may_start: Callable[[], bool]
+    """May another trial start?"""
+    may_go_on: Callable[[], bool]
+    """May trials that are not counted, those of a second tier, start?"""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    at_once: int = 0
+    """Trials at a time; 0 for as many as the cluster holds."""
+    kind: type[Task] = Task
+    """What a trial does; a benchmark has one that does nothing."""
+    watchers: list[Watcher] = field(default_factory=list)
+
+
+class RecordSearcher(Searcher):
+    """Gives Tune the record's next trial."""
+
+    def __init__(self, record: Record, work: Work, engine: Engine) -> None:
+        super().__init__(metric=record.policy.objective, mode="max")
+        self.record, self.work, self.engine = record, work, engine
+        self.live: dict[str, int] = {}
+        """The record's number of each of Tune's trials."""
+        self.there: dict[str, frozenset[str]] = {}
+        """The nodes that were there when each of them started."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return a trial's configuration; None to wait for a running one; or FINISHED."""
+        point = None if self.engine.problem else self._next()
+        if point is None:
+            return None if self.live else str(Searcher.FINISHED)
+        self.live[trial_id], self.there[trial_id] = point.number, alive()
+        for watcher in self.work.watchers:
+            watcher.started(point)
+        return dict(self.engine.config(trial_id, self._task(point)))
+
+    def _next(self) -> Point | None:
+        if self.record.interrupted or self.work.may_start():
+            return self.record.next()
+        return self.record.again() if self.work.may_go_on() else None
+
+    def _task(self, point: Point) -> Task:
+        return self.work.kind(
+            settings=flatten(point.config),
+            folder=str(trial_folder(self.work.folder, point.number)),
+            store=str(self.work.store),
+            catalogue=None if point.config.tier == "frozen" else self.work.catalogue,
+            objective=self.record.policy.objective,
+            threads=max(1, int(self.work.engine.cpus)),
+            system=self.work.engine.system_metrics,
+        )
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,
+        error: bool = False,  # noqa: FBT001, FBT002
+    ) -> None:
+        """Forget a trial that Tune is done with; the scheduler has written it down."""
+        del result, error
+        self.engine.over(trial_id)
+        self.live.pop(trial_id, None)
+        self.there.pop(trial_id, None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the record is all that a resume needs."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing, for the same reason."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshots nothing: an open database cannot be pickled."""
+        return {}
+
+
+class RecordScheduler(FIFOScheduler):
+    """Writes each epoch into the record and stops the trial when the record says so."""
+
+    def __init__(self, searcher: RecordSearcher) -> None:
+        super().__init__()
+        self.searcher, self.record = searcher, searcher.record
+        self.watchers = searcher.work.watchers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshots nothing, as the searcher does."""
+        return {}
+
+    def on_trial_result(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        """Record an epoch."""
+        del tune_controller
+        number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
+        metrics = {k: v for k, v in result.items() if k.startswith(TOLD)}
+        kept = {k.removeprefix(KEPT): v for k, v in result.items() if k.startswith(KEPT)}
+        stop = self.record.report(number, epoch, metrics, kept)
+        for watcher in self.watchers:
+            watcher.epoch(number, epoch, metrics)
+        if stop:
+            self._ended(number)
+        return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Hand a trial that lost its process out again; write down any other error as its own."""
+        del tune_controller
+        number, error = self.searcher.live[trial.trial_id], _error_of(trial)
+        if self.record.row(number).state != "RUNNING":
+            return  # its result is in the record; that its process died after it is no matter
+        if self.searcher.engine.problem:
+            return  # no fault of the trial's: it goes on when the study does
+        if disk_full.full(error):
+            disk_full.wait(self.searcher.work.folder)
+            goes_on = self.record.interrupt(number, excused=True)
+        elif isinstance(error, LostError):
+            goes_on = self.record.interrupt(number, excused=self._lost_a_node(trial, error))
+        else:
+            goes_on = not self.record.fail(number, _cause(error))
+        if not goes_on:
+            self._ended(number)
+
+    def _lost_a_node(self, trial: Trial, error: LostError) -> bool:
+        """Return whether a node went while a trial ran: each one excuses it once at most."""
+        noticed = isinstance(error, LeftError) or getattr(error, "preempted", False)
+        return noticed or bool(self.searcher.there[trial.trial_id] - alive())
+
+    def _ended(self, number: int) -> None:
+        row = self.record.row(number)
+        drop_last(trial_folder(self.searcher.work.folder, number))
+        for watcher in self.watchers:
+            watcher.ended(row)
+
+
+def _cause(error: BaseException | None) -> str:
+    """Return the exception that a worker raised, in one line."""
+    inner = getattr(error, "cause", None) or error
+    return type(inner).__name__ + (f": {last_line(inner)}" if inner is not None else "")
+
+
+def _error_of(trial: Trial) -> Exception | None:
+    """Return what Tune has just written down; `trial.get_pickled_error` looks where it is later."""
+    path = trial.pickled_error_file
+    error: Exception | None = cloudpickle.loads(Path(path).read_bytes()) if path else None
+    return error
+
+
+def execute(record: Record, work: Work) -> None:
+    """Run trials until the budget is spent. Needs a `cluster`.
+
+    Raises:
+        StudyError: No group of workers can be begun; says why.
+    """
+    scratch = work.folder / "ray"
+    try:
+        with engine(work.engine, work.at_once, scratch) as chosen:
+            searcher = RecordSearcher(record, work, chosen)
+            _tuner(searcher, scratch).fit()
+        if chosen.problem:
+            raise StudyError(f"No group of workers can be begun: {chosen.problem}.")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # Ray's own notes: the record has all
+
+
+def _tuner(searcher: RecordSearcher, scratch: Path) -> tune.Tuner:
+    return tune.Tuner(
+        searcher.engine.trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=RecordScheduler(searcher),
+            num_samples=-1,
+            max_concurrent_trials=searcher.engine.at_once,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch.absolute()),
+            verbose=0,
+            callbacks=[Forgetting()],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )

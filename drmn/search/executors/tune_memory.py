@@ -1,0 +1,52 @@
+"""What Ray Tune holds of trials that are over: next to nothing. The record has it all."""
+
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from drmn.experiment.trial_task import Task
+
+
+class Handed:
+    """A task as Tune hands it to a trial: not copied, and emptied once the trial is over.
+
+    Tune keeps the settings of all trials until the search ends, and a copy of each.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task: Task | None = task
+
+    def __deepcopy__(self, memo: object) -> "Handed":
+        """Return the same: there is to be one to be emptied."""
+        return self
+
+
+class Forgetting(tune.Callback):
+    """Empties each of Tune's trials once it is over.
+
+    Beside its settings that are some statistics of every metric, and its last result.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshots nothing."""
+        return {}
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: Any
+    ) -> None:
+        """Forget a trial that is complete or was stopped."""
+        del iteration, trials
+        _forget(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
+        """Forget a trial that failed or lost its process; it is handed out again as another."""
+        del iteration, trials
+        _forget(trial)
+
+
+def _forget(trial: Trial) -> None:
+    trial.config["task"].task = None
+    told = trial.run_metadata
+    trial.run_metadata = type(told)()
+    trial.run_metadata.checkpoint_manager = told.checkpoint_manager  # Tune's end looks at it

@@ -1,0 +1,1 @@
+"""Pruners: when to stop a trial."""

@@ -1,0 +1,12 @@
+"""The pruner of a policy."""
+
+from drmn.search.config import PolicyConfig
+from drmn.search.pruners.hyperband import Hyperband
+from drmn.search.pruners.successive_halving import Halving
+
+
+def stopper(config: PolicyConfig) -> Halving | Hyperband:
+    """Return what decides which trials stop; it is not asked where nothing is pruned."""
+    if config.pruner == "hyperband":
+        return Hyperband(config)
+    return Halving(config.first_rung, config.factor, config.window)

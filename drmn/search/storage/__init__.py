@@ -1,0 +1,1 @@
+"""Storage of studies: SQLite or PostgreSQL."""

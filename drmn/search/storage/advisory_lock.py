@@ -1,0 +1,106 @@
+"""How one driver at a time holds a study whose record is in PostgreSQL, on whatever machine.
+
+It does by an advisory lock of a session of its own: the server itself lets go when a driver dies.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy
+from sqlalchemy import URL, Connection, text
+
+from drmn.errors import StudyError
+from drmn.search.storage.postgres import address, engine, key, shown, told
+
+ATTEMPTS = 10
+"""To hold a study, a second in all: the server takes a moment to notice that a driver died."""
+WATCHFUL = """
+    SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
+        ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
+        ('tcp_keepalives_count', '3'), ('idle_session_timeout', '0')
+    ) AS wanted (name, value) USING (name)
+"""
+"""A session that is idle for days is kept, and one whose machine is gone is over in a minute (by
+default after two hours)."""
+HOLDER = """
+    SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+        AND (classid::bigint << 32) + objid::bigint = :key
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+class Claim:
+    """A study that this driver holds, as long as the connection lives."""
+
+    def __init__(self, url: URL, name: str, connection: Connection) -> None:
+        self.url, self.name, self._connection = url, name, connection
+        self._one_at_a_time, self._lost = threading.Lock(), False
+
+    def check(self) -> None:
+        """Raise `StudyError` if the server has let go of the study: another may have it."""
+        with self._one_at_a_time:
+            if not self._lost:  # SQLAlchemy would connect again, and hold nothing
+                self._lost = not self._answers()
+        if self._lost:
+            raise StudyError(
+                f"--storage {shown(self.url)}: the connection that holds study {self.name} is "
+                "lost; the same command goes on when the server is there."
+            )
+
+    def _answers(self) -> bool:
+        try:
+            self._connection.execute(text("SELECT 1"))
+        except sqlalchemy.exc.SQLAlchemyError:
+            return False
+        return True
+
+
+@contextmanager
+def claimed(storage: str, name: str) -> Iterator[Claim | None]:
+    """Hold a study of a database for a `with` block; None without a database.
+
+    Raises:
+        StudyError: Another driver holds it, and it says which; or the server does not answer.
+    """
+    if not storage:
+        yield None
+        return
+    url = address(storage)
+    with told(url), engine(url).connect() as connection:
+        connection.execute(text(WATCHFUL))
+        if not _locked(connection, name):
+            raise StudyError(
+                f"Study {name} in {shown(url)} is being run by "
+                f"{_holder(connection, name) or 'a driver that is just ending'}; wait for it, or "
+                "use --study NAME to start another."
+            )
+        yield Claim(url, name, connection)
+
+
+def _locked(connection: Connection, name: str) -> bool:
+    """Return whether this connection holds a study; waits a little for a driver that just died."""
+    for attempt in range(ATTEMPTS):
+        time.sleep(0.1 * bool(attempt))
+        if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), _named(name)):
+            return True
+    return False
+
+
+def driver(storage: str, name: str) -> str:
+    """Return who holds a study of a database, in words; empty if nobody does."""
+    url = address(storage)
+    with told(url), engine(url).connect() as connection:
+        return _holder(connection, name)
+
+
+def _holder(connection: Connection, name: str) -> str:
+    known = connection.scalar(text(HOLDER), _named(name))
+    pid, _, host = str(known or "").removeprefix("drmn ").partition("@")
+    return f"process {pid} on {host}" if known else ""
+
+
+def _named(study: str) -> dict[str, int]:
+    return {"key": key(f"drmn study {study}")}

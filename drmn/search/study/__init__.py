@@ -1,0 +1,1 @@
+"""A study: its record, and how it is created, forked, read and replayed."""

@@ -1,0 +1,59 @@
+"""A record as it is told to others: an open one, or one that is only read."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from drmn.search.trial_summary import Row, complete, row_of, rows_of
+
+
+@runtime_checkable
+class Told(Protocol):
+    """A record as it is told: an open one, or one that is only read."""
+
+    study: optuna.Study
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials that have settings, as Optuna has them."""
+
+    def trial(self, number: int) -> FrozenTrial:
+        """Return a trial as Optuna has it."""
+
+    def rows(self) -> list[Row]:
+        """Return all trials that have settings."""
+
+    def row(self, number: int) -> Row:
+        """Return one trial."""
+
+    def best(self) -> Row | None:
+        """Return the complete trial of the highest value."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """A record that is only read; its driver may be at work, on another machine too."""
+
+    study: optuna.Study
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials that have settings, as Optuna has them."""
+        every = self.study.get_trials(deepcopy=False)
+        return [trial for trial in every if "settings" in trial.user_attrs]
+
+    def trial(self, number: int) -> FrozenTrial:
+        """Return a trial as Optuna has it."""
+        return self.study.get_trials(deepcopy=False)[number]
+
+    def rows(self) -> list[Row]:
+        """Return all trials that have settings."""
+        return rows_of(self.study)
+
+    def row(self, number: int) -> Row:
+        """Return one trial."""
+        return row_of(self.trial(number))
+
+    def best(self) -> Row | None:
+        """Return the complete trial of the highest value."""
+        return next(iter(complete(self.rows())), None)

@@ -1,0 +1,76 @@
+"""A study's choices made again from its record alone: what any trial's settings came from."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from drmn.config import RunConfig, with_overrides
+from drmn.errors import ConfigError
+from drmn.search.config import PolicyConfig
+from drmn.search.samplers.sampler_study import Adviser
+from drmn.search.study.warm_start import first_points, inherited
+from drmn.search.trial_summary import AGAIN, times
+from drmn.space import Space, ask
+
+
+def policy_of(study: optuna.Study) -> tuple[RunConfig, PolicyConfig]:
+    """Return what a study is based on, and how it chooses; of them its record says all."""
+    identity = study.user_attrs["identity"]
+
+    def part(prefix: str) -> dict[str, object]:
+        named = {k: v for k, v in identity.items() if k.startswith(prefix)}
+        return {key.removeprefix(prefix): value for key, value in named.items()}
+
+    return (
+        with_overrides(RunConfig(), part("base.")),
+        with_overrides(PolicyConfig(), part("policy.")),
+    )
+
+
+def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
+    """Choose each trial again from what was known when it was chosen.
+
+    Returns each trial's number and whether it comes out as it is recorded.
+    """
+    base, policy = policy_of(study)
+    adviser = Adviser(policy, base.seed, inherited(study, space))
+    first = first_points(study, space, base)
+    trials = [t for t in study.get_trials(deepcopy=False) if AGAIN not in t.user_attrs]
+    found = []
+    for place, trial in enumerate(trials):
+        before, known = trials[:place], policy.known(place)
+        if not policy.window and trial.datetime_start is not None:
+            before = _then(before, trial.datetime_start)
+        settled = first[place] if place < len(first) else None
+        try:
+            asked, _ = adviser.choose(
+                trial.number, before, known, settled, lambda each: ask(space, each)
+            )
+        except ConfigError:  # so it was then
+            found.append((trial.number, trial.state == TrialState.FAIL))
+            continue
+        found.append((trial.number, trial.params == asked.params))
+    return found
+
+
+def _then(trials: Sequence[FrozenTrial], moment: datetime) -> list[FrozenTrial]:
+    """Return trials as they were at a moment: those that ended later were running."""
+    return [trial if _ended(trial, moment) else _running(trial, moment) for trial in trials]
+
+
+def _ended(trial: FrozenTrial, moment: datetime) -> bool:
+    return trial.datetime_complete is not None and trial.datetime_complete <= moment
+
+
+def _running(trial: FrozenTrial, moment: datetime) -> FrozenTrial:
+    written = {epoch for epoch, at in times(trial).items() if at <= moment.timestamp()}
+    running = create_trial(
+        state=TrialState.RUNNING,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values={e: v for e, v in trial.intermediate_values.items() if e in written},
+    )
+    running.number = trial.number
+    return running

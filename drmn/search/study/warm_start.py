@@ -1,0 +1,118 @@
+"""What a study takes over from others when it begins: their trials, or their best settings.
+
+A fork learns from its parent's trials as if they were its own, and none of them can win. A warm
+start takes settings alone, and tries them itself: values of another dataset say nothing about this.
+"""
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
+
+from drmn.config import RunConfig, flatten, with_overrides
+from drmn.errors import ConfigError
+from drmn.search.storage.studies import recorded
+from drmn.search.trial_summary import Row, rows_of
+from drmn.space import Space, ask, baseline
+
+FIRST, INHERITED = "first", "inherited"
+"""The study's attributes that hold points to begin with, and trials of the parent."""
+MOST = 5
+"""Settings of another study that a warm start tries."""
+Params = dict[str, Any]
+
+
+def begin(study: optuna.Study, studies: Path, *, fork: str, warm_start: str, url: str = "") -> None:
+    """Write into a new study what it takes over; it then needs the others no more.
+
+    Args:
+        study: It has no trial yet; one that has, took over what it takes over.
+        studies: The folder of all studies.
+        fork: The name of the parent, or empty.
+        warm_start: The name of a study or a JSON file, or empty.
+        url: Of the database that holds all studies, if not the folder.
+
+    Raises:
+        StudyError: There is no such study.
+        ConfigError: The file holds no settings.
+    """
+    if study.get_trials(deepcopy=False):
+        return
+    if fork:
+        trials = recorded(studies, fork, url).get_trials(deepcopy=False)
+        study.set_user_attr(INHERITED, [_told(t) for t in trials if t.state.is_finished()])
+    if warm_start:
+        study.set_user_attr(FIRST, _points(studies, warm_start, url))
+
+
+def inherited(study: optuna.Study, space: Space) -> list[FrozenTrial]:
+    """Return the parent's trials that are points of `space` too."""
+    found = (_again(told, space) for told in study.user_attrs.get(INHERITED, []))
+    return [trial for trial in found if trial is not None]
+
+
+def first_points(study: optuna.Study, space: Space, base: RunConfig) -> list[Params]:
+    """Return what is tried before anything is chosen: the baseline, then those of a warm start.
+
+    Each is the point of `space` nearest to the settings.
+    """
+    known = flatten(base).keys()
+    points = [dict(baseline(space, base))]
+    for params in study.user_attrs.get(FIRST, []):
+        wanted = {name: value for name, value in params.items() if name in known}
+        points.append(dict(baseline(space, with_overrides(base, wanted))))
+    return [point for i, point in enumerate(points) if point not in points[:i]]
+
+
+def _told(trial: FrozenTrial) -> dict[str, Any]:
+    curve = {str(epoch): value for epoch, value in trial.intermediate_values.items()}
+    return {"state": trial.state.name, "params": trial.params, "curve": curve}
+
+
+def _again(told: Mapping[str, Any], space: Space) -> FrozenTrial | None:
+    """Return a parent's trial as one of `space`, or None where it is no point of it."""
+    fixed = FixedTrial(told["params"])
+    curve = {int(epoch): value for epoch, value in told["curve"].items()}
+    state = TrialState[told["state"]]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # out of range: `create_trial` refuses it below
+            ask(space, fixed)
+        return create_trial(
+            state=state,
+            value=max(curve.values()) if state == TrialState.COMPLETE else None,
+            params=fixed.params,
+            distributions=fixed.distributions,
+            intermediate_values=curve,
+        )
+    except ValueError:  # a parameter that it lacks, or that is out of range here
+        return None
+
+
+def _points(studies: Path, source: str, url: str) -> list[Params]:
+    """Return the best settings of a study, or those in a JSON file."""
+    if not source.endswith(".json"):
+        return [dict(row.settings) for row in _best(rows_of(recorded(studies, source, url)))]
+    try:
+        content = json.loads(Path(source).read_text())
+        if isinstance(content, dict):  # as --json writes it
+            content = [row["params"] for row in sorted(content["trials"], key=_rank)[:MOST]]
+        return [dict(point) for point in content]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise ConfigError(
+            f"--warm-start {source}: {type(problem).__name__}: {problem}; give a study's name, "
+            'what --json wrote, or a JSON list of settings such as [{"optim.lr": 0.001}].'
+        ) from None
+
+
+def _best(rows: Iterable[Row]) -> list[Row]:
+    complete = [row for row in rows if row.state == TrialState.COMPLETE.name]
+    return sorted(complete, key=lambda row: -(row.value or 0.0))[:MOST]
+
+
+def _rank(trial: Mapping[str, Any]) -> tuple[bool, float]:
+    return trial["state"] != TrialState.COMPLETE.name, -(trial["value"] or 0.0)

@@ -1,0 +1,147 @@
+"""A trial as the record has it, read from Optuna's trial."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from optuna import Study
+from optuna.trial import FrozenTrial
+
+from drmn.config import RunConfig
+from drmn.metric_names import AT, COST, Metrics, without_costs
+
+EPOCH = "epoch/"
+"""User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
+BEGUN = "begun"
+"""The study's attribute: when it was, in seconds since 1970."""
+ABOUT = "about"
+"""The study's attribute: its metadata for MLflow (`drmn.search.callbacks.study_metadata.About`)."""
+ENDED = "ended"
+"""The study's attribute: why its last start ended."""
+RUNS = "mlflow_runs"
+"""The study's attribute: MLflow's run ids by our own keys, as far as MLflow has told."""
+AGAIN = "again"
+"""User attribute: the trial whose settings this one trains again, in the finetuned tier."""
+CHECKPOINT = "checkpoint"
+"""User attribute: the best epoch's file, by epoch, SHA-256 and bytes."""
+DROPPED = "dropped"
+"""The study's attribute: trials whose file was removed. Optuna changes no trial that is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A trial as the record has it."""
+
+    number: int
+    state: str
+    """RUNNING, COMPLETE, PRUNED or FAIL."""
+    cause: str
+    """Why it was pruned or failed; empty otherwise."""
+    epochs: int
+    value: float | None
+    """The objective at the best epoch, whatever the state; None without an epoch."""
+    best_epoch: int
+    metrics: Metrics
+    """Of the best epoch."""
+    settings: Mapping[str, Any]
+    params: Mapping[str, Any]
+    seconds: float = 0.0
+    """What its epochs took, training and validation."""
+    again: int | None = None
+    """The trial whose settings it trains again with the backbone along."""
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    """The best epoch's file: `epoch`, `sha256`, `bytes`; empty without one."""
+    dropped: bool = False
+    """Whether that file was removed, for `--budget.checkpoint-mb`."""
+    begun: float = 0.0
+    """When, in seconds since 1970."""
+    ended: float = 0.0
+    """The same; 0 while it runs."""
+
+
+def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
+    """Return the metrics of each epoch of a recorded trial, its costs among them."""
+    return {
+        epoch: {name: value for name, value in told.items() if name != AT}
+        for epoch, told in _told(trial).items()
+    }
+
+
+def times(trial: FrozenTrial) -> dict[int, float]:
+    """Return when each epoch of a recorded trial was written down, in seconds since 1970."""
+    return {epoch: told.get(AT, 0.0) for epoch, told in _told(trial).items()}
+
+
+def _told(trial: FrozenTrial) -> dict[int, Metrics]:
+    named = {k: v for k, v in trial.user_attrs.items() if k.startswith(EPOCH)}
+    return {int(key.removeprefix(EPOCH)): value for key, value in named.items()}
+
+
+def bests(values: Mapping[int, float]) -> dict[int, float]:
+    """Return the best value so far at each epoch of a trial, from the value of each."""
+    best, so_far = -math.inf, {}
+    for epoch, value in sorted(values.items()):
+        best = max(best, value)
+        so_far[epoch] = best
+    return so_far
+
+
+def row_of(trial: FrozenTrial, dropped: Collection[int] = ()) -> Row:
+    """Return a recorded trial that has settings as a row; `dropped` have no checkpoint any more."""
+    values = trial.intermediate_values
+    best = max(values, key=lambda epoch: (values[epoch], -epoch), default=0)
+    return Row(
+        number=trial.number,
+        state=trial.state.name,
+        cause=trial.user_attrs.get("cause", ""),
+        epochs=max(values, default=0),
+        value=values.get(best),
+        best_epoch=best,
+        metrics=without_costs(epochs(trial).get(best, {})),
+        settings=trial.user_attrs["settings"],
+        params=trial.params,
+        again=trial.user_attrs.get(AGAIN),
+        seconds=sum(each.get(COST, 0.0) for each in epochs(trial).values()),
+        checkpoint=trial.user_attrs.get(CHECKPOINT, {}),
+        dropped=trial.number in dropped,
+        begun=_seconds(trial.datetime_start),
+        ended=_seconds(trial.datetime_complete),
+    )
+
+
+def _seconds(time: datetime | None) -> float:
+    return 0.0 if time is None else time.timestamp()
+
+
+def rows_of(study: Study) -> list[Row]:
+    """Return the trials of a recorded study that have settings."""
+    trials = study.get_trials(deepcopy=False)
+    dropped = study.user_attrs.get(DROPPED, [])
+    return [row_of(trial, dropped) for trial in trials if "settings" in trial.user_attrs]
+
+
+def ranking(rows: Sequence[Row]) -> list[Row]:
+    """Return the trials that are over and wrote a checkpoint, the study's best first.
+
+    Those that were dropped are among them, so that what is kept in the end does not depend on the
+    order in which trials end.
+    """
+    over = [row for row in rows if row.state != "RUNNING" and row.checkpoint]
+    return sorted(over, key=lambda r: (r.state != "COMPLETE", -(r.value or 0.0), r.number))
+
+
+def complete(rows: Sequence[Row]) -> list[Row]:
+    """Return the complete ones of the `ranking`."""
+    return [row for row in ranking(rows) if row.state == "COMPLETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A trial to run."""
+
+    number: int
+    config: RunConfig
+    params: Mapping[str, Any]
+    """What the space was asked for."""

@@ -1,0 +1,191 @@
+"""From events to MLflow: study > trial runs, in batches, each thing once.
+
+Runs are found by our own tag before they are created, metrics carry their recorded time, and
+params are told with the run: applying an event again changes nothing.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunInfo, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from drmn.tracking import registry, saved_view
+from drmn.tracking.spool import Event
+
+KEY = "drmn.run"
+"""The tag by which a run is found: `study` or `study/0007`."""
+FOR_GOOD = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
+"""Answers that will be the same next time, as for a run that was deleted in the UI."""
+MOST = 900
+"""Metrics in one call; MLflow takes at most 1,000."""
+
+
+class Shipper:
+    """Applies events to one tracking store.
+
+    Args:
+        uri: Of the tracking store.
+        artifacts: The folder for the artifacts of a new experiment, where the store is a database
+            without a server; else empty.
+    """
+
+    def __init__(self, uri: str, artifacts: str = "") -> None:
+        self.client = MlflowClient(uri)
+        self.artifacts = artifacts
+        self._runs: dict[str, str] = {}
+        self._homes: dict[str, str] = {}
+        """The experiments of runs that were met."""
+        self._tell: dict[str, Callable[[list[Event]], None]] = {
+            "run": self._run,
+            "metrics": self._metrics,
+            "tags": self._tags,
+            "data": self._data,
+            "models": self._models,
+            "artifact": self._artifact,
+            "end": self._end,
+            "status": self._status,
+        }
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Tell MLflow of `events`: runs as they come, then their metrics, then the rest in order.
+
+        Trials that run at a time tell their epochs in turns; a run's own go together in one call.
+        """
+        ordered = sorted(events, key=_turn)
+        for (kind, *_), group in groupby(ordered, key=_subject):
+            together = list(group)
+            try:
+                self._tell[kind](together)
+            except (MlflowException, LookupError, FileNotFoundError) as problem:
+                code = getattr(problem, "error_code", "")
+                if isinstance(problem, MlflowException) and code not in FOR_GOOD:
+                    raise
+                # It must not hold up what comes after it.
+                print(f"refused: {problem}"[:500], flush=True)  # noqa: T201
+
+    def _run(self, events: list[Event]) -> None:
+        event = events[-1]
+        run = self.find(event["run"])
+        if run is None:
+            run = self._create(event)
+        params = [Param(key, str(value)) for key, value in event["params"].items()]
+        tags = [RunTag(key, value) for key, value in event["tags"].items()]
+        self.client.log_batch(run, params=params, tags=tags)
+
+    def _create(self, event: Event) -> str:
+        parent = event.get("parent")
+        tags = {KEY: event["run"]}
+        if parent is None:
+            experiment = self._experiment(event["experiment"])
+        else:
+            tags[MLFLOW_PARENT_RUN_ID] = self.need(parent)
+            experiment = self._homes[parent]
+        made = self.client.create_run(
+            experiment, start_time=event["time"], tags=tags, run_name=event["name"]
+        )
+        self._met(event["run"], made.info)
+        return str(made.info.run_id)
+
+    def _met(self, key: str, info: RunInfo) -> None:
+        self._runs[key], self._homes[key] = str(info.run_id), str(info.experiment_id)
+
+    def _experiment(self, name: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = str(Path(self.artifacts) / name) if self.artifacts else None
+        made = str(self.client.create_experiment(name, artifact_location=place))
+        saved_view.seed(self.client, made)
+        return made
+
+    def _metrics(self, events: list[Event]) -> None:
+        run = self.need(events[0]["run"])
+        points = [
+            Metric(name, value, event["time"], event["step"])
+            for event in events
+            for name, value in event["metrics"].items()
+        ]
+        for start in range(0, len(points), MOST):
+            self.client.log_batch(run, metrics=points[start : start + MOST])
+
+    def _end(self, events: list[Event]) -> None:
+        event = events[-1]
+        run = self.need(event["run"])
+        tags = [RunTag(key, value) for key, value in event["tags"].items()]
+        self.client.log_batch(run, tags=tags)
+        self.client.set_terminated(run, event["status"], event["time"])
+
+    def _status(self, events: list[Event]) -> None:
+        event = events[-1]
+        self.client.update_run(self.need(event["run"]), event["status"])
+
+    def _tags(self, events: list[Event]) -> None:
+        found = {key: value for event in events for key, value in event["tags"].items()}
+        tags = [RunTag(key, value) for key, value in found.items()]
+        self.client.log_batch(self.need(events[0]["run"]), tags=tags)
+
+    def _data(self, events: list[Event]) -> None:
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=event["name"],
+                    digest=event["digest"],
+                    source_type="local",
+                    source=json.dumps({"uri": event["name"]}),
+                    profile=json.dumps(event["profile"]),
+                ),
+                [InputTag("mlflow.data.context", event["context"])],
+            )
+            for event in events
+        ]
+        self.client.log_inputs(self.need(events[0]["run"]), inputs)
+
+    def _models(self, events: list[Event]) -> None:
+        registry.agree(self.client, events[-1], self.need)
+
+    def _artifact(self, events: list[Event]) -> None:
+        event = events[-1]
+        run = self.need(event["run"])
+        if not Path(event["path"]).is_file():  # what a store says to that is its own affair
+            raise FileNotFoundError(f"{event['path']}: gone before it was shipped.")
+        self.client.log_artifact(run, event["path"], event["folder"])
+
+    @property
+    def runs(self) -> Mapping[str, str]:
+        """Return MLflow's ids of the runs that were met, by our keys."""
+        return self._runs
+
+    def need(self, key: str) -> str:
+        """Return the id of the run with our key; it must be there."""
+        run = self.find(key)
+        if run is None:
+            raise LookupError(f"MLflow has no run {key}; run `python jobs/sync.py`.")
+        return run
+
+    def find(self, key: str) -> str | None:
+        """Return the id of the run with our key, or None."""
+        if key not in self._runs:
+            home = self._homes.get(key.split("/", maxsplit=1)[0])  # that of its study
+            every = [home] if home else [e.experiment_id for e in self.client.search_experiments()]
+            found = self.client.search_runs(every, f"tags.`{KEY}` = '{key}'", max_results=1)
+            if not found:
+                return None
+            self._met(key, found[0].info)
+        return self._runs[key]
+
+
+def _turn(event: Event) -> tuple[int, str]:
+    """Return when an event is told, among others of a batch; those of equal turns stay in order."""
+    if event["kind"] == "metrics":
+        return 1, event["run"]
+    return (0 if event["kind"] == "run" else 2), ""
+
+
+def _subject(event: Event) -> tuple[str, ...]:
+    """Return what an event is about: those of one subject in a row are told together."""
+    return event["kind"], event["run"], event.get("path", "")

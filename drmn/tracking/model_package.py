@@ -1,0 +1,194 @@
+"""A trained network with all that it needs to classify a photo, as a folder.
+
+The folder holds `about.json` (settings, classes, how they are scored, preprocessing) and
+`model.safetensors` (backbone, network, class attributes). Nothing in it is unpickled.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_image
+
+from drmn.config import FeatureConfig, RunConfig, flatten, with_overrides
+from drmn.data.splits.development import Classes
+from drmn.errors import ConfigError, DataError
+from drmn.evaluation.ensemble import Rule
+from drmn.model.backbone import Backbone
+from drmn.model.network import DRMN, hyperspherical
+
+ABOUT, WEIGHTS = "about.json", "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the network says of some photos."""
+
+    classes: Classes
+    """The candidates."""
+    scores: Float[Tensor, "image class"]
+    """Calibrated, so the largest is the prediction."""
+    probabilities: Float[Tensor, "image class"]
+    """Before seen classes are held back."""
+    attributes: Float[Tensor, "image attr"]
+    """At unit length, as class attributes are."""
+
+    def shares(self) -> Float[Tensor, "image attr"]:
+        """Return what each attribute adds to the predicted class's cosine."""
+        return self.attributes * self.classes.attributes[self.scores.argmax(dim=1)]
+
+
+class Package:
+    """A trained network, ready for photos.
+
+    Args:
+        backbone: The frozen feature extractor.
+        network: The trained DRMN.
+        run: The settings it was trained with.
+        classes: The candidates.
+        rule: How the classes are scored.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        network: DRMN,
+        run: RunConfig,
+        classes: Classes,
+        rule: Rule,
+    ) -> None:
+        self.backbone, self.network, self.run = backbone.eval(), network.eval(), run
+        self.classes, self.rule = classes, rule
+
+    def candidates(self, more: Mapping[str, Any]) -> Classes:
+        """Return the classes with `more` that no image was ever seen of.
+
+        Args:
+            more: The attributes of each class by its name: a list of all of them in their order, or
+                values by attributes' names, 0 for those not named. Their scale does not matter.
+
+        Raises:
+            ConfigError: A name is taken or unknown, or a row has no length.
+        """
+        rows = [self._row(name, given) for name, given in more.items()]
+        known = self.classes
+        return replace(
+            known,
+            names=(*known.names, *more),
+            attributes=torch.cat([known.attributes, *rows]),
+            seen=torch.cat([known.seen, torch.zeros(len(rows), dtype=torch.bool)]),
+        )
+
+    def _row(self, name: str, given: Any) -> Float[Tensor, "1 attr"]:
+        names = self.classes.attribute_names
+        if name in self.classes.names:
+            raise ConfigError(f"class {name!r} is there already; give a new one another name.")
+        if isinstance(given, Mapping):
+            for attribute in given:
+                if attribute not in names:
+                    close = get_close_matches(attribute, names, n=1) or names[:1]
+                    raise ConfigError(
+                        f"class {name!r}: there is no attribute {attribute!r}; is it {close[0]!r}?"
+                    )
+            given = [given.get(attribute, 0.0) for attribute in names]
+        row = torch.tensor(given, dtype=torch.float32)
+        if row.shape != (len(names),) or not row.isfinite().all() or not row.any():
+            raise ConfigError(
+                f"class {name!r} needs {len(names)} finite attributes, not all 0; got "
+                f"{list(row.shape)}."
+            )
+        return F.normalize(row, dim=0)[None]
+
+    def maps(self, photos: Sequence[bytes]) -> Mapping[int, Tensor]:
+        """Return the backbone's maps of image files given by their bytes.
+
+        Raises:
+            DataError: One is no JPEG, PNG, GIF or WebP; says which.
+        """
+        transform = self.backbone.preprocess.transform()
+        pixels = [transform(_decode(photo, place)) for place, photo in enumerate(photos)]
+        with torch.inference_mode():
+            return self.backbone(torch.stack(pixels))
+
+    @torch.inference_mode()
+    def answer(self, maps: Mapping[int, Tensor], classes: Classes | None = None) -> Answer:
+        """Classify feature maps, among the classes of `candidates` or its own."""
+        among = self.classes if classes is None else classes
+        scores = self.network(maps)
+        logits = hyperspherical(scores.attributes, among.attributes, self.run.model.scale)
+        said = (logits, scores.globally, among.seen)
+        return Answer(
+            among,
+            self.rule.scores(*said),
+            self.rule.probabilities(*said),
+            F.normalize(scores.attributes, dim=-1),
+        )
+
+    def attention(self, maps: Mapping[int, Tensor]) -> Float[Tensor, "image attr side side"] | None:
+        """Return where each attribute looks, or None without dual attention."""
+        looks = self.network.attention(maps)
+        if looks is None:
+            return None
+        side = math.isqrt(looks.shape[-1])
+        return looks.unflatten(2, (side, side))
+
+
+def _decode(photo: bytes, place: int) -> Tensor:
+    try:
+        content = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
+        return decode_image(content, mode=ImageReadMode.RGB)
+    except (RuntimeError, ValueError):
+        raise DataError(f"image {place}: no readable JPEG, PNG, WebP or GIF file.") from None
+
+
+def save(folder: Path, package: Package, features: FeatureConfig) -> None:
+    """Write `package` into a new folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"backbone.{k}": v for k, v in package.backbone.state_dict().items()}
+    tensors |= {f"network.{k}": v for k, v in package.network.state_dict().items()}
+    tensors["attributes"] = package.classes.attributes
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / WEIGHTS)
+    about = {
+        "features": asdict(features),
+        "settings": flatten(package.run),
+        "classes": package.classes.names,
+        "seen": package.classes.seen.tolist(),
+        "attribute_names": package.classes.attribute_names,
+        "channels": {str(s): package.backbone.channels[s] for s in package.backbone.strides},
+        "rule": asdict(package.rule),
+    }
+    (folder / ABOUT).write_text(json.dumps(about, indent=1))
+
+
+def load(folder: Path) -> Package:
+    """Return the package that was saved in `folder`."""
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    tensors = load_file(folder / WEIGHTS)
+    features = FeatureConfig(**{**about["features"], "weights": "random"})
+    backbone = Backbone(features)
+    backbone.load_state_dict(_below(tensors, "backbone."))
+    run = with_overrides(RunConfig(), {**about["settings"], "model.prototypes": "normal"})
+    classes = Classes(
+        names=tuple(about["classes"]),
+        attributes=tensors["attributes"],
+        seen=torch.tensor(about["seen"]),
+        attribute_names=tuple(about["attribute_names"]),
+    )
+    channels = {int(stride): count for stride, count in about["channels"].items()}
+    count, seen = classes.attributes.shape[1], int(classes.seen.sum())
+    network = DRMN(run.model, channels, attributes=count, seen=seen)
+    network.load_state_dict(_below(tensors, "network."))
+    return Package(backbone, network, run, classes, Rule(**about["rule"]))
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,192 @@
+"""Packed networks in MLflow: models that load without a pickle and without this checkout.
+
+A study has the models of its best trials, no more: which ones is told as a list, and what MLflow
+has is made to agree with it, so a list may be told again.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, Metric
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType, Array
+from torchvision.io import encode_png
+
+from drmn.tracking.model_package import ABOUT, WEIGHTS
+from drmn.tracking.spool import Event
+
+OF, RUN, DIGEST = "drmn.models", "drmn.run", "drmn.package"
+"""Tags of a model: whose it is, of which run, and a digest of what it holds."""
+CANDIDATE, CHAMPION = "candidate", "champion"
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "safetensors",
+    "numpy",
+    "pandas",
+    "jaxtyping",
+    "pyarrow",
+)
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec("binary", "image")]),
+    outputs=Schema(
+        [
+            ColSpec("string", "class"),
+            ColSpec("double", "score"),
+            ColSpec("double", "probability"),
+            ColSpec(Array(AnyType()), "top"),
+            ColSpec(Array(AnyType()), "attributes"),
+        ]
+    ),
+    params=ParamSchema(
+        [
+            ParamSpec("top", "long", 5),
+            ParamSpec("attributes", "long", 5),
+            ParamSpec("attention", "boolean", default=False),
+            ParamSpec("classes", "string", ""),
+        ]
+    ),
+)
+
+
+def _example() -> pd.DataFrame:
+    pixels = torch.arange(3 * 32 * 32).remainder(256).to(torch.uint8).view(3, 32, 32)
+    return pd.DataFrame({"image": [encode_png(pixels).numpy().tobytes()]})
+
+
+EXAMPLE = _example()
+"""What a model takes: it is shown in the UI, and asked of the model when that is logged."""
+
+
+def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> None:
+    """Give a study the models of an event (`events.models`), remove its others, register the first.
+
+    Args:
+        client: Of the tracking store.
+        event: What is told.
+        need: Returns MLflow's id of the run with a key of ours.
+    """
+    experiment = client.get_run(need(event["run"])).info.experiment_id
+    there = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
+    wanted = {each["run"]: each for each in event["models"]}
+    digests = {run: _digest(Path(each["folder"])) for run, each in wanted.items()}
+    for run, model in there.items():
+        if run in wanted and model.tags[DIGEST] == digests[run] and model.status == "READY":
+            continue
+        if not _registered(client, model):
+            client.delete_logged_model(model.model_id)
+    kept = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
+    for run, each in wanted.items():
+        if run not in kept or kept[run].tags[DIGEST] != digests[run]:
+            tags = {OF: event["run"], RUN: run, DIGEST: digests[run]}
+            kept[run] = _log(client, need(run), each, event["registered"]["data"], tags)
+    first = event["models"][0]["run"]
+    _register(client, kept[first], need(first), event["registered"])
+
+
+def _of(client: MlflowClient, experiment: str, key: str) -> list[LoggedModel]:
+    found: list[LoggedModel] = []
+    token = None
+    while True:
+        page = client.search_logged_models([experiment], page_token=token)
+        found += [model for model in page if model.tags.get(OF) == key]
+        token = page.token
+        if not token:
+            return found
+
+
+def _digest(folder: Path) -> str:
+    seen = hashlib.sha256()
+    for name in (ABOUT, WEIGHTS):
+        with (folder / name).open("rb") as file:
+            seen.update(hashlib.file_digest(file, "sha256").digest())
+    return seen.hexdigest()[:16]
+
+
+def _log(
+    client: MlflowClient, run: str, each: Mapping[str, Any], data: str, tags: Mapping[str, str]
+) -> LoggedModel:
+    """Log a package as the model of a finished run, which stays as it was."""
+    before = client.get_run(run).info
+    mlflow.set_tracking_uri(client.tracking_uri)
+    with mlflow.start_run(run_id=run):
+        logged = mlflow.pyfunc.log_model(
+            name=each["name"],
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"package": each["folder"]},
+            code_paths=[str(Path(__file__).parents[1])],
+            signature=SIGNATURE,
+            input_example=EXAMPLE,
+            pip_requirements=[f"{name}=={version(name)}" for name in LIBRARIES],
+            tags=dict(tags),
+        )
+    at = before.end_time or before.start_time
+    figures = [
+        Metric(
+            name,
+            value,
+            at,
+            each["step"],
+            model_id=logged.model_id,
+            dataset_name="validation",
+            dataset_digest=data,
+            run_id=run,
+        )
+        for name, value in each["metrics"].items()
+    ]
+    client.log_batch(run, metrics=figures)
+    client.set_terminated(run, before.status, before.end_time)
+    return client.get_logged_model(logged.model_id)
+
+
+def _registered(client: MlflowClient, model: LoggedModel) -> bool:
+    """Return whether a version of a registered model is this one: it stays."""
+    versions = client.search_model_versions(f"run_id = '{model.source_run_id}'")
+    return any(each.source == _source(model) for each in versions)
+
+
+def _register(client: MlflowClient, model: LoggedModel, run: str, told: Mapping[str, Any]) -> None:
+    """Make a model the candidate; and the champion, if it is better on the very same images."""
+    name = told["name"]
+    try:
+        client.create_registered_model(name)
+    except MlflowException as problem:
+        if problem.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    versions = client.search_model_versions(f"name = '{name}'")
+    own = next((each for each in versions if each.source == _source(model)), None)
+    tags = {"data": told["data"], "val_H": str(told["value"])}
+    if own is None:
+        own = client.create_model_version(
+            name, _source(model), run, tags=tags, model_id=model.model_id
+        )
+    client.set_registered_model_alias(name, CANDIDATE, own.version)
+    champion = _champion(client, name)
+    if champion is None or (
+        champion.tags.get("data") == told["data"] and float(champion.tags["val_H"]) < told["value"]
+    ):
+        client.set_registered_model_alias(name, CHAMPION, own.version)
+
+
+def _source(model: LoggedModel) -> str:
+    """Return what a version has of its model: MLflow keeps the id, but tells it of none."""
+    return f"models:/{model.model_id}"
+
+
+def _champion(client: MlflowClient, name: str) -> Any:
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException as problem:
+        if problem.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None

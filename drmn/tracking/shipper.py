@@ -1,0 +1,137 @@
+"""The shipper's loop, and how a driver starts one in a process of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from drmn.tracking.spool import Spool
+from drmn.tracking.uri import URI
+
+PATIENCE = 2.0
+"""Seconds between two tries while MLflow does not answer."""
+ORPHAN = 600.0
+"""Seconds that a shipper without a driver tries on while MLflow does not answer."""
+IDLE = 0.5
+"""Seconds between two looks into an empty spool."""
+SQLITE = "sqlite:///"
+
+
+def absolute(uri: str) -> str:
+    """Return a tracking URI that means the same from every folder, and to every SQLAlchemy.
+
+    A relative SQLite path would open an empty database in each process's own folder; the driver
+    that PostgreSQL is reached by, if none is named, is another one from version to version.
+    """
+    if uri.startswith("postgresql://"):
+        return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
+    if not uri.startswith(SQLITE):
+        return uri
+    return SQLITE + str(Path(uri.removeprefix(SQLITE)).absolute())
+
+
+def artifact_folder(uri: str) -> str:
+    """Return where artifacts go if the store is a SQLite file: beside it. Else the empty string."""
+    if not uri.startswith(SQLITE):
+        return ""
+    return str(Path(absolute(uri).removeprefix(SQLITE)).parent / "mlartifacts")
+
+
+class ShipperProcess:
+    """A shipper in a process of its own; it ends when its driver has, and the spool is empty.
+
+    Args:
+        spool: The spool's file.
+        uri: Of MLflow's tracking store.
+    """
+
+    def __init__(self, spool: Path, uri: str) -> None:
+        command = [sys.executable, "-m", "drmn.tracking", "ship", str(spool)]
+        told = {
+            URI: uri,  # not on the command line, which others can read: it may hold a password
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            # It tries again itself, after a look whether what was asked was done though no answer
+            # came; MLflow would ask again at once, and a run would be there twice.
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        }
+        with spool.with_suffix(".log").open("a") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=os.environ | told,
+                start_new_session=True,  # Ctrl-C is for the driver; what it told is still shipped
+            )
+
+    def drain(self, spool: Spool, idle: float = 45.0) -> bool:
+        """Say that no more comes and wait for the rest; return whether all was shipped.
+
+        Gives up after `idle` seconds in which nothing was (a fourth of that if nothing ever was):
+        MLflow is down, and the spool keeps all.
+        """
+        if not spool.any_shipped:
+            idle /= 4
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        left, since = spool.count, time.monotonic()
+        while self.process.poll() is None and time.monotonic() - since < idle:
+            time.sleep(0.1)
+            if spool.count != left:
+                left, since = spool.count, time.monotonic()
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+        return spool.count == 0
+
+
+def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
+    """Ship events until no more comes and all are shipped, however long MLflow is away.
+
+    Args:
+        spool: Where they are.
+        uri: Of MLflow's tracking store.
+        closed: Whether no more comes.
+    """
+    from drmn.tracking.mlflow_writer import Shipper  # noqa: PLC0415 - MLflow takes seconds to import
+
+    shipper = Shipper(uri, artifact_folder(uri))
+    noted = spool.runs()
+    heard = time.monotonic()
+    while True:
+        last = closed()
+        if last and time.monotonic() - heard > ORPHAN:
+            return  # the driver is gone and MLflow away: whoever comes next ships the rest
+        waiting = spool.waiting()
+        if last and not waiting:
+            return
+        try:
+            shipper.apply([event for _, event in waiting])
+            fresh = {key: run for key, run in shipper.runs.items() if key not in noted}
+            spool.shipped([number for number, _ in waiting], fresh)
+        except Exception as problem:  # noqa: BLE001 - whatever MLflow raises, the spool keeps all
+            print(f"{type(problem).__name__}: {problem}"[:500], flush=True)  # noqa: T201
+            time.sleep(PATIENCE)
+            continue
+        heard = time.monotonic()
+        noted |= fresh
+        time.sleep(0 if waiting else IDLE)
+
+
+def drain(shipper: ShipperProcess, spool: Spool, uri: str, console: Console) -> None:
+    """Wait until MLflow has all, or say what it lacks."""
+    if shipper.drain(spool) and not spool.missed:
+        return
+    lacks = f"{spool.count + spool.missed} entries"
+    why = f"{spool.path} had no room for {spool.missed}" if spool.missed else "it does not answer"
+    again = f"python jobs/sync.py {spool.path.parent} --tracking-uri {uri}"
+    console.print(
+        f"MLflow at {uri} lacks {lacks}: {why}. They are safe in {spool.path.parent}: {again}",
+        soft_wrap=True,
+    )

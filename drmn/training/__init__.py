@@ -1,0 +1,1 @@
+"""Losses, optimizer, the stream of epochs, checkpoints."""

@@ -1,0 +1,112 @@
+"""The training loop, as a stream of epochs.
+
+`fit` reports nothing and saves nothing. It yields after each epoch, and whoever asked decides what
+an epoch is for: a job prints it, a trial tells Ray, a test looks at it. To stop early, stop asking.
+
+With several workers (`drmn.distributed`) each runs this loop. A batch is that of all of them, and
+the loss is taken of all its images, so what is learnt does not depend on their number.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from drmn.config import RunConfig
+from drmn.data.splits.development import Classes, Development, Fold, Images
+from drmn.errors import ConfigError
+from drmn.evaluation.validation import validate
+from drmn.model.backbone import Backbone
+from drmn.model.finetuned import Network, Tuned
+from drmn.model.network import DRMN
+from drmn.training.checkpoint import State
+from drmn.training.stop import Leave, stay
+from drmn.training.trainer import Trainer
+
+JOB = "jobs/train.py to train a backbone along"
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch came to."""
+
+    number: int
+    """Epochs finished, this one included."""
+    metrics: dict[str, float]
+    """Losses, gradients and rates of training (`loss/`, `train/`), figures of validation (`val/`):
+    all that does not depend on how busy the machine is."""
+    state: State
+    """All that `fit` needs to go on from here. Live: save it before asking for the next epoch."""
+    costs: dict[str, float]
+    """What training took (`cost/`): seconds, images a second, peak memory of a GPU."""
+
+
+def build(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> DRMN:
+    """Return an untrained network on maps; which one depends on the seed alone."""
+    torch.manual_seed(config.seed)
+    return DRMN(
+        config.model,
+        channels,
+        attributes=classes.attributes.shape[1],
+        seen=int(classes.seen.sum()),
+        words=classes.words,
+    )
+
+
+def assemble(config: RunConfig, data: Fold[Images], backbone: Backbone | None = None) -> Network:
+    """Return an untrained network for `data`: on stored maps, or with the backbone below it.
+
+    Raises:
+        ConfigError: The tier is not that of the data.
+    """
+    if backbone is None:
+        if config.tier != "frozen" or not isinstance(data, Development):
+            raise ConfigError(f"tier {config.tier}: a search has stored features; use {JOB}.")
+        return build(config, data.classes, data.channels)
+    return Tuned(backbone, build(config, data.classes, backbone.channels))
+
+
+def fit(
+    config: RunConfig,
+    data: Fold[Images],
+    *,
+    backbone: Backbone | None = None,
+    resume: State | None = None,
+    device: str = "cpu",
+    leave: Leave = stay,
+) -> Iterator[Epoch]:
+    """Train and yield each epoch, from the first or from where `resume` left off.
+
+    Args:
+        config: The settings; `data` holds the fold already.
+        data: The images, in a store or as photos.
+        backbone: For photos: what is trained along.
+        resume: The state of an epoch of the same settings, or of a part of one.
+        device: Where to train.
+        leave: Whether to stop after a step.
+
+    Raises:
+        LeavingError: `leave` said so within an epoch; what it holds is a `resume`.
+    """
+    network = assemble(config, data, backbone).to(device)
+    trainer = Trainer(config, network, data)
+    done = trainer.begin(resume)
+    for number in range(done + 1, config.optim.epochs + 1):
+        trained, costs = _measured(trainer, number, leave)
+        metrics = trained | validate(config, network, data)
+        yield Epoch(number, metrics, trainer.state(number), costs)
+
+
+def _measured(
+    trainer: Trainer, number: int, leave: Leave = stay
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Train an epoch; return its metrics and what it took."""
+    gpu = trainer.device if trainer.device.type == "cuda" else None
+    if gpu is not None:
+        torch.cuda.reset_peak_memory_stats(gpu)
+    trained = trainer.epoch(number, leave)
+    seconds, images = trainer.seconds, len(trainer.data.train)
+    costs = {"cost/seconds": seconds, "cost/images_per_second": images / seconds}
+    if gpu is not None:
+        costs["cost/device_memory_mb"] = torch.cuda.max_memory_allocated(gpu) / 2**20
+    return trained, costs

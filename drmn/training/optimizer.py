@@ -1,0 +1,98 @@
+"""Batches, learning rates and the optimizer."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from drmn import distributed
+from drmn.config import OptimConfig, RunConfig
+from drmn.model.finetuned import Network, Tuned
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Images that go through the network at once: a batch, or a micro-batch of it."""
+
+    images: Int[Tensor, " image"]
+    """Their positions, those of all workers."""
+    share: float
+    """Of its batch."""
+    last: bool
+    """It completes its batch: a step follows."""
+
+
+def pieces(order: Int[Tensor, " image"], size: int, micro: int = 0) -> list[Piece]:
+    """Cut the order in which images are seen into batches, and those into micro-batches.
+
+    A last one of a single image joins the one before it: batch statistics need two.
+
+    Args:
+        order: Positions of images.
+        size: Of a batch, all workers together.
+        micro: Of a worker's micro-batch; 0 for its whole share.
+    """
+    cut = []
+    for batch in _cut(order, size):
+        parts = _cut(batch, micro * distributed.world()) if micro else [batch]
+        cut += [
+            Piece(part, len(part) / len(batch), last=i == len(parts))
+            for i, part in enumerate(parts, start=1)
+        ]
+    return cut
+
+
+def _cut(order: Tensor, size: int) -> list[Tensor]:
+    parts = list(order.split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def optimizer_of(config: RunConfig, network: Network) -> torch.optim.Optimizer:
+    """Return an optimizer with a group of weights for the head, and one for a backbone."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optim.name]
+    parts: dict[str, tuple[nn.Module, float]] = {"head": (network, config.optim.lr)}
+    if isinstance(network, Tuned):
+        parts = {
+            "head": (network.head, config.optim.lr),
+            "backbone": (network.backbone, config.finetune.lr),
+        }
+    groups: list[dict[str, Any]] = [
+        {"name": name, "params": part.parameters(), "lr": rate, "initial_lr": rate}
+        for name, (part, rate) in parts.items()
+    ]
+    return kind(groups, weight_decay=config.optim.weight_decay)
+
+
+def rates(
+    config: RunConfig, optimizer: torch.optim.Optimizer, epoch: int, steps: int
+) -> Iterator[None]:
+    """Set the learning rates before each of the steps of an epoch."""
+    for step in range(steps):
+        factor = share_of_rate(config.optim, epoch, step / steps)
+        for group in optimizer.param_groups:
+            group["lr"] = factor * group["initial_lr"]
+        yield
+
+
+def share_of_rate(config: OptimConfig, epoch: int, within: float) -> float:
+    """Return what share of its full value a learning rate has.
+
+    The schedule moves from epoch to epoch; the warm-up within each.
+
+    Args:
+        config: The schedule.
+        epoch: Counted from 1.
+        within: The share of the epoch that is over.
+    """
+    risen = 1.0
+    if epoch - 1 < config.warmup:
+        risen = min(1.0, (epoch - 1 + within) / config.warmup)
+    if config.schedule == "constant":
+        return risen
+    return risen * (1 + math.cos(math.pi * (epoch - 1) / config.epochs)) / 2

@@ -1,0 +1,216 @@
+"""An epoch of training: steps on batches, each the whole batch of all workers."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from drmn import distributed
+from drmn.config import RunConfig
+from drmn.data.splits.development import Batch, Fold, Images
+from drmn.data.splits.epoch_rng import Chance
+from drmn.model.finetuned import Network, Tuned
+from drmn.training import autotune
+from drmn.training.autotune import Way
+from drmn.training.checkpoint import State
+from drmn.training.losses import total
+from drmn.training.optimizer import Piece, optimizer_of, pieces, rates
+from drmn.training.stop import Leave, LeavingError, stay
+
+FEW = 4
+"""Images that ways to compute a step are tried on: what grows with the square of their number, as
+the pairs of tokens of "joint" do, weighs less there than in a step of a batch."""
+
+
+@dataclass
+class Part:
+    """How far an epoch has come."""
+
+    terms: list[dict[str, Tensor]] = field(default_factory=list)
+    """The loss of each piece that went through."""
+    norms: list[Tensor] = field(default_factory=list)
+    """The length of the gradient of each step."""
+    chance: list[State] = field(default_factory=list)
+    """Of torch's generators, for each worker; empty at the start of an epoch."""
+    seconds: float = 0.0
+    """That it took."""
+
+
+class Trainer:
+    """A network in training.
+
+    Args:
+        config: The settings.
+        network: Trained in place.
+        data: What it is trained on.
+    """
+
+    def __init__(self, config: RunConfig, network: Network, data: Fold[Images]) -> None:
+        self.config, self.network, self.data = config, network, data
+        self.optimizer = optimizer_of(config, network)
+        self.device = next(network.parameters()).device
+        self.classes = data.classes.to(self.device)
+        self.way = Way()
+        self.part = Part()
+        """Of the epoch that is trained; of none before the first and between two."""
+        self.seconds = 0.0
+        """That the last epoch took, wherever its steps were taken."""
+
+    def begin(self, state: State | None = None) -> int:
+        """Take over a state, or choose how to compute a step; return the epochs that are done."""
+        if state is None:
+            self.way = self._chosen()
+        else:
+            self.network.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.way = Way(**state["way"])
+            self.part = self._loaded(state.get("part", {}))
+        if isinstance(self.network, Tuned):
+            self.network.arrange(self.config.compute)
+        return 0 if state is None else int(state["number"])
+
+    def state(self, number: int) -> State:
+        """Return all that is needed to go on after epoch `number`. Live."""
+        both = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return both | {"number": number, "way": asdict(self.way)}
+
+    def epoch(self, number: int, leave: Leave = stay) -> dict[str, float]:
+        """Go through the training images once, from where the state that was taken over left off.
+
+        Returns each loss term averaged over the images, the mean length of the gradient, and the
+        learning rates at the end.
+
+        Raises:
+            LeavingError: `leave` said so after a step that was not the last.
+        """
+        began = time.perf_counter()
+        self.network.train()
+        run, chance = self._spread(number), Chance(self.config.seed, number)
+        train, size = self.data.train, self.config.optim.batch_size
+        todo = pieces(chance.order(len(train)), size, self.config.compute.micro_batch)
+        part, self.part = self.part, Part()
+        self._draw(part, chance)
+        left = todo[len(part.terms) :]
+        stream = train.stream([distributed.share(piece.images) for piece in left], chance)
+        rate = rates(self.config, self.optimizer, number, sum(piece.last for piece in todo))
+        for _ in part.norms:
+            next(rate)
+        for piece, own in zip(left, stream, strict=True):
+            part.terms.append(self._backward(run, piece, own))
+            if piece.last:
+                next(rate)
+                part.norms.append(self._step())
+                if piece is not todo[-1] and leave():
+                    part.seconds += time.perf_counter() - began
+                    raise LeavingError(self.state(number - 1) | {"part": self._saved(part)})
+        lengths = {"train/grad_norm": float(torch.stack(part.norms).mean())}
+        self.seconds = part.seconds + time.perf_counter() - began
+        groups = self.optimizer.param_groups
+        now = {f"train/lr_{group['name']}": float(group["lr"]) for group in groups}
+        return _averaged(part.terms, todo) | lengths | now
+
+    def _draw(self, part: Part, chance: Chance) -> None:
+        """Set torch's generators to the start of an epoch, or to where a part of it left off."""
+        chance.begin()
+        if distributed.rank() < len(part.chance):
+            mine = part.chance[distributed.rank()]
+            torch.set_rng_state(mine["cpu"])
+            if "cuda" in mine:
+                torch.cuda.set_rng_state(mine["cuda"], self.device)
+
+    def _loaded(self, saved: Mapping[str, Any]) -> Part:
+        """Return a part of an epoch from a checkpoint."""
+        part = Part(**saved)
+        part.terms = [{k: v.to(self.device) for k, v in each.items()} for each in part.terms]
+        part.norms = [norm.to(self.device) for norm in part.norms]
+        return part
+
+    def _saved(self, part: Part) -> dict[str, Any]:
+        """Return a part of an epoch as a checkpoint holds it; every worker asks for it."""
+        mine: State = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            mine["cuda"] = torch.cuda.get_rng_state(self.device)
+        return asdict(part) | {"chance": distributed.collect(mine)}
+
+    def _backward(self, run: nn.Module, piece: Piece, own: Batch) -> dict[str, Tensor]:
+        """Add this worker's part of the gradient of a piece's loss; return the loss's terms."""
+        if isinstance(run, DistributedDataParallel):
+            run.require_backward_grad_sync = piece.last
+        labels = self.data.train.labels[piece.images].to(self.device)
+        loss, terms = self._loss(run, own, labels, self.way)
+        # Every worker takes the whole loss and owns the gradient of its rows; DDP takes the mean.
+        (loss * piece.share * distributed.world()).backward()
+        return {name: term.detach() for name, term in {"total": loss, **terms}.items()}
+
+    def _loss(
+        self, run: nn.Module, own: Batch, labels: Tensor, way: Way
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of the images of all workers, and its terms, in float32."""
+        there = own.to(self.device)
+        with way.applied(self.device):
+            scores = run(there.inputs)
+        joined = scores.each(lambda part: distributed.join(part.float()))
+        loss, terms = total(self.config.loss, self.config.model, joined, self.classes, labels)
+        return loss, dict(terms)
+
+    def _step(self) -> Tensor:
+        """Take a step; return the length of the gradient."""
+        grads = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
+        length: Tensor = nn.utils.get_total_norm(grads)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return length
+
+    def _spread(self, epoch: int) -> nn.Module:
+        """Return what to call: the network, or what sums its gradients over the workers."""
+        if isinstance(self.network, Tuned):
+            self.network.thaw(epoch, self.config.finetune.unfreeze_every)
+        if distributed.world() == 1:
+            return self.network
+        return DistributedDataParallel(self.network, forward_sync_buffers=False)
+
+    def _chosen(self) -> Way:
+        """Return how to compute a step, tried on a few images by this worker alone."""
+        images = self.data.train
+        (few,) = images.stream([torch.arange(min(FEW, len(images)))])
+        labels = few.labels.to(self.device)
+        self.network.train()
+        if isinstance(self.network, Tuned):  # most steps go through all of the backbone
+            self.network.thaw(1, every=0)
+
+        def step(copy: nn.Module, way: Way) -> None:
+            self._loss(copy, few, labels, way)[0].backward()
+
+        with distributed.alone():
+            chosen = autotune.choose(
+                self.config.compute,
+                self.network,
+                step,
+                times=self.config.optim.epochs * len(images) / len(labels),
+                pairs=self._pairs(),
+            )
+        return Way(*distributed.collect((chosen.precision, chosen.attention))[0])
+
+    def _pairs(self) -> int:
+        """Return how many pairs of tokens attend to each other in a step, all heads together."""
+        images, attributes = self.config.optim.batch_size, self.classes.attributes.shape[1]
+        tokens = {
+            "none": 0,
+            "attr": images * attributes**2,
+            "batch": attributes * images**2,
+            "joint": (images * attributes) ** 2,
+        }
+        return tokens[self.config.model.sit] * self.config.model.sit_heads
+
+
+def _averaged(terms: list[dict[str, Tensor]], todo: list[Piece]) -> dict[str, float]:
+    sizes = torch.tensor([len(piece.images) for piece in todo], dtype=torch.double)
+    share = sizes / sizes.sum()
+    return {
+        f"loss/{name}": float(share @ torch.stack([each[name] for each in terms]).double().cpu())
+        for name in terms[0]
+    }

@@ -1,0 +1,82 @@
+"""What a network says of some images, and why: its answers, attribute scores and attention."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from drmn.data.splits.development import Classes
+from drmn.evaluation.ensemble import Rule
+from drmn.model.network import DRMN, hyperspherical
+
+PLAIN = Rule()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What a network says of some images, and why."""
+
+    answers: Int[Tensor, " image"]
+    """The predicted classes, of all candidates."""
+    scores: Float[Tensor, "image attr"]
+    """e at unit length, as class attributes have."""
+    shares: Float[Tensor, "image attr"]
+    """What each attribute adds to the answer's cosine, of all that speaks for or against it."""
+    attention: Float[Tensor, "image attr side side"]
+
+
+@torch.inference_mode()
+def evidence(
+    model: DRMN,
+    maps: Mapping[int, Tensor],
+    classes: Classes,
+    *,
+    scale: float,
+    rule: Rule = PLAIN,
+) -> Evidence | None:
+    """Return what `model` says of images with these maps; None if it has no dual attention.
+
+    The model is left in the mode it was in.
+
+    Args:
+        model: A trained network.
+        maps: Of the images, by stride.
+        classes: The candidates.
+        scale: The paper's gamma, `model.scale`.
+        rule: How classes are scored.
+    """
+    training, device = model.training, next(model.parameters()).device
+    there = {stride: level.to(device) for stride, level in maps.items()}
+    looks, said = model.eval().attention(there), model(there)
+    model.train(training)
+    if looks is None:
+        return None
+    scores = F.normalize(said.attributes.cpu(), dim=-1)
+    globally = None if said.globally is None else said.globally.cpu()
+    logits = hyperspherical(scores, classes.attributes, scale)
+    answers = rule.scores(logits, globally, classes.seen).argmax(dim=1)
+    adds = scores * classes.attributes[answers]
+    side = math.isqrt(looks.shape[-1])
+    return Evidence(
+        answers,
+        scores,
+        F.normalize(adds, p=1, dim=-1),
+        looks.cpu().unflatten(2, (side, side)),
+    )
+
+
+def strongest(shares: Float[Tensor, "image attr"], count: int) -> Int[Tensor, "image chosen"]:
+    """Return the attributes with the largest share for each image; of equals the first ones."""
+    return shares.argsort(dim=-1, descending=True, stable=True)[:, :count]
+
+
+def has(attributes: Float[Tensor, "class attr"]) -> Bool[Tensor, "class attr"]:
+    """Return which attributes a class truly has: half as strongly as its strongest one, or more.
+
+    Class attributes are shares of annotators at unit length; absolute ones are not known any more.
+    """
+    return attributes >= attributes.amax(dim=1, keepdim=True) / 2

@@ -1,0 +1,82 @@
+"""What a network is worth: predictions, and the figures of validation."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from drmn.config import ModelConfig, RunConfig
+from drmn.data.splits.development import Classes
+from drmn.errors import DataError
+from drmn.evaluation.validation import Predictions, conventional, judge, predict
+from drmn.training.loop import build
+
+CONFIG = RunConfig(model=ModelConfig(sit="attr", scale=3.0))
+VAL = frozenset({"val"})
+
+
+def test_logits_have_a_column_for_each_development_class_and_no_other(toy):
+    model = build(CONFIG, toy.classes, toy.channels)
+    made = predict(CONFIG, model, [toy.val_unseen], toy.classes)
+    # Six train classes and three validation classes.
+    assert made.semantic.shape == (30, 6 + 3)
+    assert made.globally.shape == (30, 6)
+
+
+def test_predictions_are_of_evaluation_and_stand_in_the_order_of_the_images(toy):
+    model = build(CONFIG, toy.classes, toy.channels).train()
+    made = predict(CONFIG, model, [toy.val_seen], toy.classes)
+    assert torch.equal(made.labels, toy.val_seen.labels)
+    one = model.eval()(toy.val_seen.batch(torch.tensor([7])).inputs)
+    torch.testing.assert_close(made.globally[7], one.globally[0])
+
+
+CLASSES = Classes(
+    names=tuple("abcd"),
+    attributes=torch.eye(4),
+    seen=torch.tensor([True, True, False, False]),
+)
+
+
+def test_t1_looks_at_the_unseen_classes_alone():
+    # However much a seen class scores. Class 2: 1 of 2 right; class 3: 1 of 1.
+    scores = torch.tensor([[99.0, 0, 2, 1], [99, 0, 1, 2], [0, 99, -2, -1]])
+    made = Predictions(scores, None, torch.tensor([2, 2, 3]), VAL)
+    assert conventional(made, CLASSES.seen) == pytest.approx((1 / 2 + 1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [({"test"}, "these are test images"), ({"val", "test"}, "these are test and val images")],
+)
+def test_gamma_is_not_chosen_on_test_images(parts, words):
+    made = Predictions(torch.eye(4), None, torch.arange(4), frozenset(parts))
+    with pytest.raises(DataError, match=f"gamma and beta are chosen on val images alone; {words}"):
+        judge(made, CLASSES.seen)
+
+
+def test_predictions_know_what_their_images_are_for(toy):
+    model = build(CONFIG, toy.classes, toy.channels)
+    splits = [toy.val_seen, replace(toy.val_unseen, part="test")]
+    made = predict(CONFIG, model, splits, toy.classes)
+    assert made.parts == {"val", "test"}
+    with pytest.raises(DataError, match="gamma and beta are chosen on val images alone"):
+        judge(made, toy.classes.seen)
+
+
+def test_a_perfect_network_is_judged_so():
+    made = judge(Predictions(9 * torch.eye(4), None, torch.arange(4), VAL), CLASSES.seen)
+    perfect = dict.fromkeys(("T1", "U", "S", "H", "H_optimal", "AUSUC"), 1.0)
+    assert made == pytest.approx(
+        {f"val/{name}": value for name, value in perfect.items()}
+        | {"val/H_se": 0, "val/beta": 0, "val/delta": 0, "val/gamma": made["val/gamma"]}
+    )
+
+
+def test_seen_and_unseen_images_are_judged_on_their_own_side():
+    # Both seen images right, one of two unseen: at the gamma between, S = 1 and U = 1/2.
+    scores = 9 * torch.eye(4)[[0, 1, 2, 2]]
+    made = judge(Predictions(scores, None, torch.arange(4), VAL), CLASSES.seen)
+    assert (made["val/S"], made["val/U"], made["val/T1"]) == pytest.approx((1, 1 / 2, 1 / 2))
+    assert made["val/H"] == pytest.approx(2 / 3)
+    assert made["val/AUSUC"] == pytest.approx(1 / 2)

@@ -1,0 +1,83 @@
+"""A search of trials that do nothing; prints what Tune holds of them at its end."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from drmn.cluster.connect import cluster
+from drmn.cluster.resources import EngineConfig
+from drmn.config import RunConfig
+from drmn.experiment.trial_task import Task
+from drmn.metric_names import COST
+from drmn.search.config import PolicyConfig
+from drmn.search.executors import tune_executor
+from drmn.search.executors.tune_executor import Work, execute
+from drmn.search.executors.tune_memory import Forgetting
+from drmn.search.storage.studies import open_study
+from drmn.search.study.record import Record
+from drmn.training.stop import Leave
+
+TRIALS, BAD = 5, 3
+"""How many, and the seed of one that fails."""
+
+
+class Idle(Task):
+    """A trial of one epoch that does nothing."""
+
+    def epochs(self, device: str, leave: Leave) -> Iterator[dict[str, Any]]:
+        """Yield an epoch, or fail."""
+        del device, leave
+        if self.settings["seed"] == BAD:
+            raise ValueError("bad")
+        yield {"epoch": 1, self.objective: 0.5, COST: 0.0}
+
+
+class Looking(Forgetting):
+    """Keeps Tune's trials."""
+
+    held: Any = ()
+
+    def on_experiment_end(self, trials: Any, **_: Any) -> None:
+        """Keep them."""
+        Looking.held = trials
+
+
+def space(trial: Any) -> dict[str, Any]:
+    """Repeat one point, each time with another seed."""
+    trial.suggest_float("optim.lr", 1e-3, 1e-3)
+    return {"optim.epochs": 1, "model.sit": "none"}
+
+
+def main(folder: Path) -> None:
+    """Search."""
+    tune_executor.Forgetting = Looking  # type: ignore[misc]
+    study = open_study(folder, "idle", {})
+    record = Record(study, space, RunConfig(), PolicyConfig(pruner="none"))
+    with cluster():
+        work = Work(
+            store=folder,
+            folder=folder,
+            may_start=lambda: record.count < TRIALS,
+            may_go_on=lambda: False,
+            engine=EngineConfig(engine="inproc"),
+            at_once=1,
+            kind=Idle,
+        )
+        execute(record, work)
+    held = [
+        {
+            "status": trial.status,
+            "task": trial.config["task"].task is not None,
+            "metrics": sorted(trial.run_metadata.metric_analysis),
+            "result": sorted(trial.run_metadata.last_result),
+        }
+        for trial in Looking.held
+    ]
+    told = {"states": [row.state for row in record.rows()], "held": held}
+    sys.stdout.write(json.dumps(told) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,143 @@
+"""What the spool is told of a search: live and from the record alone, the same, once."""
+
+import io
+
+import pytest
+from rich.console import Console
+from studies import IDENTITY, space, told
+
+from drmn.config import RunConfig
+from drmn.search.callbacks.mlflow_logger import Reporter
+from drmn.search.callbacks.study_metadata import About
+from drmn.search.config import PolicyConfig
+from drmn.search.storage.studies import open_study
+from drmn.search.study.read_only import Reading
+from drmn.search.study.record import Record
+from drmn.search.trial_summary import ENDED, RUNS
+from drmn.tracking.shipper import ShipperProcess, drain
+from drmn.tracking.spool import Spool
+
+ABOUT = About(
+    experiment="toy",
+    note="A note.",
+    data="0123-fold1",
+    profile={"training images": 10},
+    lines=[{"name": "ESZSL", "metrics": {"val/H": 0.4}, "levels": "32"}],
+    code={"mlflow.source.git.commit": "abc"},
+)
+
+
+def live(folder):
+    """Search with a reporter that watches; return the record and the spool."""
+    policy = PolicyConfig(sampler="random", first_rung=1, finetune=1)
+    record = Record(open_study(folder, "toy", IDENTITY), space, RunConfig(), policy)
+    spool = Spool(folder / "spool.db")
+    reporter = Reporter(spool, "toy", record)
+    reporter.begin(ABOUT)
+    reporter.goes_on()
+    for value in (0.5, 0.3, 0.7):
+        watched(reporter, record, record.next(), value)
+    watched(reporter, record, record.again(), 0.8)
+    reporter.over("all was done")
+    return record, spool
+
+
+def watched(reporter, record, point, value):
+    reporter.started(point)
+    for epoch in (1, 2, 3):
+        metrics = told(value)
+        stop = record.report(point.number, epoch, metrics)
+        reporter.epoch(point.number, epoch, metrics)
+        if stop:
+            break
+    reporter.ended(record.row(point.number))
+
+
+def events(spool, kind):
+    return [event for _, event in spool.waiting(10_000) if event["kind"] == kind]
+
+
+def test_a_trial_that_trains_earlier_settings_again_stands_below_that_trial(tmp_path):
+    record, spool = live(tmp_path)
+    key = record.study.user_attrs["key"]
+    parents = {event["name"]: event.get("parent") for event in events(spool, "run")}
+    assert parents == {
+        "toy": None,
+        "ESZSL (baseline)": key,
+        "toy/000": key,
+        "toy/001": key,
+        "toy/002": key,
+        "toy/003 (again 002)": f"{key}/0002",
+    }
+    again = events(spool, "run")[-1]["tags"]
+    assert (again["tier"], again["repeats"]) == ("finetuned", "toy/002")
+
+
+def test_the_study_s_row_says_how_it_stands_after_each_trial(tmp_path):
+    record, spool = live(tmp_path)
+    key = record.study.user_attrs["key"]
+    rows = [e for e in events(spool, "metrics") if e["run"] == key]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert [row["metrics"]["best/H"] for row in rows] == [0.5, 0.5, 0.7, 0.8]
+    assert rows[-1]["metrics"]["trials/complete"] == 3
+    assert rows[-1]["metrics"]["trials/pruned"] == 1
+    assert rows[-1]["metrics"]["spent/epochs"] == 10
+
+
+def test_the_record_alone_tells_all_that_was_told_live_at_the_same_times(tmp_path):
+    record, spool = live(tmp_path)
+    before = [event for _, event in spool.waiting(10_000)]
+    other = Spool(tmp_path / "other.db")
+    reporter = Reporter(other, "toy", Reading(record.study))
+    reporter.begin(ABOUT)
+    reporter.replay()
+    reporter.over(record.study.user_attrs[ENDED])
+    after = [event for _, event in other.waiting(10_000)]
+
+    def fixed(told):
+        """Return what is told with a time of its own, or none."""
+        kept = [e for e in told if e["kind"] in ("run", "metrics", "data")]
+        kept += [e for e in told if e["kind"] == "end" and "/" in e["run"]]
+        return sorted(map(repr, kept))
+
+    assert fixed(after) == fixed(before)
+    assert len(fixed(after)) > 20
+
+
+def test_telling_a_record_again_adds_nothing_to_a_spool_that_has_it(tmp_path):
+    record, spool = live(tmp_path)
+    before = len(events(spool, "metrics")) + len(events(spool, "run"))
+    Reporter(spool, "toy", record).replay()
+    assert len(events(spool, "metrics")) + len(events(spool, "run")) == before
+
+
+def test_the_flags_of_a_trial_are_what_differs_from_the_defaults(tmp_path):
+    record, spool = live(tmp_path)
+    (end,) = (e for e in events(spool, "end") if e["run"].endswith("/0001"))
+    lr = record.row(1).settings["optim.lr"]
+    assert end["tags"]["flags"] == f"--optim.lr {lr} --optim.epochs 3"
+    assert end["tags"]["state"] == "PRUNED"
+    assert end["status"] == "FINISHED"
+
+
+def test_run_ids_that_mlflow_gave_are_written_into_the_record(tmp_path):
+    record, spool = live(tmp_path)
+    spool.shipped([], {"toy": "1234"})
+    Reporter(spool, "toy", record).note_runs()
+    assert record.study.user_attrs[RUNS] == {"toy": "1234"}
+
+
+@pytest.mark.parametrize("missed", [0, 3])
+def test_a_job_says_what_mlflow_lacks_and_how_it_gets_it(tmp_path, monkeypatch, missed):
+    monkeypatch.setattr(ShipperProcess, "drain", lambda *_: False)
+    spool = Spool(tmp_path / "spool.db")
+    spool.put("a", {})
+    spool.missed = missed
+    shipper, shown = ShipperProcess(spool.path, "http://127.0.0.1:9"), io.StringIO()
+    drain(shipper, spool, "http://127.0.0.1:9", Console(file=shown, width=500))
+    shipper.process.kill()
+    shipper.process.wait()
+    again = f"python jobs/sync.py {tmp_path} --tracking-uri http://127.0.0.1:9"
+    assert f"lacks {1 + missed} entries: " in shown.getvalue()
+    assert ("had no room for 3" if missed else "it does not answer") in shown.getvalue()
+    assert again in shown.getvalue()

@@ -1,0 +1,142 @@
+"""Two tiers in a search: the best trials are trained again, and nothing else is changed by it."""
+
+import math
+
+import pytest
+from optuna.trial import TrialState
+from studies import told
+
+from drmn.config import RunConfig
+from drmn.errors import ConfigError
+from drmn.search.analysis.result import Outcome
+from drmn.search.budget.limits import Purse
+from drmn.search.config import Budget, PolicyConfig
+from drmn.search.storage.studies import open_study
+from drmn.search.study.record import Record
+
+
+def space(trial):
+    trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
+    return {"optim.epochs": 3}
+
+
+def open_record(folder, **policy):
+    study = open_study(folder, "toy", {})
+    return Record(study, space, RunConfig(), PolicyConfig(sampler="random", first_rung=1, **policy))
+
+
+def run(record, point, values, **more):
+    for epoch, value in enumerate(values, start=1):
+        if record.report(point.number, epoch, told(value, **more)):
+            break
+    return record.row(point.number)
+
+
+def search(record, values, **more):
+    return [run(record, record.next(), [value] * 3, **more) for value in values]
+
+
+def test_the_best_complete_trials_are_trained_again_with_their_settings(tmp_path):
+    record = open_record(tmp_path, finetune=2)
+    search(record, [0.5, 0.3, 0.7, 0.6])  # the second and the last are stopped at a rung
+    assert [row.state for row in record.rows()] == ["COMPLETE", "PRUNED", "COMPLETE", "PRUNED"]
+    again = [record.again(), record.again()]
+    assert [record.row(point.number).again for point in again] == [2, 0]
+    for point in again:
+        first = record.point(record.row(point.number).again)
+        assert point.config.tier == "finetuned"
+        assert (point.params, point.config.optim) == (first.params, first.config.optim)
+    assert record.again() is None
+
+
+def test_none_is_trained_again_while_another_runs_nor_without_the_setting(tmp_path):
+    record = open_record(tmp_path, finetune=1)
+    search(record, [0.5])
+    running = record.next()
+    assert record.again() is None
+    record.fail(running.number, "gone")
+    assert record.again() is not None
+    (tmp_path / "plain").mkdir()
+    plain = open_record(tmp_path / "plain")
+    search(plain, [0.5])
+    assert plain.again() is None
+
+
+def test_a_second_tier_is_not_stopped_and_teaches_the_first_nothing(tmp_path):
+    record = open_record(tmp_path, finetune=1)
+    search(record, [0.5, 0.6])
+    row = run(record, record.again(), [0.1, 0.2, 0.3])
+    assert (row.state, row.value) == ("COMPLETE", 0.3)
+    assert record.best().number == 1
+    for each in (record, open_record(tmp_path, finetune=1)):
+        assert all(row.number not in rung for rung in each.stopper.reached.values())
+    point = record.next()  # the search goes on when its budget is raised
+    assert point.number == 3
+    assert 2 not in record.adviser.places
+    again = open_record(tmp_path, finetune=1)
+    assert again.next().params == point.params
+
+
+def test_a_second_tier_that_was_running_goes_on_in_its_tier(tmp_path):
+    record = open_record(tmp_path, finetune=1)
+    search(record, [0.5])
+    lost = record.again()
+    again = open_record(tmp_path, finetune=1)
+    assert again.next() == lost
+    assert again.again() is None
+
+
+def test_trials_of_the_second_tier_are_not_counted_but_what_they_cost_is(tmp_path):
+    record = open_record(tmp_path, finetune=1)
+    search(record, [0.5], cost=3600.0)
+    run(record, record.again(), [0.6] * 3, cost=3600.0)
+    assert not Purse(Budget(trials=2), 0).empty(record.rows())
+    assert "took 6.00 hours" in Purse(Budget(trials=2, worker_hours=5), 0).empty(record.rows())
+    assert "took 6.00 hours" in Purse(Budget(worker_hours=5), 0).overspent(record.rows())
+    assert not Purse(Budget(trials=1), 0).overspent(record.rows())
+
+
+def outcome(record, **more):
+    return Outcome(study="toy", data="d", best=record.best(), lines={}, rows=record.rows(), **more)
+
+
+def test_how_the_tiers_agree_is_told(tmp_path):
+    record = open_record(tmp_path, finetune=3, pruner="none")
+    search(record, [0.5, 0.6, 0.7])
+    assert outcome(record).tiers is None
+    for value in (0.8, 0.9, 0.7):  # of those that had .7, .6 and .5
+        run(record, record.again(), [value] * 3)
+    tiers = outcome(record).tiers
+    assert (tiers.trials, tiers.rank_correlation) == (3, pytest.approx(0.5))
+    assert tiers.gain == pytest.approx(0.2)
+    assert str(tiers) == (
+        "with the backbone trained along 3 of the best trials gained +20.0 points on average, "
+        "ranked alike to 0.50"
+    )
+
+
+def test_of_two_objectives_those_that_none_beats_in_both_are_told(tmp_path):
+    record = open_record(tmp_path, pruner="none", second="val/S")
+    for value, seen in ((0.5, 0.5), (0.6, 0.4), (0.4, 0.4), (0.3, 0.9)):
+        run(record, record.next(), [value] * 3, seen=seen)
+    failed = record.next()
+    record.report(failed.number, 1, told(math.nan))
+    made = outcome(record, second="val/S")
+    assert [row.number for row in made.front] == [0, 1, 3]
+    assert outcome(record).front == []
+    assert record.trial(failed.number).state == TrialState.FAIL
+
+
+def test_a_cheap_trial_is_not_beaten_by_a_dear_one(tmp_path):
+    record = open_record(tmp_path, pruner="none", second="cost/worker_seconds")
+    for value, cost in ((0.5, 1.0), (0.6, 9.0), (0.5, 2.0)):
+        run(record, record.next(), [value] * 3, cost=cost)
+    made = outcome(record, second="cost/worker_seconds")
+    assert [row.number for row in made.front] == [0, 1]
+
+
+def test_settings_that_exclude_each_other_are_refused():
+    with pytest.raises(ConfigError, match=r"policy\.pruner must be none where policy\.second"):
+        PolicyConfig(second="val/S")
+    with pytest.raises(ConfigError, match=r"policy\.second must be another than"):
+        PolicyConfig(second="val/H", pruner="none")

@@ -1,0 +1,36 @@
+"""Studies of a small space, for tests of what reads and writes them."""
+
+from drmn.config import RunConfig
+from drmn.search.config import PolicyConfig
+from drmn.search.storage.studies import open_study
+from drmn.search.study.record import Record
+
+IDENTITY = {"data": "toy", "base.optim.lr": 0.001}
+
+
+def space(trial):
+    trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)
+    return {"optim.epochs": 3}
+
+
+def open_record(folder, space=space, *, claim=None, **policy):
+    study = open_study(folder, "toy", IDENTITY, claim)
+    return Record(
+        study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy})
+    )
+
+
+def metrics(value):
+    return {"val/H": value, "loss/total": 1.0}
+
+
+def finish(record, values):
+    point = record.next()
+    for epoch, value in enumerate(values, start=1):
+        if record.report(point.number, epoch, metrics(value)):
+            break
+    return record.row(point.number)
+
+
+def told(value, seen=0.5, cost=1.0):
+    return {"val/H": value, "val/S": seen, "cost/worker_seconds": cost}

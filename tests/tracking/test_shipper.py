@@ -1,0 +1,143 @@
+"""From the spool to MLflow: the tree of runs, once, whatever dies."""
+
+import time
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow_trees import EPOCHS, TRIALS, begin, check_tree, fill, runs, ship_all
+
+from drmn.tracking import events
+from drmn.tracking.mlflow_writer import Shipper
+from drmn.tracking.shipper import ShipperProcess, absolute, artifact_folder
+from drmn.tracking.spool import Spool
+
+
+def test_the_tree_is_study_and_trials_with_their_curves(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    ship_all(spool, uri)
+    check_tree(uri)
+    tree = runs(uri)
+    assert tree["s"].data.params == {"policy.sampler": "tpe"}
+    states = {k: (r.info.status, r.data.tags.get("state")) for k, r in tree.items()}
+    assert states == {
+        "s": ("FINISHED", None),
+        "s/0000": ("FINISHED", "COMPLETE"),
+        "s/0001": ("FINISHED", "PRUNED"),  # KILLED would look like a failure
+        "s/0002": ("FAILED", "FAIL"),
+    }
+
+
+def test_telling_all_twice_changes_nothing(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    ship_all(spool, uri)
+    spool.clear()  # it was lost: the record tells all again, at the same times
+    fill(spool)
+    ship_all(spool, uri)
+    check_tree(uri)
+
+
+def test_a_shipper_that_dies_between_telling_and_noting_tells_again_without_harm(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    for part in range(1, 6):  # told, but never marked as shipped
+        Shipper(uri).apply([event for _, event in spool.waiting(3 * part)])
+    ship_all(spool, uri)
+    check_tree(uri)
+
+
+def test_a_killed_shipper_process_is_followed_by_another(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    first = ShipperProcess(spool.path, uri)
+    while spool.count == TRIALS * (EPOCHS + 2) + 2 and first.process.poll() is None:
+        time.sleep(0.02)
+    first.process.kill()
+    first.process.wait()
+    assert ShipperProcess(spool.path, uri).drain(spool)
+    check_tree(uri)
+
+
+def test_what_mlflow_refuses_for_good_does_not_hold_up_the_rest(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    begin(spool)
+    spool.put(*events.metrics("s", {"no'such;name": 1.0}, 1))
+    spool.put(*events.end("s", {"state": "COMPLETE"}))
+    ship_all(spool, uri)
+    assert runs(uri)["s"].info.status == "FINISHED"
+
+
+def artifacts(uri):
+    """Return the files of the run `s` and what is in them."""
+    client = MlflowClient(uri)
+    run = runs(uri)["s"].info.run_id
+    paths = [item.path for item in client.list_artifacts(run, "pictures")]
+    return {path: Path(client.download_artifacts(run, path)).read_bytes() for path in paths}
+
+
+def test_a_file_is_shipped_into_its_folder_and_telling_it_again_changes_nothing(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    begin(spool)
+    pictures = {f"epoch-{n:03d}.png": b"picture %d" % n for n in (1, 2)}
+    for name, content in pictures.items():
+        (tmp_path / name).write_bytes(content)
+        spool.put(*events.artifact("s", tmp_path / name, "pictures"))
+        spool.put(*events.artifact("s", tmp_path / name, "pictures"))
+    assert spool.count == 1 + 2
+    ship_all(spool, uri)
+    shown = {f"pictures/{name}": content for name, content in pictures.items()}
+    assert artifacts(uri) == shown
+    spool.clear()  # what `sync` does
+    for name in pictures:
+        spool.put(*events.artifact("s", tmp_path / name, "pictures"))
+    ship_all(spool, uri)
+    assert artifacts(uri) == shown
+
+
+def test_a_file_with_new_content_takes_the_place_of_the_old(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    begin(spool)
+    for content in (b"before", b"after"):
+        (tmp_path / "a.png").write_bytes(content)
+        spool.put(*events.artifact("s", tmp_path / "a.png", "pictures"))
+        ship_all(spool, uri)
+    assert artifacts(uri) == {"pictures/a.png": b"after"}
+
+
+def test_a_file_that_is_gone_holds_up_neither_other_files_nor_what_follows(tmp_path, uri, capsys):
+    spool = Spool(tmp_path / "spool.db")
+    begin(spool)
+    for name in ("gone.png", "kept.png"):
+        (tmp_path / name).write_bytes(b"picture")
+        spool.put(*events.artifact("s", tmp_path / name, "pictures"))
+    spool.put(*events.end("s", {}))
+    (tmp_path / "gone.png").unlink()
+    ship_all(spool, uri)
+    assert artifacts(uri) == {"pictures/kept.png": b"picture"}
+    assert runs(uri)["s"].info.status == "FINISHED"
+    assert "gone.png: gone before it was shipped." in capsys.readouterr().out
+
+
+def test_without_mlflow_nothing_is_lost_and_nobody_waits_long(tmp_path):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    before = spool.count
+    shipper = ShipperProcess(spool.path, "http://127.0.0.1:9")  # the discard port: nobody is there
+    began = time.monotonic()
+    assert not shipper.drain(spool, idle=3.0)
+    assert time.monotonic() - began < 20
+    assert spool.count == before
+
+
+def test_infinity_is_not_told_as_a_number():
+    _, event = events.metrics("r", {"a": float("inf"), "b": float("nan"), "c": 1.0}, 1)
+    assert event["metrics"] == {"c": 1.0}
+
+
+def test_a_relative_database_means_the_same_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert artifact_folder("sqlite:///mlflow.db") == f"{tmp_path}/mlartifacts"
+    assert absolute("http://host:5000") == "http://host:5000"
+    assert artifact_folder("http://host:5000") == ""
