@@ -36,7 +36,7 @@ from drmn.data.images.catalogue import Catalogue
 from drmn.data.store import feature_store
 from drmn.data.store.build import build
 from drmn.data.store.feature_store import FeatureKey, Maps
-from drmn.data.store.layout import Plan, Span
+from drmn.data.store.layout import RowRange, StoreLayout
 from drmn.malloc import keep_memory
 from drmn.model import autotune
 from drmn.model.backbone import Backbone
@@ -73,12 +73,12 @@ def store(root: Path, images: int, shape: tuple[int, int]) -> Path:
     )
     chance = torch.randn(64, *shape, generator=torch.Generator().manual_seed(0))
 
-    def fill(spans: list[Span]) -> Iterator[tuple[int, Maps]]:
+    def fill(spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         for span in spans:
             rows = torch.arange(span.start, span.stop) % 64
             yield span.shard, {32: chance[rows] + span.shard}
 
-    return build(root, Plan(key=key, catalogue=catalogue, shapes={32: shape}), fill)
+    return build(root, StoreLayout(key=key, catalogue=catalogue, shapes={32: shape}), fill)
 
 
 # Reading.
@@ -278,9 +278,11 @@ def _ours(net: Backbone, paths: list[Path]) -> tuple[Tensor, Began]:
     photos = [Photo(path) for path in paths]
     batch = autotune.batch_of(net, len(photos))
     (pixels,) = stream([photos[:batch]], net.preprocess)
-    chosen = autotune.choose(net, pixels, 11_788, torch.device("cpu"))  # as for all of CUB
+    chosen = autotune.autotune_backbone(
+        net, pixels, 11_788, torch.device("cpu")
+    )  # as for all of CUB
     began = (time.perf_counter(), time.process_time(), str(chosen.way))
-    made = extracted(photos, [Span(0, 0, len(paths))], net.preprocess, chosen.run, batch=batch)
+    made = extracted(photos, [RowRange(0, 0, len(paths))], net.preprocess, chosen.run, batch=batch)
     return torch.cat([maps[32] for _, maps in made]), began
 
 

@@ -1,7 +1,7 @@
 """What a trial costs that does nothing: our three engines beside what Ray offers.
 
 Seconds are those between the ends of two trials, CPU seconds those of all processes, both once
-warm and of one trial at a time. The record, the sampler and the watchers are at work in ours. Then
+warm and of one trial at a time. The record, the sampler and the callbacks are at work in ours. Then
 2,000 trials in one search: does the driver grow, does a trial cost the more the more there were?
 """
 
@@ -24,33 +24,33 @@ from ray import tune
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from drmn.cluster.connect import cluster
-from drmn.cluster.resources import EngineConfig, EngineName
+from drmn.cluster.connect import ray_session
+from drmn.cluster.resources import BackendName, ResourceConfig
 from drmn.config import RunConfig
-from drmn.experiment.trial_task import Task
+from drmn.experiment.trial_task import TrialTask
 from drmn.metric_names import COST, Metrics
 from drmn.search.config import PolicyConfig
-from drmn.search.executors.tune_executor import Work, execute
+from drmn.search.executors.tune_executor import ExecutorConfig, execute
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import Record
-from drmn.search.trial_summary import Point, Row
+from drmn.search.study.record import StudyRecord
+from drmn.search.trial_summary import TrialSpec, TrialSummary
 from drmn.space import Constants, Trial
-from drmn.training.stop import Leave
+from drmn.training.stop import ShouldStop
 
 WARM, FEW = 3, 3
 """Trials that are not counted, the first processes start in them, and those that are; where each
 begins processes of its own."""
 LONG_WARM, MANY = 30, 60
-"""The same where processes are used again: what Ray begins beside a group, a watcher of machines
+"""The same where processes are used again: what Ray begins beside a group, a callback of machines
 that go, takes 1.5 CPU-s in the first seconds."""
 SETTLED = 100
 """Trials of the long search after which memory is looked at first: caches have filled by then."""
 
 
-class Idle(Task):
+class Idle(TrialTask):
     """A trial of one epoch that does nothing."""
 
-    def epochs(self, device: str, leave: Leave) -> Iterator[dict[str, Any]]:
+    def epochs(self, device: str, leave: ShouldStop) -> Iterator[dict[str, Any]]:
         """Yield an epoch."""
         del device, leave
         yield {"epoch": 1, self.objective: 0.5, COST: 0.0}
@@ -107,13 +107,13 @@ class Clock:
     memory: list[int] = field(default_factory=list)
     meter: Meter | None = None
 
-    def started(self, point: Point) -> None:
+    def on_trial_start(self, point: TrialSpec) -> None:
         """Watch nothing."""
 
-    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+    def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
         """Watch nothing."""
 
-    def ended(self, row: Row) -> None:
+    def on_trial_end(self, row: TrialSummary) -> None:
         """Note a trial's end."""
         del row
         self.note()
@@ -143,22 +143,22 @@ def space(trial: Trial) -> Constants:
     return {"optim.epochs": 1, "model.sit": "none"}
 
 
-def ours(name: EngineName, warm: int, counted: int, *, cpu: bool = True) -> Clock:
+def ours(name: BackendName, warm: int, counted: int, *, cpu: bool = True) -> Clock:
     """Run trials that do nothing through one of our engines."""
     trials = 1 + warm + counted
-    with tempfile.TemporaryDirectory() as folder, cluster(), Meter() as meter:
+    with tempfile.TemporaryDirectory() as folder, ray_session(), Meter() as meter:
         clock = Clock(warm, meter=meter if cpu else None)
         study = open_study(Path(folder), "overhead", {})
-        record = Record(study, space, RunConfig(), PolicyConfig(pruner="none"))
-        work = Work(
+        record = StudyRecord(study, space, RunConfig(), PolicyConfig(pruner="none"))
+        work = ExecutorConfig(
             store=Path(folder),
             folder=Path(folder),
             may_start=lambda: record.count < trials,
             may_go_on=lambda: False,
-            engine=EngineConfig(engine=name),
+            resources=ResourceConfig(backend=name),
             at_once=1,
             kind=Idle,
-            watchers=[clock],
+            callbacks=[clock],
         )
         execute(record, work)
     return clock
@@ -202,7 +202,7 @@ def tunes(
     """Run trials that do nothing through Ray Tune alone."""
     # The trainer inside asks for the core; what waits for it must leave it one.
     held = tune.with_resources(trainable, {"CPU": 0.01 if trainable is nested else 1})
-    with tempfile.TemporaryDirectory() as folder, cluster(), Meter() as meter:
+    with tempfile.TemporaryDirectory() as folder, ray_session(), Meter() as meter:
         clock = Clock(warm, meter=meter)
         tune.Tuner(
             held,

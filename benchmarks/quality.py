@@ -119,7 +119,7 @@ def frozen(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], l
     full = with_overrides(RunConfig(), SETTINGS | ({"optim.epochs": 2} if quick else {}))
     rows = {name: ablated(full, name) for name in ABLATIONS}
     made = compared(pool, store, rows, seeds)
-    found = baselines.lines(development.open_store(store))
+    found = baselines.fit_baselines(development.open_store(store))
     figures: dict[str, object] = {f"{photos}, {b.name}": shown([b.metrics]) for b in found}
     figures |= {f"{photos}, {name}": shown(runs) for name, runs in made.items()}
     bars = []

@@ -22,11 +22,11 @@ from bars import Bar, finish, flags
 
 from drmn.config import RunConfig
 from drmn.metric_names import COST, Metrics
-from drmn.search.callbacks.mlflow_logger import Reporter
-from drmn.search.callbacks.study_metadata import About
+from drmn.search.callbacks.mlflow_logger import MlflowLogger
+from drmn.search.callbacks.study_metadata import StudyMetadata
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 from drmn.space import Constants, Trial
 from drmn.tracking.shipper import absolute, ship
 from drmn.tracking.spool import open_spool
@@ -88,7 +88,7 @@ def told(chance: random.Random, quality: float, epoch: int) -> Metrics:
     return {f"val/{name}": value for name in NAMES} | {"loss/total": 1 - value, COST: MINUTE}
 
 
-def simulate(record: Record, reporter: Reporter, workers: int, epochs: int) -> Parts:
+def simulate(record: StudyRecord, mlflow_logger: MlflowLogger, workers: int, epochs: int) -> Parts:
     """Run so many workers until they have told so many epochs each, on average."""
     parts, chance = Parts(), random.Random(0)  # noqa: S311
     at_work: dict[int, tuple[int, float]] = {}
@@ -97,7 +97,7 @@ def simulate(record: Record, reporter: Reporter, workers: int, epochs: int) -> P
         with parts.choosing.timed():
             point = record.next()
         assert point is not None  # noqa: S101 - without a window there always is one
-        reporter.started(point)
+        mlflow_logger.on_trial_start(point)
         at_work[point.number] = 0, chance.random()
 
     for _ in range(workers):
@@ -109,16 +109,16 @@ def simulate(record: Record, reporter: Reporter, workers: int, epochs: int) -> P
         with parts.writing.timed():
             stop = record.report(number, epoch + 1, metrics)
         with parts.queueing.timed():
-            reporter.epoch(number, epoch + 1, metrics)
+            mlflow_logger.on_epoch_end(number, epoch + 1, metrics)
         at_work[number] = epoch + 1, quality
         if stop:
             del at_work[number]
-            reporter.ended(record.row(number))
+            mlflow_logger.on_trial_end(record.row(number))
             begin()
     return parts
 
 
-ABOUT = About(experiment="scale", note="", data="0", profile={}, lines=[], code={})
+ABOUT = StudyMetadata(experiment="scale", note="", data="0", profile={}, lines=[], code={})
 
 
 def measured(workers: int, epochs: int) -> tuple[Parts, float]:
@@ -126,11 +126,11 @@ def measured(workers: int, epochs: int) -> tuple[Parts, float]:
     with tempfile.TemporaryDirectory() as folder:
         before = psutil.Process().memory_info().rss
         study = open_study(Path(folder), "scale", {"of": "a simulation"})
-        record = Record(study, space, RunConfig(), PolicyConfig())
+        record = StudyRecord(study, space, RunConfig(), PolicyConfig())
         spool = open_spool(Path(folder, "spool.db"))
-        reporter = Reporter(spool, "scale", record)
-        reporter.begin(ABOUT)
-        parts = simulate(record, reporter, workers, epochs)
+        mlflow_logger = MlflowLogger(spool, "scale", record)
+        mlflow_logger.on_study_start(ABOUT)
+        parts = simulate(record, mlflow_logger, workers, epochs)
         memory = (psutil.Process().memory_info().rss - before) / 1e6
         waiting = spool.count
         with parts.shipping.timed():

@@ -23,17 +23,17 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from drmn.config import ComputeConfig, ModelConfig, OptimConfig, RunConfig
-from drmn.data.splits.development import Batch, Classes, Fold, Part
-from drmn.data.splits.epoch_rng import Chance
+from drmn.data.splits.development import Batch, Classes, Fold, SplitPart
+from drmn.data.splits.epoch_rng import EpochRng
 from drmn.malloc import keep_memory
 from drmn.model.network import Scores
-from drmn.training.autotune import Way
-from drmn.training.loop import build
+from drmn.training.autotune import TrainStepMode
+from drmn.training.loop import build_head
 from drmn.training.losses import total
 from drmn.training.trainer import Trainer
 
 AUTO = ComputeConfig()
-BF16 = Way("bf16")
+BF16 = TrainStepMode("bf16")
 PEERS = {
     "APN": 0.56,
     "GEM": 0.87,
@@ -54,13 +54,13 @@ class Maps:
 
     maps: Tensor
     labels: Tensor
-    part: Part = "train"
+    part: SplitPart = "train"
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
 
-    def stream(self, parts: Sequence[Tensor], chance: Chance | None = None) -> Iterator[Batch]:
+    def stream(self, parts: Sequence[Tensor], chance: EpochRng | None = None) -> Iterator[Batch]:
         """Yield the images at each part's positions."""
         del chance
         for part in parts:
@@ -88,7 +88,7 @@ def trainer(data: Fold[Maps], compute: ComputeConfig = AUTO, **model: object) ->
         optim=OptimConfig(lr=1e-4, epochs=1000, batch_size=len(data.train)),  # worth a test
         compute=compute,
     )
-    made = Trainer(config, build(config, data.classes, {32: CHANNELS}), data)
+    made = Trainer(config, build_head(config, data.classes, {32: CHANNELS}), data)
     made.begin()
     return made
 
@@ -104,16 +104,16 @@ def naively(model: Any, regions: Tensor) -> Scores:
         asked = F.normalize(prototype, dim=0) + mean
         gate = torch.sigmoid(block.gate.widen(F.relu(block.gate.narrow(asked))))
         scores.append((found * gate) @ (model.predict.T @ prototype))
-    return Scores(torch.stack(scores, dim=1), None, model.globally(regions.mean(dim=1)))
+    return Scores(torch.stack(scores, dim=1), None, model.global_logits(regions.mean(dim=1)))
 
 
-def equality(data: Fold[Maps], way: Way) -> float:
+def equality(data: Fold[Maps], way: TrainStepMode) -> float:
     """Return the largest difference of scores, of the loss and of its gradient from the naive.
 
     The network computes them the way given, as timed; the naive form in float32.
     """
     config = RunConfig(model=ModelConfig(levels="32", sit="none"))
-    model = build(config, data.classes, {32: CHANNELS}).train()
+    model = build_head(config, data.classes, {32: CHANNELS}).train()
     results = []
 
     def timed_path() -> Scores:
@@ -205,7 +205,7 @@ def main() -> None:
     small, large = growth()
     figures["joint, peak MB of 8 and 16 images"] = f"{small:.0f}, {large:.0f}"
     bars = [
-        Bar("difference from the naive form", equality(few, Way()), 1e-5, least=False),
+        Bar("difference from the naive form", equality(few, TrainStepMode()), 1e-5, least=False),
         Bar("joint, memory of twice the tokens, times", large / small, 2.5, least=False),
     ]
     if asked.quick:

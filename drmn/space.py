@@ -16,7 +16,7 @@ from drmn.errors import ConfigError, UserError
 
 Value = bool | int | float | str
 Constants = Mapping[str, Value]
-FOLDER = Path(__file__).parents[1] / "search_spaces"
+SPACES = Path(__file__).parents[1] / "search_spaces"
 
 
 @runtime_checkable
@@ -63,9 +63,9 @@ def load(name: str) -> Space:
 
 def source(name: str) -> Path:
     """Return the file of the space called `name`."""
-    path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
+    path = Path(name) if name.endswith(".py") else SPACES / f"{name}.py"
     if not path.is_file():
-        have = ", ".join(sorted(file.stem for file in FOLDER.glob("*.py")))
+        have = ", ".join(sorted(file.stem for file in SPACES.glob("*.py")))
         raise ConfigError(f"--space {name}: no file {path}. Spaces: {have}; or give a .py file.")
     return path
 

@@ -62,9 +62,9 @@ def look(job: DoctorJob) -> Iterator[Finding]:
         yield from launch.file(job.cluster)
         return
     if os.environ.get("RAY_ADDRESS"):
-        from drmn.cluster.connect import cluster
+        from drmn.cluster.connect import ray_session
 
-        with cluster():
+        with ray_session():
             yield from examine.everywhere(job.results, least)
     else:
         yield from examine.here(job.results, least)

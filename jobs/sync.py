@@ -32,10 +32,10 @@ def main(job: SyncJob) -> None:
     if not job.folder.is_dir():
         raise ConfigError(f"no folder {job.folder}; a study's is results/studies/NAME.")
 
-    from drmn.search.callbacks.sync_mlflow import refill
+    from drmn.search.callbacks.sync_mlflow import resend
     from drmn.tracking.shipper import absolute, ship
 
-    spool = refill(job.folder, job.storage)
+    spool = resend(job.folder, job.storage)
     ship(spool, absolute(job.tracking_uri), closed=lambda: True)
     lacks = f", but for {spool.count} entries" if spool.count else ""
     print(f"MLflow at {job.tracking_uri} has all that the record of {job.folder} holds{lacks}.")

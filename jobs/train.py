@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 
 from drmn.cli import run as run_job
-from drmn.cluster.resources import Group
+from drmn.cluster.resources import WorkerGroupConfig
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
 from drmn.experiment.config import PicturesConfig, require_name
@@ -69,7 +69,7 @@ def main(job: TrainJob) -> None:
         raise ConfigError(f"--json {job.json}: no such folder to write into.")
     name = job.run or f"{job.dataset}-{config.tier}-{job.ablation}"
     require_name("run", name)
-    group = Group(
+    group = WorkerGroupConfig(
         least=job.workers,
         most=max(job.workers, job.max_workers),
         cpus=job.cpus,

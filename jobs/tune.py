@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from drmn.cli import run
-from drmn.cluster.resources import EngineConfig
+from drmn.cluster.resources import ResourceConfig
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
 from drmn.search.config import Budget, PolicyConfig
@@ -60,7 +60,9 @@ class TuneJob:
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
     )
-    engine: Annotated[EngineConfig, tyro.conf.arg(name="")] = field(default_factory=EngineConfig)
+    resources: Annotated[ResourceConfig, tyro.conf.arg(name="")] = field(
+        default_factory=ResourceConfig
+    )
     results: Path = Path("results")
     """Where everything is kept that jobs make."""
     storage: str = ""
@@ -96,12 +98,12 @@ def main(job: TuneJob) -> None:
     from drmn.prepare.job import FeatureRequest
     from drmn.report.terminal import prepared, summary
     from drmn.search.driver import search
-    from drmn.search.storage.postgres import reach
-    from drmn.search.study.plan import Plan
+    from drmn.search.storage.postgres import check_connection
+    from drmn.search.study.plan import StudyPlan
 
     console = Console()
     name = job.study or Path(space).stem
-    plan = Plan(
+    plan = StudyPlan(
         name=name,
         dataset=job.dataset,
         space=space,
@@ -110,7 +112,7 @@ def main(job: TuneJob) -> None:
         budget=job.budget,
         folder=job.results / "studies" / name,
         tracking_uri=job.tracking_uri,
-        engine=job.engine,
+        resources=job.resources,
         storage=job.storage,
         fork=job.fork,
         warm_start=job.warm_start,
@@ -121,19 +123,19 @@ def main(job: TuneJob) -> None:
         features=job.features,
         results=job.results,
         fold=job.base.fold,
-        gpus=job.engine.gpus,
+        gpus=job.resources.gpus,
     )
     if job.storage:
-        reach(job.storage)  # a server that is not there is told before features are made
+        check_connection(job.storage)  # a server that is not there is told before features are made
     store, catalogue = prepared(console, request)
     if job.plan:
-        from drmn.report.forecast_table import show
+        from drmn.report.forecast_table import show_forecast
 
-        write(job.json, show(console, plan, store))
+        write(job.json, show_forecast(console, plan, store))
         return
-    from drmn.report.live_figures import Artist
+    from drmn.report.live_figures import LiveFigures
 
-    artist = Artist(plan.folder.absolute(), job.storage, wanted=job.figures)
+    artist = LiveFigures(plan.folder.absolute(), job.storage, wanted=job.figures)
     outcome = search(plan, store, console, catalogue, artist)
     write(job.json, outcome.plain())
     summary(console, outcome, job.tracking_uri, job.dataset)

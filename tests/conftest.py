@@ -22,7 +22,7 @@ from drmn.data.readers.listing import Listing
 from drmn.data.splits import development
 from drmn.data.store.build import build
 from drmn.data.store.feature_store import FeatureKey
-from drmn.data.store.layout import Plan
+from drmn.data.store.layout import StoreLayout
 
 # A busy machine is no bug, and CI must not fail by chance.
 settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)
@@ -93,7 +93,7 @@ def write_store(root: Path, key: FeatureKey, catalogue: Catalogue, maps, **more)
             yield span.shard, {s: level[span.start : span.stop] for s, level in maps.items()}
 
     shapes = {stride: tuple(level.shape[1:]) for stride, level in maps.items()}
-    return build(root, Plan(key=key, catalogue=catalogue, shapes=shapes, **more), fill)
+    return build(root, StoreLayout(key=key, catalogue=catalogue, shapes=shapes, **more), fill)
 
 
 def toy_catalogue() -> Catalogue:

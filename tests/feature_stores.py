@@ -8,7 +8,7 @@ import torch
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.store.build import build
 from drmn.data.store.feature_store import FeatureKey
-from drmn.data.store.layout import Plan
+from drmn.data.store.layout import StoreLayout
 
 KEY = FeatureKey(
     dataset="toy",
@@ -50,7 +50,7 @@ def same_bits(left, right):
 
 
 IMAGES_OF_PLAN = 5 * 1024 + 3  # six shards
-PLAN = Plan(key=KEY, catalogue=catalogue(IMAGES_OF_PLAN), shapes=SHAPES)
+PLAN = StoreLayout(key=KEY, catalogue=catalogue(IMAGES_OF_PLAN), shapes=SHAPES)
 
 
 def filling(asked=None, ends_after=None, end=KeyboardInterrupt):
@@ -70,7 +70,9 @@ def filling(asked=None, ends_after=None, end=KeyboardInterrupt):
 
 def a_store(root, images, shape):
     """Build a store of so many images; the maps are made as they are asked for."""
-    plan = Plan(key=replace(KEY, levels=(32,)), catalogue=catalogue(images), shapes={32: shape})
+    plan = StoreLayout(
+        key=replace(KEY, levels=(32,)), catalogue=catalogue(images), shapes={32: shape}
+    )
 
     def fill(spans):
         for span in spans:

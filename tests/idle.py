@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from drmn.cluster.connect import cluster
-from drmn.cluster.resources import EngineConfig
+from drmn.cluster.connect import ray_session
+from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
-from drmn.experiment.trial_task import Task
+from drmn.experiment.trial_task import TrialTask
 from drmn.metric_names import COST
 from drmn.search.config import PolicyConfig
 from drmn.search.executors import tune_executor
-from drmn.search.executors.tune_executor import Work, execute
-from drmn.search.executors.tune_memory import Forgetting
+from drmn.search.executors.tune_executor import ExecutorConfig, execute
+from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import Record
-from drmn.training.stop import Leave
+from drmn.search.study.record import StudyRecord
+from drmn.training.stop import ShouldStop
 
 TRIALS, BAD = 5, 3
 """How many, and the seed of one that fails."""
 
 
-class Idle(Task):
+class Idle(TrialTask):
     """A trial of one epoch that does nothing."""
 
-    def epochs(self, device: str, leave: Leave) -> Iterator[dict[str, Any]]:
+    def epochs(self, device: str, leave: ShouldStop) -> Iterator[dict[str, Any]]:
         """Yield an epoch, or fail."""
         del device, leave
         if self.settings["seed"] == BAD:
@@ -34,7 +34,7 @@ class Idle(Task):
         yield {"epoch": 1, self.objective: 0.5, COST: 0.0}
 
 
-class Looking(Forgetting):
+class Looking(FreeFinishedTrials):
     """Keeps Tune's trials."""
 
     held: Any = ()
@@ -52,16 +52,16 @@ def space(trial: Any) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     """Search."""
-    tune_executor.Forgetting = Looking  # type: ignore[misc]
+    tune_executor.FreeFinishedTrials = Looking  # type: ignore[misc]
     study = open_study(folder, "idle", {})
-    record = Record(study, space, RunConfig(), PolicyConfig(pruner="none"))
-    with cluster():
-        work = Work(
+    record = StudyRecord(study, space, RunConfig(), PolicyConfig(pruner="none"))
+    with ray_session():
+        work = ExecutorConfig(
             store=folder,
             folder=folder,
             may_start=lambda: record.count < TRIALS,
             may_go_on=lambda: False,
-            engine=EngineConfig(engine="inproc"),
+            resources=ResourceConfig(backend="inproc"),
             at_once=1,
             kind=Idle,
         )

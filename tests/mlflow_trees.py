@@ -1,30 +1,12 @@
 """Trees of runs: spooled, shipped, and looked at in MLflow."""
 
-import pytest
 from mlflow import MlflowClient
 
 from drmn.tracking import events
 from drmn.tracking.shipper import ship
 
 EPOCHS, TRIALS = 4, 3
-
-
 BEGUN = 1_790_000_000.0
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """Return an MLflow database with its tables made, to copy: making them takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def uri(empty, tmp_path):
-    """Return the address of an empty MLflow store."""
-    (tmp_path / "mlflow.db").write_bytes(empty.read_bytes())
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 def begin(spool, params=(), tags=(), name="s"):

@@ -3,7 +3,7 @@
 from drmn.config import RunConfig
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 
 IDENTITY = {"data": "toy", "base.optim.lr": 0.001}
 
@@ -15,7 +15,7 @@ def space(trial):
 
 def open_record(folder, space=space, *, claim=None, **policy):
     study = open_study(folder, "toy", IDENTITY, claim)
-    return Record(
+    return StudyRecord(
         study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy})
     )
 

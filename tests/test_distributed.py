@@ -12,7 +12,7 @@ from drmn.data.splits import development
 from drmn.evaluation.validation import predict
 from drmn.model.norm import BatchNorm
 from drmn.training.loop import fit
-from drmn.training.stop import LeavingError
+from drmn.training.stop import PreemptedError
 
 
 def train(folder, config):
@@ -56,7 +56,7 @@ def leave_and_go_on(folder, config):
     data, asked = development.open_store(folder), count(1)
     try:
         list(fit(config, data, leave=lambda: next(asked) == 3))
-    except LeavingError as left:
+    except PreemptedError as left:
         *_, last = fit(config, data, resume=left.state)
     return last.metrics, last.state["model"]
 
@@ -139,18 +139,18 @@ def test_normalisation_takes_the_statistics_of_all_workers():
 
 
 def judged(folder):
-    from drmn.training.loop import build  # noqa: PLC0415
+    from drmn.training.loop import build_head  # noqa: PLC0415
 
     data = development.open_store(folder)
-    model = build(CONFIG, data.classes, data.channels)
+    model = build_head(CONFIG, data.classes, data.channels)
     made = predict(CONFIG, model, [data.val_seen, data.val_unseen], data.classes)
-    return made.semantic, made.labels
+    return made.class_logits, made.labels
 
 
 @pytest.mark.parametrize("world", [2, 5])
 def test_evaluation_drops_and_doubles_no_image(toy_store, world):
-    semantic, labels = judged(toy_store)
+    class_logits, labels = judged(toy_store)
     assert len(labels) == 12 + 30
     for scores, names in on(world, judged, toy_store):  # 12 and 30 images on 5 workers: unevenly
-        torch.testing.assert_close(scores, semantic)
+        torch.testing.assert_close(scores, class_logits)
         assert torch.equal(names, labels)

@@ -12,7 +12,7 @@ from drmn import space as spaces
 from drmn.config import RunConfig, flatten, with_overrides
 from drmn.errors import ConfigError
 
-NAMES = sorted(file.stem for file in spaces.FOLDER.glob("*.py"))
+NAMES = sorted(file.stem for file in spaces.SPACES.glob("*.py"))
 BASES = [
     RunConfig(),
     # As far from the spaces as a valid run gets.
@@ -148,7 +148,7 @@ def test_optuna_takes_the_last_point_of_a_grid_whose_sum_rounds_up():
 
 
 def test_a_missing_space_is_answered_with_those_there_are():
-    message = re.escape(f"--space cup: no file {spaces.FOLDER / 'cup.py'}. Spaces: ")
+    message = re.escape(f"--space cup: no file {spaces.SPACES / 'cup.py'}. Spaces: ")
     with pytest.raises(
         ConfigError, match=f"{message}ablation, awa2, cub, demo.*; or give a .py file"
     ):

@@ -4,8 +4,8 @@ import optuna
 from optuna.trial import Trial, TrialState, create_trial
 
 from drmn.search.config import PolicyConfig
-from drmn.search.pruners.factory import stopper
-from drmn.search.samplers.sampler_study import Adviser
+from drmn.search.pruners.factory import make_pruner
+from drmn.search.samplers.sampler_study import SamplerStudy
 from drmn.search.trial_summary import bests
 from replay.space import Params
 from replay.table import Table
@@ -24,15 +24,15 @@ class Ours:
         self.space, self.config = table.grid.space, config
         self.last = int(table.curves(seed).epochs[-1])
         self.study = optuna.create_study(direction="maximize")
-        self.adviser, self.stopper = Adviser(config, seed), stopper(config)
+        self.sampler_study, self.pruner = SamplerStudy(config, seed), make_pruner(config)
 
     def ask(self) -> Params | None:
-        """Choose as `drmn.search.study.record.Record.next` does."""
+        """Choose as `drmn.search.study.record.StudyRecord.next` does."""
         trials = self.study.get_trials(deepcopy=False)
         known = self.config.known(len(trials))
         if self.config.window and not all(t.state.is_finished() for t in trials[:known]):
             return None
-        trial, _ = self.adviser.choose(len(trials), trials, known, None, self.space)
+        trial, _ = self.sampler_study.ask_unseen(len(trials), trials, known, None, self.space)
         asked = create_trial(
             state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
         )
@@ -40,10 +40,10 @@ class Ours:
         return trial.params
 
     def tell(self, number: int, epoch: int, value: float) -> bool:
-        """Judge as `drmn.search.study.record.Record.report` does."""
+        """Judge as `drmn.search.study.record.StudyRecord.report` does."""
         self._live(number).report(value, epoch)
         best = bests(self._trial(number).intermediate_values)[epoch]
-        stops = self.config.pruner != "none" and self.stopper.stops(number, epoch, best)
+        stops = self.config.pruner != "none" and self.pruner.should_prune(number, epoch, best)
         if epoch == self.last:
             self.study.tell(number, best)
         elif stops:

@@ -9,12 +9,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from drmn.errors import last_line
 
-T = TypeVar("T")
-PATIENCE = 120.0
+Answer = TypeVar("Answer")
+ANSWER_TIMEOUT_S = 120.0
 """Seconds that a node has to answer: its first process may have to start."""
 
 
-def ask(question: Callable[[], T]) -> Mapping[str, T | str]:
+def ask_every_node(question: Callable[[], Answer]) -> Mapping[str, Answer | str]:
     """Return each node's answer by its address, or why it has none. Needs a `cluster`."""
     asked = {
         f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})": ray.remote(_answered)
@@ -30,14 +30,14 @@ def ask(question: Callable[[], T]) -> Mapping[str, T | str]:
     return {name: _answer(reference) for name, reference in asked.items()}
 
 
-def _answered(question: Callable[[], T]) -> T:
+def _answered(question: Callable[[], Answer]) -> Answer:
     return question()
 
 
-def _answer(reference: "ray.ObjectRef[T]") -> T | str:
+def _answer(reference: "ray.ObjectRef[Answer]") -> Answer | str:
     try:
-        return ray.get(reference, timeout=PATIENCE)
+        return ray.get(reference, timeout=ANSWER_TIMEOUT_S)
     except GetTimeoutError:
-        return f"no answer within {PATIENCE:.0f} s"
+        return f"no answer within {ANSWER_TIMEOUT_S:.0f} s"
     except RayError as problem:
         return last_line(problem)

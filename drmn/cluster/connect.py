@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from drmn.cluster.resources import EngineConfig
+from drmn.cluster.resources import ResourceConfig
 from drmn.errors import ConfigError
 
 # 1.25 times the speed of a training step: freed batches stay with the process (performance.md).
@@ -23,7 +23,7 @@ STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count()
 
 
 @contextmanager
-def cluster() -> Iterator[None]:
+def ray_session() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block."""
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's error is in the record
@@ -42,7 +42,7 @@ def cluster() -> Iterator[None]:
         ray.shutdown()
 
 
-def places(asked: EngineConfig, at_once: int) -> int:
+def trial_slots(asked: ResourceConfig, at_once: int) -> int:
     """Return how many trials the cluster can run at a time, each of so many workers.
 
     A worker has to fit on one node; the rest that is left on two is no room for one more. A number
@@ -52,7 +52,7 @@ def places(asked: EngineConfig, at_once: int) -> int:
     Raises:
         ConfigError: It has no room for a single trial; names what it lacks.
     """
-    have = nodes(ray.nodes())
+    have = node_resources(ray.nodes())
     joined = bool(os.environ.get("RAY_ADDRESS"))
     if joined and not have:
         if at_once:
@@ -81,12 +81,14 @@ def places(asked: EngineConfig, at_once: int) -> int:
     return min(most, at_once or most)
 
 
-def alive() -> frozenset[str]:
-    """Return the ids of the nodes that are there. Needs a `cluster`."""
+def alive_node_ids() -> frozenset[str]:
+    """Return the ids of the nodes that are there. Needs a `ray_session`."""
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
-def nodes(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
+def node_resources(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
     """Return the resources of each node that is alive and can run anything."""
-    alive = [node["Resources"] for node in found if node["Alive"]]
-    return [resources for resources in alive if resources.get("CPU") or resources.get("GPU")]
+    alive_node_ids = [node["Resources"] for node in found if node["Alive"]]
+    return [
+        resources for resources in alive_node_ids if resources.get("CPU") or resources.get("GPU")
+    ]

@@ -13,18 +13,18 @@ import ray
 import ray.train
 from ray._private.state import state
 
-from drmn.training.stop import Leave
+from drmn.training.stop import ShouldStop
 
-LOOK = 1.0
+NOTICE_INTERVAL_S = 1.0
 """Seconds between two looks at which machines are about to go."""
 # Ray Train's own look, every five seconds by default.
-GROUPS_LOOK = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": str(LOOK)}
-STEPS = 4
+GROUPS_LOOK = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": str(NOTICE_INTERVAL_S)}
+STEPS_BETWEEN_POLLS = 4
 """Steps of a group between two looks: for each, its workers ask each other."""
 
 
 @cache
-def here() -> threading.Event:
+def notice_here() -> threading.Event:
     """Return what is set once this process's machine is about to go."""
     event, node = threading.Event(), ray.get_runtime_context().get_node_id()
     threading.Thread(target=_watch, args=(event, node), daemon=True).start()
@@ -33,7 +33,7 @@ def here() -> threading.Event:
 
 def _watch(event: threading.Event, node: str) -> None:
     while not event.is_set():
-        time.sleep(LOOK)
+        time.sleep(NOTICE_INTERVAL_S)
         try:
             # There is no public way that does without Ray's dashboard.
             going = state.get_draining_nodes()
@@ -43,7 +43,7 @@ def _watch(event: threading.Event, node: str) -> None:
             event.set()
 
 
-def of_group() -> Leave:
+def notice_to_group() -> ShouldStop:
     """Return what a worker of a group asks: is a machine of any of its workers about to go?
 
     All workers get the same answer, as they stop after the same step or not at all.
@@ -51,6 +51,8 @@ def of_group() -> Leave:
     asked = count(1)
 
     def going() -> bool:
-        return next(asked) % STEPS == 0 and ray.train.get_preemption_info() is not None
+        return (
+            next(asked) % STEPS_BETWEEN_POLLS == 0 and ray.train.get_preemption_info() is not None
+        )
 
     return going

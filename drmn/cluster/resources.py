@@ -7,14 +7,14 @@ from typing import Literal
 from drmn.config import require, require_one_of
 from drmn.errors import ConfigError
 
-EngineName = Literal["auto", "inproc", "pool", "trial"]
+BackendName = Literal["auto", "inproc", "pool", "trial"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EngineConfig:
+class ResourceConfig:
     """Who trains the trials of a search. Results do not depend on it, but for rounding."""
 
-    engine: EngineName = "auto"
+    backend: BackendName = "auto"
     """inproc: Ray Tune's own processes, used again from trial to trial. pool: groups of workers of
     Ray Train that stay, and take one trial after another. trial: a group of its own for each trial,
     for few and long ones. auto: inproc on one machine, else pool."""
@@ -29,16 +29,16 @@ class EngineConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
-        require_one_of("engine", self.engine, EngineName)
+        require_one_of("backend", self.backend, BackendName)
         require("workers", self.workers, self.workers > 0, "positive")
-        alone = self.workers == 1 or self.engine != "inproc"
-        require("workers", self.workers, alone, "1 with --engine inproc; use pool or trial")
+        alone = self.workers == 1 or self.backend != "inproc"
+        require("workers", self.workers, alone, "1 with --backend inproc; use pool or trial")
         require("cpus", self.cpus, self.cpus > 0, "positive")
         require("gpus", self.gpus, self.gpus >= 0, "0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class WorkerGroupConfig:
     """The workers of a run."""
 
     least: int = 1

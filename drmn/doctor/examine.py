@@ -43,9 +43,9 @@ def everywhere(results: Path, least: int) -> Iterator[Finding]:
 
 def _asked(results: Path, word: str) -> tuple[Mapping[str, Facts | str], tuple[float, float]]:
     """Return what each node says of itself, and between which two moments it was asked."""
-    from drmn.cluster.ask_nodes import ask  # noqa: PLC0415 - Ray takes seconds to import
+    from drmn.cluster.ask_nodes import ask_every_node  # noqa: PLC0415 - Ray takes seconds to import
 
     question = partial(facts, results.absolute(), word)
-    ask(question)  # the first time processes have to start, which says nothing of clocks
+    ask_every_node(question)  # the first time processes have to start, which says nothing of clocks
     began = time.time()
-    return ask(question), (began, time.time())
+    return ask_every_node(question), (began, time.time())

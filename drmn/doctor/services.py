@@ -10,7 +10,7 @@ from pathlib import Path
 from drmn.doctor.finding import Finding
 from drmn.tracking.shipper import SQLITE, absolute
 
-PATIENCE = 10.0
+SERVER_TIMEOUT_S = 10.0
 """Seconds that a server has to answer."""
 PORTS = {6379: "Ray's head", 8265: "Ray's dashboard", 5000: "MLflow"}
 
@@ -24,7 +24,8 @@ def mlflow(uri: str) -> Finding:
 
 def _server(uri: str) -> str:
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE) as answer:  # noqa: S310
+        url = f"{uri.rstrip('/')}/health"
+        with urllib.request.urlopen(url, timeout=SERVER_TIMEOUT_S) as answer:  # noqa: S310
             body = answer.read(100)
     except (OSError, ValueError) as problem:
         return f"{uri} does not answer ({getattr(problem, 'reason', problem)})"

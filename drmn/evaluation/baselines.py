@@ -10,7 +10,7 @@ from torch import Tensor
 
 from drmn.data.splits.development import Development
 from drmn.evaluation import calibration
-from drmn.evaluation.validation import Predictions, conventional, figures
+from drmn.evaluation.validation import Predictions, conventional, figures_at
 
 POWERS = (-3, -2, -1, 0, 1, 2, 3)
 """Powers of ten tried for each regulariser; that of features is that many times the images."""
@@ -35,7 +35,7 @@ class Baseline:
     """Of ten: the regularisers of the features and, for ESZSL, of the attributes."""
 
 
-def lines(data: Development) -> list[Baseline]:
+def fit_baselines(data: Development) -> list[Baseline]:
     """Return the best model of each kind by validation H, chosen as DRMN's settings are.
 
     Each is fitted to mean-pooled, standardised features, of the last level alone and of all levels
@@ -64,8 +64,8 @@ def strongest(found: Sequence[Baseline]) -> Baseline:
 def _judged(scores: Tensor, labels: Tensor, seen: Tensor) -> dict[str, float]:
     t1 = conventional(Predictions(scores, None, labels, frozenset({"val"})), seen)
     leads = calibration.reduce(scores, labels, seen)
-    gamma, _ = calibration.choose(leads)
-    return figures(leads, t1, gamma) | {"val/beta": 0.0, "val/delta": 0.0}
+    gamma, _ = calibration.choose_gamma(leads)
+    return figures_at(leads, t1, gamma) | {"val/beta": 0.0, "val/delta": 0.0}
 
 
 def eszsl(train: Features, labels: Labels, signatures: Signatures) -> Solutions:

@@ -57,7 +57,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OperatingPoint:
     """Generalised zero-shot accuracy at one gamma."""
 
     gamma: float
@@ -88,7 +88,7 @@ def reduce(
     return Leads(lead, unseen, weight * (guess == labels), labels)
 
 
-def curve(leads: Leads) -> Curve:
+def seen_unseen_curve(leads: Leads) -> Curve:
     """Return every reachable pair of accuracies; equal leads make one step."""
     counted = leads.weight > 0
     steps, place = leads.lead[counted].unique(return_inverse=True)
@@ -105,19 +105,19 @@ def curve(leads: Leads) -> Curve:
     return Curve(gamma, seen.clamp(min=0), torch.cat([start, won.cumsum(0)]))
 
 
-def optimum(curve: Curve) -> Outcome:
+def optimum(curve: Curve) -> OperatingPoint:
     """Return the exact best H over all gamma; of equals the lowest gamma."""
     best = int(curve.harmonic.argmax())
-    return Outcome(*(float(part[best]) for part in (curve.gamma, curve.seen, curve.unseen)))
+    return OperatingPoint(*(float(part[best]) for part in (curve.gamma, curve.seen, curve.unseen)))
 
 
-def at(leads: Leads, gamma: float) -> Outcome:
+def at(leads: Leads, gamma: float) -> OperatingPoint:
     """Return the exact outcome at `gamma`: an image is taken for seen iff its lead is larger."""
     hit = leads.weight * ((leads.lead > gamma) != leads.unseen)
-    return Outcome(gamma, float(hit[~leads.unseen].sum()), float(hit[leads.unseen].sum()))
+    return OperatingPoint(gamma, float(hit[~leads.unseen].sum()), float(hit[leads.unseen].sum()))
 
 
-def choose(leads: Leads) -> tuple[float, float]:
+def choose_gamma(leads: Leads) -> tuple[float, float]:
     """Return gamma by the smoothed rule, and the smoothed H it was chosen for.
 
     The exact optimum follows the chances of few validation images; with the step replaced by a

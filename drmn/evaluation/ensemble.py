@@ -43,34 +43,34 @@ class Rule:
     """Added to the logits of unseen classes."""
 
     def scores(
-        self, semantic: Logits, globally: Float[Tensor, "image seen"] | None, seen: Seen
+        self, class_logits: Logits, global_logits: Float[Tensor, "image seen"] | None, seen: Seen
     ) -> Logits:
         """Return scores of all classes, the largest of which is the prediction.
 
         Args:
-            semantic: o, logits of the attribute branch.
-            globally: g, logits of the global branch over the seen classes, or None without one.
+            class_logits: o, logits of the attribute branch.
+            global_logits: g, logits of the global branch over the seen classes; None without one.
             seen: Which classes are seen.
         """
-        return self.mixed(self.own(semantic, seen), self.other(globally), seen)
+        return self.mixed(self.own(class_logits, seen), self.other(global_logits), seen)
 
     def probabilities(
-        self, semantic: Logits, globally: Float[Tensor, "image seen"] | None, seen: Seen
+        self, class_logits: Logits, global_logits: Float[Tensor, "image seen"] | None, seen: Seen
     ) -> Logits:
         """Return what both branches take each class to be, before seen ones are held back."""
-        mixed = replace(self, gamma=0.0).scores(semantic, globally, seen)
+        mixed = replace(self, gamma=0.0).scores(class_logits, global_logits, seen)
         return mixed.softmax(dim=-1) if self.formula == "logits" else mixed
 
-    def own(self, semantic: Logits, seen: Seen) -> Logits:
+    def own(self, class_logits: Logits, seen: Seen) -> Logits:
         """Return the attribute branch's part: of the three numbers delta alone is in it."""
-        logits = semantic.double()
+        logits = class_logits.double()
         return logits if self.formula == "logits" else (logits + self.delta * ~seen).softmax(dim=-1)
 
-    def other(self, globally: Tensor | None) -> Tensor | None:
+    def other(self, global_logits: Tensor | None) -> Tensor | None:
         """Return the global branch's part: none of the three numbers is in it."""
-        if globally is None:
+        if global_logits is None:
             return None
-        logits = globally.double()
+        logits = global_logits.double()
         return logits if self.formula == "logits" else logits.softmax(dim=-1)
 
     def mixed(self, own: Logits, other: Tensor | None, seen: Seen) -> Logits:
@@ -86,8 +86,8 @@ def rule_of(formula: Formula, metrics: Mapping[str, float]) -> Rule:
     return Rule(formula, metrics["val/beta"], metrics["val/gamma"], metrics["val/delta"])
 
 
-def choose(
-    formula: Formula, semantic: Logits, globally: Tensor | None, labels: Tensor, seen: Seen
+def choose_rule(
+    formula: Formula, class_logits: Logits, global_logits: Tensor | None, labels: Tensor, seen: Seen
 ) -> tuple[Rule, Leads]:
     """Return the rule of the best smoothed H, with the leads it gives before gamma.
 
@@ -96,12 +96,12 @@ def choose(
     pair is judged anew, for a delta inside a softmax has no exact sweep as gamma has.
     """
     tried = []
-    for rule, scores in _tried(formula, semantic, globally, seen):
+    for rule, scores in _tried(formula, class_logits, global_logits, seen):
         leads = calibration.reduce(scores, labels, seen)
         gamma, value = (
             (0.0, calibration.smoothed(leads, 0.0))
             if formula == "bonus"
-            else calibration.choose(leads)
+            else calibration.choose_gamma(leads)
         )
         tried.append((value, -rule.beta, replace(rule, gamma=gamma), leads))
     best = max(tried, key=lambda row: row[:2])
@@ -109,19 +109,19 @@ def choose(
 
 
 def _tried(
-    formula: Formula, semantic: Logits, globally: Tensor | None, seen: Seen
+    formula: Formula, class_logits: Logits, global_logits: Tensor | None, seen: Seen
 ) -> Iterator[tuple[Rule, Logits]]:
     """Yield each rule without gamma, and its scores; a softmax is taken once for all betas."""
-    other = Rule(formula).other(globally)
-    for delta in _deltas(semantic, seen) if formula == "bonus" else [0.0]:
-        own = Rule(formula, delta=delta).own(semantic, seen)
-        for beta in SHARES if globally is not None else SHARES[:1]:
+    other = Rule(formula).other(global_logits)
+    for delta in _deltas(class_logits, seen) if formula == "bonus" else [0.0]:
+        own = Rule(formula, delta=delta).own(class_logits, seen)
+        for beta in SHARES if global_logits is not None else SHARES[:1]:
             rule = Rule(formula, beta, delta=delta)
             yield rule, rule.mixed(own, other, seen)
 
 
-def _deltas(semantic: Logits, seen: Seen) -> list[float]:
-    lead = semantic[:, seen].amax(dim=1) - semantic[:, ~seen].amax(dim=1)
+def _deltas(class_logits: Logits, seen: Seen) -> list[float]:
+    lead = class_logits[:, seen].amax(dim=1) - class_logits[:, ~seen].amax(dim=1)
     places = torch.linspace(0, 1, BONUSES, dtype=torch.double)
     deltas: list[float] = lead.double().quantile(places).tolist()
     return deltas

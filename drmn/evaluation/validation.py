@@ -9,7 +9,7 @@ from torch import Tensor
 
 from drmn import distributed
 from drmn.config import Formula, RunConfig
-from drmn.data.splits.development import Classes, Fold, Images, Part
+from drmn.data.splits.development import Classes, Fold, Images, SplitPart
 from drmn.errors import DataError
 from drmn.evaluation import calibration, ensemble
 from drmn.evaluation.metrics import per_class_accuracy
@@ -21,12 +21,12 @@ from drmn.model.network import hyperspherical
 class Predictions:
     """The two branches' logits for some images."""
 
-    semantic: Tensor
+    class_logits: Tensor
     """o: [image, class]."""
-    globally: Tensor | None
+    global_logits: Tensor | None
     """g: [image, seen], or None without a global branch."""
     labels: Tensor
-    parts: frozenset[Part]
+    parts: frozenset[SplitPart]
     """What the images are for."""
 
 
@@ -40,10 +40,10 @@ def predict(
     """
     model.eval()
     made = [_logits(config, model, split, classes) for split in splits]
-    semantic, globally = zip(*made, strict=True)
+    class_logits, global_logits = zip(*made, strict=True)
     return Predictions(
-        torch.cat(semantic),
-        None if globally[0] is None else torch.cat(globally),
+        torch.cat(class_logits),
+        None if global_logits[0] is None else torch.cat(global_logits),
         torch.cat([split.labels for split in splits]),
         frozenset(split.part for split in splits),
     )
@@ -59,10 +59,12 @@ def _logits(
     for batch in split.stream(mine.split(config.optim.batch_size)):
         scores = model(batch.to(device).inputs)
         logits = hyperspherical(scores.attributes, attributes, config.model.scale)
-        own.append((logits.cpu(), None if scores.globally is None else scores.globally.cpu()))
+        own.append(
+            (logits.cpu(), None if scores.global_logits is None else scores.global_logits.cpu())
+        )
     every = [pair for part in distributed.collect(own) for pair in part]
-    semantic, globally = zip(*every, strict=True)
-    return torch.cat(semantic), None if globally[0] is None else torch.cat(globally)
+    class_logits, global_logits = zip(*every, strict=True)
+    return torch.cat(class_logits), None if global_logits[0] is None else torch.cat(global_logits)
 
 
 def validate(config: RunConfig, model: Network, data: Fold[Images]) -> dict[str, float]:
@@ -84,19 +86,21 @@ def judge(
             "gamma and beta are chosen on val images alone; these are "
             f"{' and '.join(sorted(made.parts))} images."
         )
-    rule, leads = ensemble.choose(formula, made.semantic, made.globally, made.labels, seen)
-    found = figures(leads, conventional(made, seen), rule.gamma)
+    rule, leads = ensemble.choose_rule(
+        formula, made.class_logits, made.global_logits, made.labels, seen
+    )
+    found = figures_at(leads, conventional(made, seen), rule.gamma)
     return found | {"val/beta": rule.beta, "val/delta": rule.delta}
 
 
-def figures(leads: calibration.Leads, conventional: float, gamma: float) -> dict[str, float]:
+def figures_at(leads: calibration.Leads, conventional: float, gamma: float) -> dict[str, float]:
     """Return U, S and H at `gamma`, and AUSUC over all gamma, beside T1.
 
     `val/H_optimal` is H at the exactly best gamma for these images: an optimistic figure. It and
     AUSUC are of the curve that gamma traces. "bonus" predicts at gamma = 0 of its curve, which a
     gamma taken from its probabilities traces at the chosen beta and delta.
     """
-    curve, chosen = calibration.curve(leads), calibration.at(leads, gamma)
+    curve, chosen = calibration.seen_unseen_curve(leads), calibration.at(leads, gamma)
     return {
         "val/T1": conventional,
         "val/U": chosen.unseen,
@@ -113,5 +117,5 @@ def conventional(made: Predictions, seen: Bool[Tensor, " class"]) -> float:
     """Return T1: per-class accuracy on unseen images, with the unseen classes as candidates."""
     unseen = torch.arange(len(seen))[~seen]
     of_unseen = ~seen[made.labels]
-    guesses = unseen[made.semantic[of_unseen][:, ~seen].argmax(dim=1)]
+    guesses = unseen[made.class_logits[of_unseen][:, ~seen].argmax(dim=1)]
     return per_class_accuracy(guesses, made.labels[of_unseen])

@@ -9,21 +9,21 @@ from drmn.data.splits import development
 from drmn.data.store import feature_store
 from drmn.evaluation.ensemble import rule_of
 from drmn.experiment.config import PicturesConfig
-from drmn.experiment.model_export import restored, takes_photos
+from drmn.experiment.model_export import restore_network, takes_photos
 from drmn.model.extraction import backbone_of
 from drmn.training.loop import Epoch
-from drmn.visualization.attention_maps import Pictures
+from drmn.visualization.attention_maps import AttentionFigure
 
 PICTURES = "pictures"
 """The folder of a run that they are in, and of MLflow's artifacts."""
 
 
-def page(folder: Path, epoch: int) -> Path:
+def snapshot_path(folder: Path, epoch: int) -> Path:
     """Return where the picture of an epoch is drawn."""
     return folder / PICTURES / f"epoch-{epoch:03d}.png"
 
 
-class Album:
+class AttentionSnapshots:
     """Draws the same images every few epochs.
 
     Args:
@@ -50,7 +50,7 @@ class Album:
         self.backbone, _ = backbone_of(store)
         data = development.open_store(store, fold=run.fold)
         self.classes = data.classes
-        self.pictures = Pictures(
+        self.pictures = AttentionFigure(
             data,
             feature_store.read(store).catalogue,
             self.backbone.preprocess,
@@ -64,10 +64,10 @@ class Album:
         if epoch.number % self.every and epoch.number != self.run.optim.epochs:
             return
         tuned = copy.deepcopy(self.backbone) if self.run.tier == "finetuned" else None
-        network = restored(self.run, epoch.state, self.classes, tuned or self.backbone)
+        network = restore_network(self.run, epoch.state, self.classes, tuned or self.backbone)
         self.pictures.draw(
             network,
-            page(self.folder, epoch.number),
+            snapshot_path(self.folder, epoch.number),
             scale=self.run.model.scale,
             rule=rule_of(self.run.model.ensemble, epoch.metrics),
             title=f"Epoch {epoch.number}: where the network looks",
@@ -75,7 +75,7 @@ class Album:
         )
 
 
-def wanted(run: RunConfig, store: Path, catalogue: Catalogue, config: PicturesConfig) -> bool:
+def is_wanted(run: RunConfig, store: Path, catalogue: Catalogue, config: PicturesConfig) -> bool:
     """Return whether there is anything to draw, and anything to draw it on."""
     photos = bool(catalogue.files) and takes_photos(store)
     return bool(config.every) and run.model.dab and photos

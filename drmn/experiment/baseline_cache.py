@@ -11,7 +11,7 @@ from drmn.evaluation.baselines import Baseline
 from drmn.experiment import code_digest
 
 
-def lines(data: Development, fold: int, folder: Path) -> list[Baseline]:
+def cached_baselines(data: Development, fold: int, folder: Path) -> list[Baseline]:
     """Return the best closed-form models on `data`.
 
     Args:
@@ -24,7 +24,7 @@ def lines(data: Development, fold: int, folder: Path) -> list[Baseline]:
     if path.is_file():
         found = json.loads(path.read_text())
         return [Baseline(**each | {"powers": tuple(each["powers"])}) for each in found]
-    best = baselines.lines(data)
+    best = baselines.fit_baselines(data)
     folder.mkdir(parents=True, exist_ok=True)
     building = path.with_name(f".{path.name}.{os.getpid()}")  # others may be making it too
     building.write_text(json.dumps([asdict(line) for line in best]))

@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import TypeGuard
 
-ROOT = Path(__file__).parents[2]
+PACKAGE_ROOT = Path(__file__).parents[2]
 DECIDE = ("drmn.training.loop", "drmn.search.study.record")
 """What trains, validates, and chooses the next trial; with all of ours that these import."""
 
 
-def digest(modules: tuple[str, ...] = DECIDE, root: Path = ROOT) -> str:
+def digest(modules: tuple[str, ...] = DECIDE, root: Path = PACKAGE_ROOT) -> str:
     """Return a digest of the code of `modules` and of all in our package that they import.
 
     It is taken of syntax trees in which a name imported from a module of ours is the digest of that

@@ -7,7 +7,7 @@ Identity = Mapping[str, Any]
 """What must not change while a study goes on, by name."""
 
 
-def difference(kind: str, name: str, made: Identity, now: Identity) -> str:
+def refusal(kind: str, name: str, made: Identity, now: Identity) -> str:
     """Return the sentence that refuses to go on with a study or a run, and says what differs."""
     keys = [key for key in {**made, **now} if made.get(key) != now.get(key)]
     parts = [f"{key} was {made.get(key)!r}, now {now.get(key)!r}" for key in keys[:3]]

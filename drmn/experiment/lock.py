@@ -12,7 +12,7 @@ LOCK = "lock"
 """File of a study's folder that its driver holds."""
 
 
-def holder(folder: Path) -> int | None:
+def locked_by(folder: Path) -> int | None:
     """Return the process that holds a study or a run, or None."""
     if not (folder / LOCK).is_file():
         return None
@@ -25,7 +25,7 @@ def holder(folder: Path) -> int | None:
 
 
 @contextmanager
-def held(folder: Path, name: str, *, kind: str = "study") -> Iterator[None]:
+def lock_folder(folder: Path, name: str, *, kind: str = "study") -> Iterator[None]:
     """Hold a study or a run for a `with` block; the system lets go if the process dies.
 
     Raises:

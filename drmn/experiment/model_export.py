@@ -14,13 +14,13 @@ from drmn.evaluation.validation import predict
 from drmn.experiment.trial_checkpoints import CURVE, PICTURE
 from drmn.model.backbone import Backbone
 from drmn.model.extraction import backbone_of
-from drmn.model.finetuned import Tuned
+from drmn.model.finetuned import FinetunedNetwork
 from drmn.model.network import DRMN
 from drmn.tracking.model_package import Package, save
 from drmn.training.checkpoint import State
-from drmn.training.loop import build
+from drmn.training.loop import build_head
 from drmn.visualization import seen_unseen_curve
-from drmn.visualization.attention_maps import Pictures
+from drmn.visualization.attention_maps import AttentionFigure
 
 Files = Mapping[str, Path]
 """Where photos lie, by the names of images."""
@@ -50,22 +50,22 @@ def pack(folder: Path, run: RunConfig, state: State, data: Development, store: P
         store: The features; the backbone is the one they were made with.
     """
     backbone, config = backbone_of(store)
-    network = restored(run, state, data.classes, backbone)
+    network = restore_network(run, state, data.classes, backbone)
     rule = rule_of(run.model.ensemble, state["metrics"])
     package = Package(backbone, network, run, data.classes, rule)
     save(folder, package, config)
     return Packed(folder, package)
 
 
-def restored(run: RunConfig, state: State, classes: Classes, backbone: Backbone) -> DRMN:
+def restore_network(run: RunConfig, state: State, classes: Classes, backbone: Backbone) -> DRMN:
     """Return the trained head of a checkpoint; a backbone that was trained along is loaded too."""
-    network = build(run, classes, backbone.channels)
-    trained = Tuned(backbone, network) if run.tier == "finetuned" else network
+    network = build_head(run, classes, backbone.channels)
+    trained = FinetunedNetwork(backbone, network) if run.tier == "finetuned" else network
     trained.load_state_dict(state["model"])
     return network
 
 
-def curve(packed: Packed, title: str, data: Development) -> Path | None:
+def draw_curve(packed: Packed, title: str, data: Development) -> Path | None:
     """Draw seen and unseen accuracy of a packed network at every gamma, beside its folder.
 
     None where the backbone was trained along: stored features are not what that network sees.
@@ -75,14 +75,16 @@ def curve(packed: Packed, title: str, data: Development) -> Path | None:
         return None
     rule, seen = package.rule, data.classes.seen
     made = predict(package.run, package.network, [data.val_seen, data.val_unseen], data.classes)
-    scores = replace(rule, gamma=0.0).scores(made.semantic, made.globally, seen)
+    scores = replace(rule, gamma=0.0).scores(made.class_logits, made.global_logits, seen)
     leads = calibration.reduce(scores, made.labels, seen)
     path = packed.folder.with_name(CURVE)
-    seen_unseen_curve.draw(calibration.curve(leads), calibration.at(leads, rule.gamma), path, title)
+    seen_unseen_curve.draw_seen_unseen(
+        calibration.seen_unseen_curve(leads), calibration.at(leads, rule.gamma), path, title
+    )
     return path
 
 
-def picture(
+def draw_attention(
     packed: Packed, title: str, data: Development, store: Path, files: Files
 ) -> Path | None:
     """Draw where a packed network looks, beside its folder; None where that cannot be drawn.
@@ -92,7 +94,7 @@ def picture(
     """
     package, catalogue = packed.package, feature_store.read(store).catalogue
     try:
-        pictures = Pictures(data, catalogue, package.backbone.preprocess, files)
+        pictures = AttentionFigure(data, catalogue, package.backbone.preprocess, files)
     except DataError:
         return None
     return pictures.draw(

@@ -9,12 +9,12 @@ from drmn.data.images.catalogue import Catalogue
 from drmn.data.splits import development
 from drmn.data.splits.development import Fold, Images
 from drmn.data.splits.photos import open_photos
-from drmn.data.store.local_copy import near
+from drmn.data.store.local_copy import local_copy
 from drmn.model.backbone import Backbone
 from drmn.model.extraction import backbone_of
 
 
-def opened(
+def open_run_data(
     settings: Mapping[str, Any], store: Path, catalogue: Catalogue | None
 ) -> tuple[RunConfig, Fold[Images], Backbone | None]:
     """Return the settings, the data and, for the finetuned tier, the backbone.
@@ -27,7 +27,7 @@ def opened(
     """
     run = with_overrides(RunConfig(), settings)
     if run.tier == "frozen" or catalogue is None:
-        stored = development.open_store(near(store), fold=run.fold, levels=run.model.levels)
+        stored = development.open_store(local_copy(store), fold=run.fold, levels=run.model.levels)
         return run, stored, None
     backbone, _ = backbone_of(store)
     augment = run.finetune.augment

@@ -3,26 +3,26 @@
 import psutil
 import torch
 
-MB = 2**20
+MEBIBYTE = 2**20
 
 
-class Machine:
+class SystemMetrics:
     """Looks at this process and its machine from one epoch to the next."""
 
     def __init__(self) -> None:
         self.process = psutil.Process()
-        self.look()  # what is measured is since the look before
+        self.sample()  # what is measured is since the look before
 
-    def look(self) -> dict[str, float]:
+    def sample(self) -> dict[str, float]:
         """Return what was used since the last look: percents of all cores, megabytes."""
         memory, own = psutil.virtual_memory(), self.process.memory_info()
         found = {
             "system/cpu_utilization_percentage": psutil.cpu_percent(),
             "system/system_memory_usage_percentage": memory.percent,
             "system/process_cpu_percentage": self.process.cpu_percent(),
-            "system/process_memory_megabytes": own.rss / MB,
+            "system/process_memory_megabytes": own.rss / MEBIBYTE,
         }
         if torch.cuda.is_available():
             free, every = torch.cuda.mem_get_info()
-            found["system/gpu_memory_usage_megabytes"] = (every - free) / MB
+            found["system/gpu_memory_usage_megabytes"] = (every - free) / MEBIBYTE
         return found

@@ -9,7 +9,7 @@ from drmn.training.checkpoint import BEST, LAST, Saved, State, save
 
 PACKAGE, PICTURE, CURVE = "package", "attention.png", "seen-unseen.png"
 """In a trial's folder: its network, packed; where that looks; its accuracies at every gamma."""
-HOLDER = "holder"
+OWNER = "holder"
 """In a trial's folder while it runs: the name of the process that may write there."""
 
 
@@ -18,11 +18,11 @@ def trial_folder(study: Path, number: int) -> Path:
     return study / "trials" / f"{number:04d}"
 
 
-class TakenOverError(Exception):
+class StaleWriterError(Exception):
     """Another process has gone on with a trial: what this one makes of it is no longer wanted."""
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes into a trial's folder for the process that came last, and for no other.
 
     One that was cut off from the cluster does not know that it was given up. When its network is
@@ -32,7 +32,7 @@ class Keeper:
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, secrets.token_hex(8)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / HOLDER).write_text(self.name)
+        (folder / OWNER).write_text(self.name)
         for unfinished in folder.glob("*.tmp"):  # whoever still writes it cannot put it in place
             unfinished.unlink(missing_ok=True)
 
@@ -62,11 +62,11 @@ class Keeper:
             TakenOverError: The trial is another process's.
         """
         try:
-            if (self.folder / HOLDER).read_text() == self.name:
+            if (self.folder / OWNER).read_text() == self.name:
                 return save(self.folder / name, state)
         except FileNotFoundError:
             pass
-        raise TakenOverError(f"{self.folder}: another process has gone on with this trial.")
+        raise StaleWriterError(f"{self.folder}: another process has gone on with this trial.")
 
 
 def drop_best(folder: Path) -> None:
@@ -76,7 +76,7 @@ def drop_best(folder: Path) -> None:
 
 def drop_last(folder: Path) -> None:
     """Remove what a trial would go on from: it is over. Its best epoch stays."""
-    for name in (LAST, HOLDER):
+    for name in (LAST, OWNER):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -10,21 +10,21 @@ import torch
 
 from drmn import distributed
 from drmn.data.images.catalogue import Catalogue
-from drmn.experiment.open_data import opened
-from drmn.experiment.system_metrics import Machine
-from drmn.experiment.trial_checkpoints import Keeper
+from drmn.experiment.open_data import open_run_data
+from drmn.experiment.system_metrics import SystemMetrics
+from drmn.experiment.trial_checkpoints import CheckpointWriter
 from drmn.metric_names import COST
 from drmn.training.checkpoint import LAST, State, load
 from drmn.training.loop import fit
-from drmn.training.stop import Leave, LeavingError, LeftError
+from drmn.training.stop import PreemptedError, ShouldStop, TrialPreemptedError
 
-START: State = {"best": -1.0, "kept": {"epoch": 0}, "told": None, "spent": 0.0}
+NEW_TRIAL: State = {"best": -1.0, "kept": {"epoch": 0}, "told": None, "spent": 0.0}
 """What is known of a trial that has no epoch: the best value, the checkpoint that is kept, what the
 last epoch came to, and the seconds that went into the next one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class TrialTask:
     """A trial to run; it travels to whoever runs it."""
 
     settings: Mapping[str, Any]
@@ -42,7 +42,7 @@ class Task:
     system: bool = False
     """Whether it is told how busy the machine is."""
 
-    def epochs(self, device: str, leave: Leave) -> Iterator[dict[str, Any]]:
+    def epochs(self, device: str, leave: ShouldStop) -> Iterator[dict[str, Any]]:
         """Train, from where the folder says; yield what each epoch came to.
 
         Who asked may not have heard of the last epoch before it died, so it is told again. Where
@@ -54,16 +54,16 @@ class Task:
         """
         torch.set_num_threads(self.threads)
         folder = Path(self.folder)
-        keeper = Keeper(folder) if distributed.rank() == 0 else None
-        run, data, backbone = opened(self.settings, Path(self.store), self.catalogue)
+        keeper = CheckpointWriter(folder) if distributed.rank() == 0 else None
+        run, data, backbone = open_run_data(self.settings, Path(self.store), self.catalogue)
         state = load(folder / LAST)
-        known = START if state is None else state
+        known = NEW_TRIAL if state is None else state
         best, kept, told = known["best"], known["kept"], known["told"]
         if keeper is not None and state is not None:
             kept = keeper.known_best(state)
         if told is not None:
             yield told | {"kept": kept}
-        machine = Machine() if self.system else None
+        machine = SystemMetrics() if self.system else None
         began = time.monotonic() - known["spent"]
         try:
             for epoch in fit(
@@ -71,7 +71,7 @@ class Task:
             ):
                 seconds = distributed.world() * (time.monotonic() - began)
                 told = epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
-                told |= {} if machine is None else machine.look()
+                told |= {} if machine is None else machine.sample()
                 value = epoch.metrics[self.objective]
                 improved, best = value > best, max(value, best)
                 if improved:
@@ -84,8 +84,8 @@ class Task:
                         kept = keeper.best(whole)
                 yield told | {"kept": kept}
                 began = time.monotonic()
-        except LeavingError as leaving:
+        except PreemptedError as leaving:
             if keeper is not None:
                 part = {"told": told, "best": best, "kept": kept}
                 keeper.last(leaving.state | part | {"spent": time.monotonic() - began})
-            raise LeftError(str(leaving)) from None
+            raise TrialPreemptedError(str(leaving)) from None

@@ -21,19 +21,19 @@ from drmn.model.backbone import Backbone
 Run = Callable[[Tensor], dict[int, Tensor]]
 """Pixels to maps by stride."""
 
-WORTH_A_TEST = 1e13
+MIN_OPERATIONS = 1e13
 """Operations from which on a test of some seconds pays: a minute or two of two cores. Counted and
 not timed, so that small work comes out the same, to the bit, however busy the machine is."""
 WORTH_COMPILING = 2e14
 """Operations from which on a compiler run of a minute or two pays."""
-FEW = 2
+SAMPLE_IMAGES = 2
 """Images that a way is tried on."""
 TOLERANCE = 0.01
 """The largest relative difference from float32 that is taken: bfloat16 comes to 0.006."""
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class InferenceMode:
     """How to run a backbone."""
 
     folded: bool = False
@@ -47,10 +47,10 @@ class Way:
         return "+".join(name for name, on in parts.items() if on) or "plain"
 
 
-PLAIN = Way()
+PLAIN_MODE = InferenceMode()
 
 
-def runner(backbone: Backbone, way: Way, device: torch.device, batch: int = 1) -> Run:
+def runner(backbone: Backbone, way: InferenceMode, device: torch.device, batch: int = 1) -> Run:
     """Return a function that runs `backbone` that way on `device`, on `batch` images at most.
 
     Raises:
@@ -76,11 +76,11 @@ def runner(backbone: Backbone, way: Way, device: torch.device, batch: int = 1) -
 
 def batch_of(backbone: Backbone, rows: int) -> int:
     """Return how many images to run at a time, so that shards of `rows` come in equal batches."""
-    most = max(1, min(MOST, int(BATCH_WORK // operations(backbone))))
+    most = max(1, min(MAX_BATCH, int(BATCH_WORK // operations(backbone))))
     return math.ceil(rows / math.ceil(rows / most))
 
 
-MOST, BATCH_WORK = 32, 5e11
+MAX_BATCH, BATCH_WORK = 32, 5e11
 """Images of a batch at most, and operations of one of large images."""
 
 
@@ -100,29 +100,31 @@ def _compiled(body: nn.Module, batch: int) -> Callable[[Tensor], Any]:
     return call
 
 
-def ways(device: torch.device, work: float) -> Iterator[Way]:
+def inference_modes(device: torch.device, work: float) -> Iterator[InferenceMode]:
     """Yield the ways worth trying for so many operations."""
-    yield Way(folded=True)
+    yield InferenceMode(folded=True)
     units = torch.cpu.get_capabilities()
     fast_bf16 = device.type == "cuda" or units.get("amx_bf16") or units.get("avx512_bf16")
     if fast_bf16:
-        yield Way(folded=True, bf16=True)
-        yield Way(bf16=True)
+        yield InferenceMode(folded=True, bf16=True)
+        yield InferenceMode(bf16=True)
     if work > WORTH_COMPILING:
-        yield Way(bf16=bool(fast_bf16), compiled=True)
+        yield InferenceMode(bf16=bool(fast_bf16), compiled=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenMode:
     """The way that was fastest, and what was measured."""
 
-    way: Way
+    way: InferenceMode
     run: Run
     seconds: dict[str, float]
     """An image, by each way tried; empty where none was worth trying."""
 
 
-def choose(backbone: Backbone, pixels: Tensor, images: int, device: torch.device) -> Chosen:
+def autotune_backbone(
+    backbone: Backbone, pixels: Tensor, images: int, device: torch.device
+) -> ChosenMode:
     """Return the fastest way to run `images` images that is right within 1 %.
 
     Args:
@@ -132,23 +134,23 @@ def choose(backbone: Backbone, pixels: Tensor, images: int, device: torch.device
         device: Where.
     """
     work = operations(backbone) * images
-    run = runner(backbone, PLAIN, device)
-    if work < WORTH_A_TEST:
-        return Chosen(PLAIN, run, {})
-    few = pixels[:FEW]
+    run = runner(backbone, PLAIN_MODE, device)
+    if work < MIN_OPERATIONS:
+        return ChosenMode(PLAIN_MODE, run, {})
+    few = pixels[:SAMPLE_IMAGES]
     want, cost = run(few), _seconds(run, few)
-    best, tried = (PLAIN, run), {str(PLAIN): cost}
-    for way in ways(device, work):
+    best, tried = (PLAIN_MODE, run), {str(PLAIN_MODE): cost}
+    for way in inference_modes(device, work):
         try:
             other = runner(backbone, way, device, len(pixels))
-            error = difference(want, other(few))
+            error = relative_error(want, other(few))
         except Exception:  # noqa: BLE001, S112 - tracing and compiling fail in their own ways
             continue
         seconds = _seconds(other, pixels if way.compiled else few)
         if error <= TOLERANCE and seconds < min(tried.values()):
             best = (way, other)
         tried[str(way)] = seconds if error <= TOLERANCE else math.inf
-    return Chosen(*best, tried)
+    return ChosenMode(*best, tried)
 
 
 def operations(backbone: Backbone) -> int:
@@ -169,7 +171,7 @@ def _seconds(run: Run, pixels: Tensor) -> float:
     return min(times) / len(pixels)
 
 
-def difference(want: dict[int, Tensor], have: dict[int, Tensor]) -> float:
+def relative_error(want: dict[int, Tensor], have: dict[int, Tensor]) -> float:
     """Return the largest relative difference of a level, in length."""
     return max(
         float((have[s].float() - level.float()).norm() / level.float().norm())

@@ -15,14 +15,14 @@ from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import Photo
 from drmn.data.store import feature_store
 from drmn.data.store.feature_store import COMPONENTS, FeatureKey, Maps
-from drmn.data.store.layout import Span
+from drmn.data.store.layout import RowRange
 from drmn.errors import ConfigError
 from drmn.io.progress import Progress
 from drmn.model.autotune import Run
 from drmn.model.backbone import Backbone
 
 
-def key_of(catalogue: Catalogue, config: FeatureConfig, backbone: Backbone) -> FeatureKey:
+def feature_key(catalogue: Catalogue, config: FeatureConfig, backbone: Backbone) -> FeatureKey:
     """Return what names the store of whole features (bfloat16, nothing fitted)."""
     return FeatureKey(
         dataset=catalogue.dataset,
@@ -37,7 +37,7 @@ def key_of(catalogue: Catalogue, config: FeatureConfig, backbone: Backbone) -> F
     )
 
 
-def rows_of(photos: Sequence[Photo], span: Span) -> list[Photo]:
+def ordered_photos(photos: Sequence[Photo], span: RowRange) -> list[Photo]:
     """Return the views that the rows of a shard hold."""
     rows = (divmod(row, len(photos)) for row in range(span.start, span.stop))
     return [replace(photos[i], view=view) for view, i in rows]
@@ -45,7 +45,7 @@ def rows_of(photos: Sequence[Photo], span: Span) -> list[Photo]:
 
 def extract(
     photos: Sequence[Photo],
-    spans: Sequence[Span],
+    spans: Sequence[RowRange],
     preprocess: decode.Preprocess,
     run: Run,
     *,
@@ -56,7 +56,7 @@ def extract(
     jobs = [
         (span, rows[start : start + batch])
         for span in spans
-        for rows in [rows_of(photos, span)]
+        for rows in [ordered_photos(photos, span)]
         for start in range(0, len(rows), batch)
     ]
     total, done = sum(len(part) for _, part in jobs), 0

@@ -24,7 +24,7 @@ KERNELS = [
 no fused kernel takes windows as Hiera has them."""
 
 
-class Tuned(nn.Module):
+class FinetunedNetwork(nn.Module):
     """A DRMN on a backbone that is trained along.
 
     The backbone stays in evaluation mode: its batch normalisation keeps the statistics that its
@@ -40,7 +40,7 @@ class Tuned(nn.Module):
         self.backbone, self.head = backbone, head
         self.stages = _reached(backbone, head.fusion.strides[-1])
 
-    def train(self, mode: bool = True) -> "Tuned":  # noqa: FBT001, FBT002
+    def train(self, mode: bool = True) -> "FinetunedNetwork":  # noqa: FBT001, FBT002
         """Set the head's mode alone."""
         super().train(mode)
         self.backbone.eval()
@@ -59,7 +59,7 @@ class Tuned(nn.Module):
             levels = self.backbone.body(shown.contiguous(memory_format=torch.channels_last))
         return levels if len(pixels) else [level[:0] for level in levels]
 
-    def arrange(self, compute: ComputeConfig) -> None:
+    def configure(self, compute: ComputeConfig) -> None:
         """Have the backbone compiled, or keep no activations, as the settings say.
 
         Raises:
@@ -76,7 +76,7 @@ class Tuned(nn.Module):
         if compute.compile:
             body.compile()
 
-    def thaw(self, epoch: int, every: int) -> None:
+    def unfreeze(self, epoch: int, every: int) -> None:
         """Let the stages be trained that are due in `epoch`, counted from 1, and no others."""
         due = (epoch - 1) // every if every else len(self.stages)
         first = max(0, len(self.stages) - due)
@@ -131,4 +131,4 @@ def _parts(body: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-Network = DRMN | Tuned
+Network = DRMN | FinetunedNetwork

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from drmn.model.norm import BatchNorm
 
-Maps = Mapping[int, Float[Tensor, "image _ _"]]
+LevelMaps = Mapping[int, Float[Tensor, "image _ _"]]
 """Feature maps [image, region, channel] by stride, each with regions and channels of its own."""
 
 
@@ -54,7 +54,7 @@ class Fusion(nn.Module):
         )
         self.normalize = normalize
 
-    def forward(self, maps: Maps) -> Float[Tensor, "image region width"]:
+    def forward(self, maps: LevelMaps) -> Float[Tensor, "image region width"]:
         """Return the fused regions, on the grid of the last level."""
         regions = maps[self.strides[-1]].shape[1]
         *lower, last = (

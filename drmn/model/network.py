@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from drmn.config import ModelConfig, strides
 from drmn.errors import ConfigError
 from drmn.model.attention import DualAttention
-from drmn.model.fusion import Fusion, Maps
+from drmn.model.fusion import Fusion, LevelMaps
 from drmn.model.interaction import Interaction
 
 
@@ -35,17 +35,17 @@ class Scores:
 
     attributes: Float[Tensor, "image attr"]
     """e: how strongly each attribute shows."""
-    interacted: Float[Tensor, "image attr"] | None
+    interacted_scores: Float[Tensor, "image attr"] | None
     """The same after the semantic interaction transformer; in training only."""
-    globally: Float[Tensor, "image seen"] | None
+    global_logits: Float[Tensor, "image seen"] | None
     """g: the global branch's logits over the seen classes."""
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Scores":
         """Return the scores with every part of them changed."""
         return Scores(
             change(self.attributes),
-            None if self.interacted is None else change(self.interacted),
-            None if self.globally is None else change(self.globally),
+            None if self.interacted_scores is None else change(self.interacted_scores),
+            None if self.global_logits is None else change(self.global_logits),
         )
 
 
@@ -97,21 +97,21 @@ class DRMN(nn.Module):
         scored = config.attribute_scores
         self.predict = nn.Parameter(torch.eye(width)) if scored == "bilinear" else None  # W_2
         self.interaction = _interaction(config, width)
-        self.globally = nn.Linear(width, seen) if config.global_branch else None
+        self.global_logits = nn.Linear(width, seen) if config.global_branch else None
         if config.prototypes == "words":
             self._start_from_words(words)
         # Without dual attention nothing else looks at the prototypes: they are such vectors.
         own = scored == "own" and config.dab
         self.own = nn.Parameter(self.block.prototypes.detach().clone()) if own else None  # w_a
 
-    def forward(self, maps: Maps) -> Scores:
+    def forward(self, maps: LevelMaps) -> Scores:
         """Score the images."""
         regions = self.fusion(maps)
         features, readers = self.block(regions), self.readers()
         mixed = None
         if self.training and self.interaction is not None:
             mixed = score(self.interaction(features), readers)
-        logits = None if self.globally is None else self.globally(regions.mean(dim=1))
+        logits = None if self.global_logits is None else self.global_logits(regions.mean(dim=1))
         return Scores(score(features, readers), mixed, logits)
 
     def readers(self) -> Float[Tensor, "attr width"]:
@@ -122,7 +122,7 @@ class DRMN(nn.Module):
         return prototypes if self.predict is None else prototypes @ self.predict
 
     @torch.no_grad()
-    def attention(self, maps: Maps) -> Float[Tensor, "image attr region"] | None:
+    def attention(self, maps: LevelMaps) -> Float[Tensor, "image attr region"] | None:
         """Return where each attribute looks, or None without dual attention."""
         if not isinstance(self.block, DualAttention):
             return None

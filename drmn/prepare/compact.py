@@ -17,11 +17,11 @@ from drmn.data.splits.development import Split
 from drmn.data.store import build, encoding, feature_store, integrity
 from drmn.data.store.encoding import Form
 from drmn.data.store.feature_store import FeatureKey, Maps, Store
-from drmn.data.store.layout import Plan, Span
+from drmn.data.store.layout import RowRange, StoreLayout
 from drmn.io.progress import StartProgress
 from drmn.model.backbone import components
 
-BATCH = 64
+READ_BATCH = 64
 REGIONS = 400_000
 """Regions that components are fitted on at most: the covariance of 2,048 channels needs no more."""
 
@@ -51,7 +51,7 @@ def prepare(
     plan = _plan(key, source, train)
     progress = told("compacting")
 
-    def fill(spans: list[Span]) -> Iterator[tuple[int, Maps]]:
+    def fill(spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         for done, span in enumerate(spans, start=1):
             rows = torch.arange(span.start, span.stop)
             maps = {s: level.rows(rows).float() for s, level in source.levels.items()}
@@ -61,20 +61,20 @@ def prepare(
     return build.build(root, plan, fill, about={"from": source.folder.name}, waiting=waiting)
 
 
-def _plan(key: FeatureKey, source: Store, train: Split) -> Plan:
+def _plan(key: FeatureKey, source: Store, train: Split) -> StoreLayout:
     shapes = {s: (level.shape[1], level.shape[2]) for s, level in source.levels.items()}
     if key.encoding == "int8":
         scales: dict[int, Form] = {s: _scale(train, s) for s in shapes}
-        return Plan(key=key, catalogue=source.catalogue, shapes=shapes, forms=scales)
+        return StoreLayout(key=key, catalogue=source.catalogue, shapes=shapes, forms=scales)
     parts: dict[str, Tensor] = {}
     for stride, (_, channels) in shapes.items():
         mean, basis = principal(train, stride, components(channels, key.components))
         parts |= {f"{stride}.mean": mean, f"{stride}.basis": basis}
     kept = {s: (regions, parts[f"{s}.basis"].shape[1]) for s, (regions, _) in shapes.items()}
-    return Plan(key=key, catalogue=source.catalogue, shapes=kept, components=parts)
+    return StoreLayout(key=key, catalogue=source.catalogue, shapes=kept, components=parts)
 
 
-def _projected(maps: Tensor, stride: int, plan: Plan) -> Tensor:
+def _projected(maps: Tensor, stride: int, plan: StoreLayout) -> Tensor:
     if not plan.components:
         return maps
     return (maps - plan.components[f"{stride}.mean"]) @ plan.components[f"{stride}.basis"]
@@ -93,7 +93,7 @@ def extremes(split: Split, stride: int) -> tuple[Tensor, Tensor]:
     """
     split.require("train", "fitting the range of features")
     lows, highs = [], []
-    for rows in split.rows.split(BATCH):
+    for rows in split.rows.split(READ_BATCH):
         maps = split.levels[stride].rows(rows).float()
         lows.append(maps.amin(dim=(0, 1)))
         highs.append(maps.amax(dim=(0, 1)))
@@ -111,7 +111,7 @@ def principal(split: Split, stride: int, kept: int) -> tuple[Tensor, Tensor]:
     step = max(1, len(split) * level.shape[1] // REGIONS)
     count, total = 0, torch.zeros(level.shape[2], dtype=torch.double)
     moments = torch.zeros(level.shape[2], level.shape[2], dtype=torch.double)
-    for rows in split.rows.split(BATCH):
+    for rows in split.rows.split(READ_BATCH):
         regions = level.rows(rows).flatten(0, 1)[::step].double()
         count, total = count + len(regions), total + regions.sum(dim=0)
         moments += regions.T @ regions

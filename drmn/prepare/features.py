@@ -12,19 +12,20 @@ from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import Photo
 from drmn.data.store import build
 from drmn.data.store.feature_store import FeatureKey, Maps
-from drmn.data.store.layout import Plan, Span
+from drmn.data.store.layout import RowRange, StoreLayout
 from drmn.errors import ConfigError
 from drmn.io.progress import Progress, StartProgress, silent
 from drmn.malloc import give_back_memory, keep_memory
 from drmn.model import autotune
 from drmn.model.backbone import Backbone
-from drmn.model.extraction import device, extract, keep_weights, key_of, rows_of
+from drmn.model.extraction import device, extract, feature_key, keep_weights, ordered_photos
 from drmn.prepare import compact
 from drmn.prepare.datasets import KNOWN
 from drmn.prepare.hdf5_features import Imported
 
 Spread = Callable[
-    [Backbone, Sequence[Photo], list[Span], dict[str, Any], Progress], Iterator[tuple[int, Maps]]
+    [Backbone, Sequence[Photo], list[RowRange], dict[str, Any], Progress],
+    Iterator[tuple[int, Maps]],
 ]
 """Extracts on other machines (`drmn.prepare.ray_extraction`); adds entries of the manifest."""
 
@@ -39,7 +40,7 @@ class Source(Protocol):
     about: dict[str, Any]
     """What a manifest should tell of them; whole once all is filled."""
 
-    def fill(self, spans: list[Span]) -> Iterator[tuple[int, Maps]]:
+    def fill(self, spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         """Yield the maps of each span."""
 
 
@@ -71,12 +72,12 @@ def prepare(
         source = Imported(catalogue, Path(config.hdf5), root / KNOWN.name, told)
     else:
         body = backbone or backbone_for(catalogue.dataset, config)
-        key = key_of(catalogue, config, body)
+        key = feature_key(catalogue, config, body)
         keep_weights(root, key.weights, body)
         source = Extraction(catalogue, key, body, told, spread)
 
     def whole() -> Path:
-        plan = Plan(key=source.key, catalogue=catalogue, shapes=source.shapes)
+        plan = StoreLayout(key=source.key, catalogue=catalogue, shapes=source.shapes)
         return build.build(
             root,
             plan,
@@ -120,7 +121,7 @@ class Extraction:
         self.photos, self.told, self.spread = catalogue.photos(), told, spread
         self.about: dict[str, Any] = {}
 
-    def fill(self, spans: list[Span]) -> Iterator[tuple[int, Maps]]:
+    def fill(self, spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         """Yield the maps of each span."""
         if self.spread is not None:
             told = self.told("features")
@@ -128,10 +129,10 @@ class Extraction:
             return
         keep_memory()
         batch = autotune.batch_of(self.backbone, spans[0].stop - spans[0].start)
-        first = rows_of(self.photos, spans[0])[:batch]
+        first = ordered_photos(self.photos, spans[0])[:batch]
         (pixels,) = decode.stream([first], self.backbone.preprocess)
         count = sum(span.stop - span.start for span in spans)
-        chosen = autotune.choose(self.backbone, pixels, count, device())
+        chosen = autotune.autotune_backbone(self.backbone, pixels, count, device())
         self.about |= {"way": str(chosen.way), "seconds": chosen.seconds}
         yield from extract(
             self.photos,

@@ -12,7 +12,7 @@ from torch import Tensor
 from drmn.data.images.catalogue import Catalogue, Integers
 from drmn.data.readers import hdf5
 from drmn.data.store.feature_store import IMPORTED, FeatureKey, Maps
-from drmn.data.store.layout import Span
+from drmn.data.store.layout import RowRange
 from drmn.errors import DataError
 from drmn.io import file_digest
 from drmn.io.progress import StartProgress
@@ -49,7 +49,7 @@ class Imported:
             levels=(STRIDE,),
         )
 
-    def fill(self, spans: list[Span]) -> Iterator[tuple[int, Maps]]:
+    def fill(self, spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         """Yield the maps of each span."""
         total, done = sum(span.stop - span.start for span in spans), 0
         progress = self.told("features")

@@ -73,8 +73,8 @@ def prepare_features(
 
     if config.hdf5 or not (request.workers or os.environ.get("RAY_ADDRESS")):
         return make(), catalogue
-    from drmn.cluster.connect import cluster  # noqa: PLC0415 - Ray takes seconds to import
+    from drmn.cluster.connect import ray_session  # noqa: PLC0415 - Ray takes seconds to import
     from drmn.prepare.ray_extraction import over_cluster  # noqa: PLC0415
 
-    with cluster():
+    with ray_session():
         return make(over_cluster(request.workers, request.gpus)), catalogue

@@ -12,18 +12,18 @@ import ray
 import ray.data
 import torch
 
-from drmn.cluster.connect import places
-from drmn.cluster.resources import EngineConfig
+from drmn.cluster.connect import trial_slots
+from drmn.cluster.resources import ResourceConfig
 from drmn.data.images import decode
 from drmn.data.images.decode import Photo
 from drmn.data.store.feature_store import Maps
-from drmn.data.store.layout import Span
+from drmn.data.store.layout import RowRange
 from drmn.errors import DataError
 from drmn.io.progress import Progress
 from drmn.malloc import keep_memory
 from drmn.model import autotune
 from drmn.model.backbone import Backbone
-from drmn.model.extraction import device, extract, rows_of
+from drmn.model.extraction import device, extract, ordered_photos
 from drmn.prepare.features import Spread
 
 Row = dict[str, Any]
@@ -35,11 +35,11 @@ class Extractor:
     def __init__(self, backbone: Any, photos: Any, share: int, rows: int) -> None:
         self.backbone, self.photos, self.share = ray.get(backbone), ray.get(photos), share
         self.batch = autotune.batch_of(self.backbone, rows)
-        self.chosen: autotune.Chosen | None = None
+        self.chosen: autotune.ChosenMode | None = None
 
     def __call__(self, row: Row) -> Row:
         """Return the bits of each level, or what is wrong with an image."""
-        span = Span(row["shard"], row["start"], row["stop"])
+        span = RowRange(row["shard"], row["start"], row["stop"])
         try:
             self.chosen = self.chosen or self._choose(span)
             made = extract(
@@ -53,11 +53,11 @@ class Extractor:
         way = str(self.chosen.way)
         return {"shard": span.shard, "problem": "", "bits": bits, "way": way}
 
-    def _choose(self, span: Span) -> autotune.Chosen:
+    def _choose(self, span: RowRange) -> autotune.ChosenMode:
         keep_memory()
-        first = rows_of(self.photos, span)[: self.batch]
+        first = ordered_photos(self.photos, span)[: self.batch]
         (pixels,) = decode.stream([first], self.backbone.preprocess)
-        return autotune.choose(self.backbone, pixels, self.share, device())
+        return autotune.autotune_backbone(self.backbone, pixels, self.share, device())
 
 
 def over_cluster(workers: int, gpus: float) -> Spread:
@@ -71,11 +71,11 @@ def over_cluster(workers: int, gpus: float) -> Spread:
     def spread(
         backbone: Backbone,
         photos: Sequence[Photo],
-        spans: list[Span],
+        spans: list[RowRange],
         about: dict[str, Any],
         progress: Progress,
     ) -> Iterator[tuple[int, Maps]]:
-        count = min(places(EngineConfig(gpus=gpus), workers), len(spans))
+        count = min(trial_slots(ResourceConfig(gpus=gpus), workers), len(spans))
         shapes, total = backbone.shapes(), sum(s.stop - s.start for s in spans)
         share, rows_each = -(-total // count), spans[0].stop - spans[0].start
         rows = ray.data.from_items(

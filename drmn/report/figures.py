@@ -17,17 +17,17 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.io import atomic
-from drmn.search.storage.studies import recorded
-from drmn.search.trial_summary import AGAIN, bests
+from drmn.search.storage.studies import load_study
+from drmn.search.trial_summary import FINETUNES, bests
 from drmn.tracking import events
 from drmn.tracking.spool import open_spool
 
-ENOUGH = 10
+MIN_RANDOM_TRIALS = 10
 """Trials drawn by chance from which importances are told; those of a sampler's are nearly noise."""
 PAGE = "study.html"
 
 
-def draw(study: optuna.Study, folder: Path) -> list[Path]:
+def draw_study(study: optuna.Study, folder: Path) -> list[Path]:
     """Draw the figures of a study that can be drawn of it; return their files.
 
     Those of values are of complete trials. What matters, and how, is told of all trials at the last
@@ -91,7 +91,7 @@ def finished(study: optuna.Study) -> optuna.Study:
     """Return a study of the complete trials, of which no value is another's."""
     states = (TrialState.COMPLETE,)
     trials = study.get_trials(deepcopy=False, states=states)
-    return _study(study, [trial for trial in trials if AGAIN not in trial.user_attrs])
+    return _study(study, [trial for trial in trials if FINETUNES not in trial.user_attrs])
 
 
 def compared(study: optuna.Study) -> tuple[optuna.Study, int]:
@@ -103,7 +103,7 @@ def compared(study: optuna.Study) -> tuple[optuna.Study, int]:
     curves = {
         trial.number: (trial, bests(trial.intermediate_values))
         for trial in study.get_trials(deepcopy=False)
-        if AGAIN not in trial.user_attrs and trial.intermediate_values
+        if FINETUNES not in trial.user_attrs and trial.intermediate_values
     }
     epoch = int(policy["policy.first_rung"])
     if policy["policy.pruner"] == "none":
@@ -134,7 +134,7 @@ def _judged(
         first = len(study.trials)
     numbered = [(t.user_attrs["number"], t) for t in early.get_trials(deepcopy=False)]
     drawn = [trial for number, trial in numbered if 0 < number < first]  # 0 is the baseline
-    if len(drawn) >= ENOUGH:
+    if len(drawn) >= MIN_RANDOM_TRIALS:
         title = (
             f"What made a difference to {reached}: a rough guide, by {len(drawn)} trials drawn by "
             "chance"
@@ -199,8 +199,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")  # Optuna calls all of its pictures experimental
     folder = asked.folder.absolute()
-    study = recorded(folder.parent, folder.name, asked.storage)
-    made = draw(study, folder)
+    study = load_study(folder.parent, folder.name, asked.storage)
+    made = draw_study(study, folder)
     spool = open_spool(folder / "spool.db")
     for path in made:
         spool.put(*events.artifact(study.user_attrs["key"], path, FIGURES))

@@ -14,26 +14,26 @@ from drmn.data.splits import development
 from drmn.report.terminal import say
 from drmn.search.budget import forecast, step_timing
 from drmn.search.budget.forecast import Forecast, quantiles
-from drmn.search.study.create import begun
-from drmn.search.study.plan import Plan
+from drmn.search.study.create import create_record
+from drmn.search.study.plan import StudyPlan
 from drmn.units import duration
 
-SECONDS = 60.0
+TIMING_S = 60.0
 """That steps are timed for."""
 
 
-def show(console: Console, plan: Plan, store: Path) -> dict[str, list[float]]:
+def show_forecast(console: Console, plan: StudyPlan, store: Path) -> dict[str, list[float]]:
     """Time steps on the feature store, and print what the search of `plan` will take.
 
     Returns P10, P50 and P90 by quantity, as `--json` has them.
     """
-    torch.set_num_threads(max(1, int(plan.engine.cpus)))
-    device = "cuda" if plan.engine.gpus and torch.cuda.is_available() else "cpu"
-    at_once = places(plan)
+    torch.set_num_threads(max(1, int(plan.resources.cpus)))
+    device = "cuda" if plan.resources.gpus and torch.cuda.is_available() else "cpu"
+    at_once = forecast_places(plan)
     samples = step_timing.measure(
-        step_timing.points(begun(plan, optuna.create_study(direction="maximize"))),
+        step_timing.points(create_record(plan, optuna.create_study(direction="maximize"))),
         lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
-        seconds=SECONDS,
+        seconds=TIMING_S,
         device=device,
     )
     made = forecast.forecast(samples, plan.policy, plan.budget, at_once)
@@ -49,9 +49,9 @@ def show(console: Console, plan: Plan, store: Path) -> dict[str, list[float]]:
     return {name: list(quantiles(values)) for name, values in asdict(made).items()}
 
 
-def places(plan: Plan) -> int:
+def forecast_places(plan: StudyPlan) -> int:
     """Return how many trials this machine would run at a time."""
-    asked = plan.engine
+    asked = plan.resources
     room = (os.cpu_count() or 1) / (asked.cpus * asked.workers)
     if asked.gpus:
         room = min(room, torch.cuda.device_count() / (asked.gpus * asked.workers))
@@ -59,7 +59,7 @@ def places(plan: Plan) -> int:
     return max(1, min([int(room), *limits]))
 
 
-def table(plan: Plan, made: Forecast, at_once: int) -> Table:
+def table(plan: StudyPlan, made: Forecast, at_once: int) -> Table:
     """Return a row a quantity, with P10, P50 and P90 of the simulated searches."""
     hours = {"worker time": made.worker_hours, f"time, {at_once} at a time": made.hours}
     rows = {

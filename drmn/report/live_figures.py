@@ -12,13 +12,13 @@ from pathlib import Path
 from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.metric_names import Metrics
 from drmn.report.figures import PAGE
-from drmn.search.trial_summary import Point, Row
+from drmn.search.trial_summary import TrialSpec, TrialSummary
 
-GROWTH, REST = 1.25, 60.0
+REDRAW_GROWTH, REDRAW_INTERVAL_S = 1.25, 60.0
 """Figures are drawn anew when there are so many times the trials, and after so many seconds."""
 
 
-class Artist:
+class LiveFigures:
     """Watches a search and has its figures drawn.
 
     Args:
@@ -32,21 +32,21 @@ class Artist:
         self.trials, self.drawn, self.at = 0, 0, time.monotonic()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def started(self, point: Point) -> None:
+    def on_trial_start(self, point: TrialSpec) -> None:
         """Do nothing: a trial's end is what changes the figures."""
 
-    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+    def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
         """Do nothing, for the same reason."""
 
-    def ended(self, row: Row) -> None:
+    def on_trial_end(self, row: TrialSummary) -> None:
         """Count a trial, and draw if there is enough that is new."""
         del row
         self.trials += 1
-        rested = time.monotonic() - self.at > REST
-        if self.wanted and rested and self.trials > GROWTH * self.drawn and not self._busy():
+        rested = time.monotonic() - self.at > REDRAW_INTERVAL_S
+        if self.wanted and rested and self.trials > REDRAW_GROWTH * self.drawn and not self._busy():
             self._draw()
 
-    def finish(self) -> None:
+    def on_study_end(self) -> None:
         """Draw for the last time, and wait for it; figures that fail cost a search nothing else."""
         if not self.wanted:
             return

@@ -11,14 +11,14 @@ from rich.table import Table
 from drmn.data.splits import export_hdf5 as exports
 from drmn.data.store import integrity, inventory
 from drmn.data.store.feature_store import LAYOUT
-from drmn.data.store.inventory import Kept
+from drmn.data.store.inventory import StoreInfo
 from drmn.errors import ConfigError, DataError
 from drmn.report.terminal import say
 
 
 def show(console: Console, root: Path) -> None:
     """Print a line a store, the one used last first, and what they take together."""
-    found = inventory.every(root)
+    found = inventory.list_stores(root)
     if not found:
         say(console, f"no feature store in {root}")
         return
@@ -31,7 +31,7 @@ def show(console: Console, root: Path) -> None:
     say(console, f"{decimal(sum(kept.bytes for kept in found))} in {root}")
 
 
-def _row(kept: Kept) -> tuple[str, ...]:
+def _row(kept: StoreInfo) -> tuple[str, ...]:
     key = kept.key
     views = f" x {1 + key.views} views" if key.views else ""
     form = key.encoding if not key.fold else f"{key.encoding}, fold {key.fold}"
@@ -53,7 +53,7 @@ def verify(console: Console, root: Path) -> None:
         DataError: One is damaged.
     """
     bad = []
-    for kept in inventory.every(root):
+    for kept in inventory.list_stores(root):
         if not kept.whole:
             continue
         if kept.key.layout != LAYOUT:
@@ -76,7 +76,7 @@ def export(console: Console, place: Path, fold: int, file: Path) -> None:
     Raises:
         UserError: There is no such fold, or the file cannot be written.
     """
-    for note in exports.write(file, place, fold):
+    for note in exports.write_hdf5(file, place, fold):
         say(console, f"{file.name}: {note}")
 
 
@@ -92,7 +92,7 @@ def prune(console: Console, root: Path, size: str) -> None:
         raise ConfigError(f"--max-bytes {size}: not a size such as 20GB or 500MB.") from None
     for kept in inventory.prune(root, most):
         say(console, f"removed {kept.folder.name} ({decimal(kept.bytes)})")
-    left = sum(kept.bytes for kept in inventory.every(root))
+    left = sum(kept.bytes for kept in inventory.list_stores(root))
     say(console, f"{decimal(left)} of {decimal(most)} in {root}")
     if left > most:
         say(console, "the rest is in use")

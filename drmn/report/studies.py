@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from drmn.errors import StudyError
-from drmn.experiment.lock import holder
+from drmn.experiment.lock import locked_by
 from drmn.report.terminal import say
 from drmn.search.budget.limits import spent
-from drmn.search.storage.studies import driver, names, recorded
+from drmn.search.storage.studies import driver_of, load_study, study_names
 from drmn.search.study.replay import replay as again
-from drmn.search.trial_summary import Row, rows_of
+from drmn.search.trial_summary import TrialSummary, summarize_all
 from drmn.space import load, source
 from drmn.units import duration
 
-PATIENCE = 60.0
+STOP_TIMEOUT_S = 60.0
 """Seconds that a driver is given to end."""
 
 
@@ -29,8 +29,8 @@ def show(console: Console, studies: Path, url: str = "") -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("study", "trials", "best", "epochs", "worker time", "driver"):
         table.add_column(column, justify="left" if column in ("study", "driver") else "right")
-    for name in names(studies, url):
-        rows = rows_of(recorded(studies, name, url))
+    for name in study_names(studies, url):
+        rows = summarize_all(load_study(studies, name, url))
         used = spent(rows)
         table.add_row(
             *(
@@ -40,14 +40,14 @@ def show(console: Console, studies: Path, url: str = "") -> None:
                 str(used.epochs),
                 duration(3600 * used.worker_hours),
             ),
-            driver(studies / name, name, url) or "none",
+            driver_of(studies / name, name, url) or "none",
         )
     console.print(table)
 
 
 def status(console: Console, studies: Path, name: str, url: str = "") -> None:
     """Print how one study stands: its trials by state, and those that run."""
-    rows, who = rows_of(recorded(studies, name, url)), driver(studies / name, name, url)
+    rows, who = summarize_all(load_study(studies, name, url)), driver_of(studies / name, name, url)
     states = Counter(row.state.lower() for row in rows)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
     say(console, f"study {name}: trials: {counts}; best {_best(rows)}")
@@ -63,7 +63,7 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> None:
 
 def replay(console: Console, studies: Path, name: str, space: str, url: str = "") -> None:
     """Choose a study's trials again from its record alone, and print whether they come out."""
-    study = recorded(studies, name, url)
+    study = load_study(studies, name, url)
     identity = study.user_attrs["identity"]
     path = source(space or identity["space"])
     text = path.read_bytes()
@@ -88,15 +88,15 @@ def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
     Raises:
         StudyError: There is no such study, nobody runs it here, or it does not end.
     """
-    recorded(studies, name, url)
-    pid = holder(studies / name)
-    if pid is None and (who := driver(studies / name, name, url)):
+    load_study(studies, name, url)
+    pid = locked_by(studies / name)
+    if pid is None and (who := driver_of(studies / name, name, url)):
         raise StudyError(f"Study {name} is run by {who}; stop it there, with the --results it has.")
     if pid is None:
         raise StudyError(f"Study {name} is run by no process of this machine; nothing to stop.")
     os.kill(pid, signal.SIGTERM)
-    until = time.monotonic() + PATIENCE
-    while holder(studies / name) == pid:
+    until = time.monotonic() + STOP_TIMEOUT_S
+    while locked_by(studies / name) == pid:
         if time.monotonic() > until:
             raise StudyError(
                 f"Study {name}: process {pid} does not end; kill -9 {pid} is safe too."
@@ -105,7 +105,7 @@ def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
     say(console, f"study {name}: stopped; the same command as before goes on with it")
 
 
-def _best(rows: list[Row]) -> str:
+def _best(rows: list[TrialSummary]) -> str:
     complete = [row for row in rows if row.state == "COMPLETE"]
     best = max(complete, key=lambda row: row.value or 0.0, default=None)
     return "-" if best is None else f"{100 * (best.value or 0):.1f} (trial {best.number})"

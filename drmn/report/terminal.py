@@ -14,11 +14,11 @@ from drmn.errors import ConfigError, StudyError
 from drmn.metric_names import Metrics
 from drmn.prepare.job import FeatureRequest, prepare_features
 from drmn.report.progress import progress
-from drmn.search.analysis.result import Outcome
+from drmn.search.analysis.result import SearchResult
 from drmn.search.budget.limits import spent
 from drmn.tracking.uri import HERE
 
-COLUMNS = ("T1", "U", "S", "H", "AUSUC")
+TABLE_COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
 
 def say(console: Console, text: str) -> None:
@@ -32,7 +32,7 @@ def prepared(console: Console, request: FeatureRequest) -> tuple[Path, Catalogue
         return prepare_features(request, partial(say, console), start)
 
 
-def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: str) -> None:
+def summary(console: Console, outcome: SearchResult, tracking_uri: str, experiment: str) -> None:
     """Print the best settings, the line they beat, and how to see the rest."""
     best = outcome.best
     if best is None:
@@ -43,12 +43,12 @@ def summary(console: Console, outcome: Outcome, tracking_uri: str, experiment: s
     for name, value in sorted({**best.params, **tier}.items()):
         console.print(f"  --{name} {value}", highlight=False)
     rows = {f"DRMN, trial {best.number}": best.metrics}
-    console.print(figures_table(rows, outcome.lines))
+    console.print(figures_table(rows, outcome.baselines))
     why = f"; it ended because {outcome.ended}" if outcome.ended else ""
     say(console, f"\nSpent: {spent(outcome.rows)}{why}.")
     if outcome.tiers is not None:
         say(console, f"Tiers: {outcome.tiers}.")
-    if outcome.front:
+    if outcome.pareto_front:
         console.print(front_table(outcome))
     for note in outcome.notes:
         say(console, f"note: {note}")
@@ -70,7 +70,7 @@ def _address(server: str, experiment: str) -> str:
 
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
     try:
-        return saved_view.address(server, server, experiment)
+        return saved_view.view_address(server, server, experiment)
     except ConfigError:  # it is away: what it lacks was told before
         return server
 
@@ -81,13 +81,13 @@ def _python() -> str:
     return str(python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python)
 
 
-def front_table(outcome: Outcome) -> Table:
+def front_table(outcome: SearchResult) -> Table:
     """Return a table of the trials that none beats in both objectives."""
-    title = f"Not beaten in both {outcome.objective} and {outcome.second}"
+    title = f"Not beaten in both {outcome.objective} and {outcome.second_objective}"
     table = Table(box=None, title=title, title_justify="left")
     for column in ("trial", "H", "U", "S", "AUSUC", "seconds an epoch"):
         table.add_column(column, justify="right")
-    for row in sorted(outcome.front, key=lambda row: -(row.value or 0.0)):
+    for row in sorted(outcome.pareto_front, key=lambda row: -(row.value or 0.0)):
         figures = [f"{100 * row.metrics[f'val/{name}']:.1f}" for name in ("H", "U", "S", "AUSUC")]
         table.add_row(str(row.number), *figures, f"{row.seconds / row.epochs:.2f}")
     return table
@@ -97,11 +97,11 @@ def figures_table(rows: Mapping[str, Metrics], lines: Mapping[str, Metrics]) -> 
     """Return a table of validation figures in percent: a row a model, then the lines to beat."""
     table = Table(box=None, title="On validation classes, percent", title_justify="left")
     table.add_column("")
-    for name in COLUMNS:
+    for name in TABLE_COLUMNS:
         table.add_column(name, justify="right")
     beaten = {f"{name}, same features and split": line for name, line in lines.items()}
     for name, metrics in (dict(rows) | beaten).items():
-        figures = [f"{100 * metrics[f'val/{column}']:.1f}" for column in COLUMNS]
+        figures = [f"{100 * metrics[f'val/{column}']:.1f}" for column in TABLE_COLUMNS]
         figures[3] += f" ± {100 * metrics['val/H_se']:.1f}"
         table.add_row(name, *figures)
     return table

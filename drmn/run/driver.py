@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from drmn.cluster.resources import Group
+from drmn.cluster.resources import WorkerGroupConfig
 from drmn.config import RunConfig, flatten
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.splits import development
@@ -21,8 +21,8 @@ from drmn.errors import StudyError
 from drmn.experiment import baseline_cache as kept
 from drmn.experiment import model_export
 from drmn.experiment.config import PicturesConfig
-from drmn.experiment.identity import difference
-from drmn.experiment.lock import held
+from drmn.experiment.identity import refusal
+from drmn.experiment.lock import lock_folder
 from drmn.experiment.trial_checkpoints import PACKAGE
 from drmn.io import atomic
 from drmn.metric_names import Metrics, figures
@@ -53,7 +53,7 @@ class Plan:
     folder: Path
     """Of the run."""
     tracking_uri: str
-    group: Group = field(default_factory=Group)
+    group: WorkerGroupConfig = field(default_factory=WorkerGroupConfig)
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ def run(plan: Plan, told: Told, console: Console) -> Outcome:
     Raises:
         UserError: The run is held by another process, was made with other settings, or failed.
     """
-    with held(plan.folder, plan.name, kind="run"):
+    with lock_folder(plan.folder, plan.name, kind="run"):
         made, history = _made(plan), History(plan.folder / HISTORY)
         data = development.open_store(plan.store, fold=plan.config.fold)
         with _reported(plan, made, console) as spool:
@@ -108,7 +108,9 @@ def run(plan: Plan, told: Told, console: Console) -> Outcome:
                 told(epoch, metrics)
 
             state = _trained(plan, history, tell)
-            found = kept.lines(data, plan.config.fold, plan.folder.parents[1] / "baselines")
+            found = kept.cached_baselines(
+                data, plan.config.fold, plan.folder.parents[1] / "baselines"
+            )
             lines = {line.name: line.metrics for line in found}
             made |= {"lines": {name: line["val/H"] for name, line in lines.items()}}
             key = feature_store.key_of(feature_store.manifest_of(plan.store))
@@ -129,7 +131,7 @@ def _reported(plan: Plan, made: Mapping[str, Any], console: Console) -> Iterator
     spool.put(*events.tags(made["key"], provenance.tags()))
     spool.put(*events.goes_on(made["key"]))
     for path in provenance.files(plan.folder):
-        spool.put(*events.artifact(made["key"], path, provenance.FOLDER))
+        spool.put(*events.artifact(made["key"], path, provenance.PROVENANCE))
     failed = False
     try:
         yield spool
@@ -147,7 +149,7 @@ def _made(plan: Plan) -> dict[str, Any]:
     if file.is_file():
         made: dict[str, Any] = json.loads(file.read_text())
         if made["identity"] != now:
-            raise StudyError(difference("run", plan.name, made["identity"], now))
+            raise StudyError(refusal("run", plan.name, made["identity"], now))
         return made
     made = {
         "key": f"{plan.name}-{uuid.uuid4().hex[:8]}",
@@ -176,7 +178,7 @@ def _trained(plan: Plan, history: History, tell: Told) -> State:
 def _with_ray(plan: Plan, history: History, tell: Told) -> State:
     import ray  # noqa: PLC0415 - takes seconds
 
-    from drmn.cluster.connect import cluster  # noqa: PLC0415
+    from drmn.cluster.connect import ray_session  # noqa: PLC0415
     from drmn.run.ray_train import Job, check, train  # noqa: PLC0415
 
     job = Job(
@@ -189,7 +191,7 @@ def _with_ray(plan: Plan, history: History, tell: Told) -> State:
     )
     check(job)  # a mistake in the settings is told before any worker starts
     # Ray is left before the thread is waited for: that ends its waiting.
-    with ThreadPoolExecutor(1) as thread, cluster():
+    with ThreadPoolExecutor(1) as thread, ray_session():
         plan.group.check(ray.cluster_resources())
         # In a thread: Ray would take Ctrl-C for itself.
         training = thread.submit(train, job, plan.group, plan.folder)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drmn.experiment.attention_snapshots import PICTURES, page
+from drmn.experiment.attention_snapshots import PICTURES, snapshot_path
 from drmn.experiment.trial_checkpoints import PACKAGE
 from drmn.metric_names import AT, Metrics, best_of
 from drmn.run.epoch_log import HISTORY, History
@@ -21,8 +21,8 @@ def refill(folder: Path, spool: Spool) -> None:
     """Tell all of the run in `folder` anew: MLflow's database was lost."""
     made = json.loads((folder / RUN).read_text())
     begin(spool, made)
-    for path in sorted((folder / provenance.FOLDER).glob("*.*")):
-        spool.put(*events.artifact(made["key"], path, provenance.FOLDER))
+    for path in sorted((folder / provenance.PROVENANCE).glob("*.*")):
+        spool.put(*events.artifact(made["key"], path, provenance.PROVENANCE))
     for epoch, metrics in History(folder / HISTORY).epochs().items():
         tell_epoch(spool, made["key"], epoch, metrics, folder)
     state = load(folder / BEST)
@@ -41,7 +41,7 @@ def tell_epoch(spool: Spool, key: str, epoch: int, metrics: Metrics, folder: Pat
     """Tell an epoch, and its picture if there is one."""
     plain = {name: value for name, value in metrics.items() if name != AT}
     spool.put(*events.metrics(key, plain, epoch, metrics[AT]))
-    if (drawn := page(folder, epoch)).is_file():
+    if (drawn := snapshot_path(folder, epoch)).is_file():
         spool.put(*events.artifact(key, drawn, PICTURES))
 
 

@@ -20,18 +20,18 @@ from ray.train.v2.api.callback import UserCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from drmn.cluster import preemption
-from drmn.cluster.resources import Group
+from drmn.cluster.resources import WorkerGroupConfig
 from drmn.config import RunConfig, with_overrides
 from drmn.data.images.catalogue import Catalogue
 from drmn.errors import StudyError, last_line
-from drmn.experiment.attention_snapshots import Album, wanted
+from drmn.experiment.attention_snapshots import AttentionSnapshots, is_wanted
 from drmn.experiment.config import PicturesConfig
-from drmn.experiment.open_data import opened
-from drmn.model.finetuned import Tuned
+from drmn.experiment.open_data import open_run_data
+from drmn.model.finetuned import FinetunedNetwork
 from drmn.run.epoch_log import HISTORY, History
 from drmn.training.checkpoint import LAST, State, load, save
 from drmn.training.loop import assemble, fit
-from drmn.training.stop import LeavingError, LeftError
+from drmn.training.stop import PreemptedError, TrialPreemptedError
 
 KEPT = 2
 """Best checkpoints that are kept beside the last one."""
@@ -61,41 +61,41 @@ class Job:
     threads: int
 
 
-def album_of(job: Job) -> Album | None:
+def album_of(job: Job) -> AttentionSnapshots | None:
     """Return what draws pictures of a run, if they are wanted and can be had."""
     run, store = with_overrides(RunConfig(), job.settings), Path(job.store)
-    if not wanted(run, store, job.catalogue, job.pictures):
+    if not is_wanted(run, store, job.catalogue, job.pictures):
         return None
-    return Album(run, store, job.catalogue, Path(job.folder), job.pictures)
+    return AttentionSnapshots(run, store, job.catalogue, Path(job.folder), job.pictures)
 
 
 def check(job: Job) -> None:
     """Raise `UserError` for settings that this data or backbone cannot serve."""
     album_of(job)
-    run, data, backbone = opened(job.settings, Path(job.store), job.catalogue)
+    run, data, backbone = open_run_data(job.settings, Path(job.store), job.catalogue)
     network = assemble(run, data, backbone)
-    if isinstance(network, Tuned):
-        network.arrange(run.compute)
+    if isinstance(network, FinetunedNetwork):
+        network.configure(run.compute)
 
 
 def work(given: dict[str, Any]) -> None:
     """Train, as one worker of the group."""
     job: Job = given["job"]
     torch.set_num_threads(job.threads)
-    run, data, backbone = opened(job.settings, Path(job.store), job.catalogue)
+    run, data, backbone = open_run_data(job.settings, Path(job.store), job.catalogue)
     device = str(ray.train.torch.get_device())
     first = ray.train.get_context().get_world_rank() == 0
     album = album_of(job) if first else None
-    leave = preemption.of_group()
+    leave = preemption.notice_to_group()
     try:
         for epoch in fit(run, data, backbone=backbone, resume=_last(), device=device, leave=leave):
             if album is not None:
                 album.draw(epoch)
             told = {"epoch": epoch.number, **epoch.metrics, **epoch.costs}
             _report(told, epoch.state | {"metrics": epoch.metrics}, first=first)
-    except LeavingError as leaving:
+    except PreemptedError as leaving:
         _report({OBJECTIVE: NO_EPOCH}, leaving.state, first=first)
-        raise LeftError(str(leaving)) from None
+        raise TrialPreemptedError(str(leaving)) from None
 
 
 def _report(told: Mapping[str, float], state: State, *, first: bool) -> None:
@@ -144,7 +144,7 @@ class Recorder(UserCallback):
             History(self.path).add(told.pop("epoch"), told)
 
 
-def train(job: Job, group: Group, folder: Path) -> State:
+def train(job: Job, group: WorkerGroupConfig, folder: Path) -> State:
     """Train until the last epoch; return the state of the best whole one. Needs a `cluster`.
 
     Args:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from drmn.config import require, require_one_of
 
-Sampler = Literal["tpe", "gp", "curves", "random"]
+Sampler = Literal["tpe", "gp", "curve-gp", "random"]
 Pruner = Literal["halving", "hyperband", "none"]
 Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S"]
 Second = Literal[
@@ -19,11 +19,11 @@ class PolicyConfig:
 
     objective: Objective = "val/H"
     """What a trial's value is: the best epoch's figure on validation."""
-    second: Second = ""
+    second_objective: Second = ""
     """Another objective, at the same epoch: the search is then for settings that none beats in
     both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""
-    sampler: Sampler = "curves"
-    """curves models settings and epochs together, of trials that still run too (of two objectives
+    sampler: Sampler = "curve-gp"
+    """curve-gp models settings and epochs together, of trials that still run too (of two objectives
     tpe does); tpe the density of good settings, gp full values; random is chance."""
     startup_trials: int = 6
     """Trials drawn by chance, spread over the ranges, before the sampler follows its model."""
@@ -52,12 +52,14 @@ class PolicyConfig:
         require("policy.factor", self.factor, self.factor > 1, "at least 2")
         require("policy.window", self.window, self.window >= 0, "0 or more")
         require("policy.finetune", self.finetune, self.finetune >= 0, "0 or more")
-        require_one_of("policy.second", self.second, Second)
-        other = self.second != self.objective
-        require("policy.second", self.second, other, "another than policy.objective")
+        require_one_of("policy.second_objective", self.second_objective, Second)
+        other = self.second_objective != self.objective
+        require(
+            "policy.second_objective", self.second_objective, other, "another than policy.objective"
+        )
         # What is stopped for the one objective may be as good as any in the other.
-        alone = not self.second or self.pruner == "none"
-        require("policy.pruner", self.pruner, alone, "none where policy.second is set")
+        alone = not self.second_objective or self.pruner == "none"
+        require("policy.pruner", self.pruner, alone, "none where policy.second_objective is set")
 
     def known(self, count: int) -> int:
         """Return how many of so many trials the next one may be chosen by."""

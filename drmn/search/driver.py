@@ -15,23 +15,23 @@ from drmn.errors import ConfigError
 from drmn.evaluation import baselines
 from drmn.experiment import baseline_cache as kept
 from drmn.experiment import model_export
-from drmn.experiment.lock import held
+from drmn.experiment.lock import lock_folder
 from drmn.experiment.trial_checkpoints import trial_folder
 from drmn.search.analysis import diagnostics
 from drmn.search.analysis.export_best import pack_best
-from drmn.search.analysis.result import Outcome
-from drmn.search.budget.limits import Purse
-from drmn.search.callbacks.base import Artist
-from drmn.search.callbacks.checkpoint_quota import Quota
-from drmn.search.callbacks.mlflow_logger import Reporter
-from drmn.search.callbacks.study_metadata import about
-from drmn.search.callbacks.terminal_progress import Progress
-from drmn.search.storage.advisory_lock import Claim, claimed
+from drmn.search.analysis.result import SearchResult
+from drmn.search.budget.limits import BudgetTracker
+from drmn.search.callbacks.base import FigureRefresher
+from drmn.search.callbacks.checkpoint_quota import CheckpointQuota
+from drmn.search.callbacks.mlflow_logger import MlflowLogger
+from drmn.search.callbacks.study_metadata import study_metadata_of
+from drmn.search.callbacks.terminal_progress import TerminalProgress
+from drmn.search.storage.advisory_lock import StudyLock, lock_in_database
 from drmn.search.storage.studies import open_study
-from drmn.search.study.create import begun
-from drmn.search.study.plan import Plan
-from drmn.search.study.record import Record
-from drmn.search.trial_summary import Row, complete
+from drmn.search.study.create import create_record
+from drmn.search.study.plan import StudyPlan
+from drmn.search.study.record import StudyRecord
+from drmn.search.trial_summary import TrialSummary, complete
 from drmn.tracking import provenance
 from drmn.tracking.shipper import ShipperProcess, absolute, drain
 from drmn.tracking.spool import open_spool
@@ -39,8 +39,8 @@ from drmn.training.checkpoint import BEST
 
 
 def search(
-    plan: Plan, store: Path, console: Console, catalogue: Catalogue, artist: Artist
-) -> Outcome:
+    plan: StudyPlan, store: Path, console: Console, catalogue: Catalogue, artist: FigureRefresher
+) -> SearchResult:
     """Run the study of `plan` on the feature store until its budget is spent.
 
     Begins where the study's record stands. The catalogue knows where the photos lie: for trials
@@ -54,64 +54,68 @@ def search(
             f"--policy.finetune {plan.policy.finetune}: these features came from a file, without a "
             "backbone to train along; leave it out."
         )
-    with held(plan.folder, plan.name), claimed(plan.storage, plan.name) as claim:
+    with lock_folder(plan.folder, plan.name), lock_in_database(plan.storage, plan.name) as claim:
         record = _record(plan, store, claim)
         data = development.open_store(store, fold=plan.base.fold)
-        lines = kept.lines(data, plan.base.fold, plan.folder.parents[1] / "baselines")
+        lines = kept.cached_baselines(data, plan.base.fold, plan.folder.parents[1] / "baselines")
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
-        reporter = Reporter(spool, plan.name, record)
-        reporter.begin(about(plan, lines, feature_store.read(store), data))
-        reporter.replay()
-        reporter.goes_on()
+        mlflow_logger = MlflowLogger(spool, plan.name, record)
+        mlflow_logger.on_study_start(
+            study_metadata_of(plan, lines, feature_store.read(store), data)
+        )
+        mlflow_logger.replay()
+        mlflow_logger.on_resume()
         provenance.files(plan.folder)
-        purse = Purse(plan.budget, time.monotonic())
-        quota = Quota(record, plan.folder, plan.budget.checkpoint_mb, console)
+        budget = BudgetTracker(plan.budget, time.monotonic())
+        quota = CheckpointQuota(record, plan.folder, plan.budget.checkpoint_mb, console)
         try:
             with _progress(plan, record, baselines.strongest(lines), console) as progress:
-                watchers = [progress, reporter, quota, artist]
-                _execute(plan, (store, catalogue), record, purse, watchers)
+                callbacks = [progress, mlflow_logger, quota, artist]
+                _execute(plan, (store, catalogue), record, budget, callbacks)
         finally:
-            reporter.over(purse.empty(record.rows()))
+            mlflow_logger.on_study_end(budget.exhausted(record.rows()))
         if record.best() is not None:
             _pack(plan, record, data, (store, catalogue), console)
-        outcome = _outcome(plan, record, data, lines, purse)
-        reporter.outcome(outcome)
-        artist.finish()
-        reporter.files(plan.folder)
+        outcome = _outcome(plan, record, data, lines, budget)
+        mlflow_logger.outcome(outcome)
+        artist.on_study_end()
+        mlflow_logger.files(plan.folder)
         drain(shipper, spool, plan.tracking_uri, console)
-        reporter.note_runs()
+        mlflow_logger.note_runs()
         return outcome
 
 
-def _record(plan: Plan, store: Path, claim: Claim | None) -> Record:
+def _record(plan: StudyPlan, store: Path, claim: StudyLock | None) -> StudyRecord:
     """Open the study, or begin it."""
-    return begun(plan, open_study(plan.folder, plan.name, plan.identity(store), claim))
+    return create_record(plan, open_study(plan.folder, plan.name, plan.identity(store), claim))
 
 
 def _outcome(
-    plan: Plan,
-    record: Record,
+    plan: StudyPlan,
+    record: StudyRecord,
     data: Development,
     lines: Sequence[baselines.Baseline],
-    purse: Purse,
-) -> Outcome:
+    budget: BudgetTracker,
+) -> SearchResult:
     best, rows = record.best(), record.rows()
-    return Outcome(
+    return SearchResult(
         study=plan.name,
         data=data.digest,
         best=best,
-        ended=purse.empty(rows),
-        lines={each.name: each.metrics for each in lines},
+        ended=budget.exhausted(rows),
+        baselines={each.name: each.metrics for each in lines},
         rows=rows,
         objective=plan.policy.objective,
-        second=plan.policy.second,
+        second_objective=plan.policy.second_objective,
         notes=diagnostics.notes(best, rows, record.trials(), plan.policy.first_rung),
     )
 
 
-def _progress(plan: Plan, record: Record, line: baselines.Baseline, console: Console) -> Progress:
-    return Progress(
+def _progress(
+    plan: StudyPlan, record: StudyRecord, line: baselines.Baseline, console: Console
+) -> TerminalProgress:
+    return TerminalProgress(
         console,
         plan.name,
         plan.budget.trials + plan.policy.finetune,
@@ -123,8 +127,8 @@ def _progress(plan: Plan, record: Record, line: baselines.Baseline, console: Con
 
 
 def _pack(
-    plan: Plan,
-    record: Record,
+    plan: StudyPlan,
+    record: StudyRecord,
     data: Development,
     images: tuple[Path, Catalogue],
     console: Console,
@@ -142,43 +146,43 @@ def _pack(
         return
     first, *_ = pack_best(plan.folder, rows, data, store)
     title = f"Study {plan.name}, trial {best.number}"
-    picture = model_export.picture(
+    picture = model_export.draw_attention(
         first, f"{title}: where the network looks", data, store, catalogue.places()
     )
-    model_export.curve(first, f"{title}: validation", data)
+    model_export.draw_curve(first, f"{title}: validation", data)
     if picture is not None:
         say = f"Where trial {best.number} looks: {picture}"
         console.print(say, soft_wrap=True, highlight=False)
 
 
-def _models(plan: Plan, record: Record) -> list[Row]:
+def _models(plan: StudyPlan, record: StudyRecord) -> list[TrialSummary]:
     """Return the trials whose networks go to MLflow, the best first."""
     return [row for row in complete(record.rows()) if not row.dropped][: plan.budget.models]
 
 
 def _execute(
-    plan: Plan,
+    plan: StudyPlan,
     images: tuple[Path, Catalogue],
-    record: Record,
-    purse: Purse,
-    watchers: list[Any],
+    record: StudyRecord,
+    budget: BudgetTracker,
+    callbacks: list[Any],
 ) -> None:
     rows = record.rows()
-    more = record.waiting and not purse.overspent(rows)
-    if purse.empty(rows) and not record.interrupted and not more:
+    more = record.waiting and not budget.over_limit(rows)
+    if budget.exhausted(rows) and not record.interrupted and not more:
         return
-    from drmn.cluster.connect import cluster  # noqa: PLC0415 - Ray takes seconds to import
-    from drmn.search.executors.tune_executor import Work, execute  # noqa: PLC0415
+    from drmn.cluster.connect import ray_session  # noqa: PLC0415 - Ray takes seconds to import
+    from drmn.search.executors.tune_executor import ExecutorConfig, execute  # noqa: PLC0415
 
-    work = Work(
+    work = ExecutorConfig(
         store=images[0].absolute(),
         catalogue=images[1],
         folder=plan.folder.absolute(),
-        may_start=lambda: not purse.empty(record.rows()),
-        may_go_on=lambda: not purse.overspent(record.rows()),
-        engine=plan.engine,
+        may_start=lambda: not budget.exhausted(record.rows()),
+        may_go_on=lambda: not budget.over_limit(record.rows()),
+        resources=plan.resources,
         at_once=plan.budget.at_once or plan.policy.window,
-        watchers=watchers,
+        callbacks=callbacks,
     )
-    with cluster():
+    with ray_session():
         execute(record, work)

@@ -14,15 +14,15 @@ from drmn.metric_names import AT, COST, Metrics, without_costs
 
 EPOCH = "epoch/"
 """User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
-BEGUN = "begun"
+STARTED = "begun"
 """The study's attribute: when it was, in seconds since 1970."""
-ABOUT = "about"
-"""The study's attribute: its metadata for MLflow (`drmn.search.callbacks.study_metadata.About`)."""
+METADATA = "about"
+"""The study's attribute: its metadata for MLflow (`drmn.search.callbacks.study_metadata`)."""
 ENDED = "ended"
 """The study's attribute: why its last start ended."""
 RUNS = "mlflow_runs"
 """The study's attribute: MLflow's run ids by our own keys, as far as MLflow has told."""
-AGAIN = "again"
+FINETUNES = "again"
 """User attribute: the trial whose settings this one trains again, in the finetuned tier."""
 CHECKPOINT = "checkpoint"
 """User attribute: the best epoch's file, by epoch, SHA-256 and bytes."""
@@ -31,7 +31,7 @@ DROPPED = "dropped"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrialSummary:
     """A trial as the record has it."""
 
     number: int
@@ -88,11 +88,11 @@ def bests(values: Mapping[int, float]) -> dict[int, float]:
     return so_far
 
 
-def row_of(trial: FrozenTrial, dropped: Collection[int] = ()) -> Row:
+def summarize(trial: FrozenTrial, dropped: Collection[int] = ()) -> TrialSummary:
     """Return a recorded trial that has settings as a row; `dropped` have no checkpoint any more."""
     values = trial.intermediate_values
     best = max(values, key=lambda epoch: (values[epoch], -epoch), default=0)
-    return Row(
+    return TrialSummary(
         number=trial.number,
         state=trial.state.name,
         cause=trial.user_attrs.get("cause", ""),
@@ -102,7 +102,7 @@ def row_of(trial: FrozenTrial, dropped: Collection[int] = ()) -> Row:
         metrics=without_costs(epochs(trial).get(best, {})),
         settings=trial.user_attrs["settings"],
         params=trial.params,
-        again=trial.user_attrs.get(AGAIN),
+        again=trial.user_attrs.get(FINETUNES),
         seconds=sum(each.get(COST, 0.0) for each in epochs(trial).values()),
         checkpoint=trial.user_attrs.get(CHECKPOINT, {}),
         dropped=trial.number in dropped,
@@ -115,14 +115,14 @@ def _seconds(time: datetime | None) -> float:
     return 0.0 if time is None else time.timestamp()
 
 
-def rows_of(study: Study) -> list[Row]:
+def summarize_all(study: Study) -> list[TrialSummary]:
     """Return the trials of a recorded study that have settings."""
     trials = study.get_trials(deepcopy=False)
     dropped = study.user_attrs.get(DROPPED, [])
-    return [row_of(trial, dropped) for trial in trials if "settings" in trial.user_attrs]
+    return [summarize(trial, dropped) for trial in trials if "settings" in trial.user_attrs]
 
 
-def ranking(rows: Sequence[Row]) -> list[Row]:
+def ranking(rows: Sequence[TrialSummary]) -> list[TrialSummary]:
     """Return the trials that are over and wrote a checkpoint, the study's best first.
 
     Those that were dropped are among them, so that what is kept in the end does not depend on the
@@ -132,13 +132,13 @@ def ranking(rows: Sequence[Row]) -> list[Row]:
     return sorted(over, key=lambda r: (r.state != "COMPLETE", -(r.value or 0.0), r.number))
 
 
-def complete(rows: Sequence[Row]) -> list[Row]:
+def complete(rows: Sequence[TrialSummary]) -> list[TrialSummary]:
     """Return the complete ones of the `ranking`."""
     return [row for row in ranking(rows) if row.state == "COMPLETE"]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TrialSpec:
     """A trial to run."""
 
     number: int

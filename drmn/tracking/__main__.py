@@ -78,7 +78,9 @@ def _serve(asked: argparse.Namespace) -> None:
     )
     from drmn.tracking import saved_view  # noqa: PLC0415 - MLflow takes seconds to import
 
-    address = saved_view.address(server.uri, f"http://{asked.host}:{asked.port}", asked.experiment)
+    address = saved_view.view_address(
+        server.uri, f"http://{asked.host}:{asked.port}", asked.experiment
+    )
     print(f"MLflow will be at {address}", flush=True)
     server.serve()
 

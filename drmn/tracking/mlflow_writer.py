@@ -17,15 +17,15 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from drmn.tracking import registry, saved_view
 from drmn.tracking.spool import Event
 
-KEY = "drmn.run"
+RUN_TAG = "drmn.run"
 """The tag by which a run is found: `study` or `study/0007`."""
 FOR_GOOD = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
 """Answers that will be the same next time, as for a run that was deleted in the UI."""
-MOST = 900
+METRICS_PER_CALL = 900
 """Metrics in one call; MLflow takes at most 1,000."""
 
 
-class Shipper:
+class MlflowWriter:
     """Applies events to one tracking store.
 
     Args:
@@ -79,7 +79,7 @@ class Shipper:
 
     def _create(self, event: Event) -> str:
         parent = event.get("parent")
-        tags = {KEY: event["run"]}
+        tags = {RUN_TAG: event["run"]}
         if parent is None:
             experiment = self._experiment(event["experiment"])
         else:
@@ -110,8 +110,8 @@ class Shipper:
             for event in events
             for name, value in event["metrics"].items()
         ]
-        for start in range(0, len(points), MOST):
-            self.client.log_batch(run, metrics=points[start : start + MOST])
+        for start in range(0, len(points), METRICS_PER_CALL):
+            self.client.log_batch(run, metrics=points[start : start + METRICS_PER_CALL])
 
     def _end(self, events: list[Event]) -> None:
         event = events[-1]
@@ -172,7 +172,7 @@ class Shipper:
         if key not in self._runs:
             home = self._homes.get(key.split("/", maxsplit=1)[0])  # that of its study
             every = [home] if home else [e.experiment_id for e in self.client.search_experiments()]
-            found = self.client.search_runs(every, f"tags.`{KEY}` = '{key}'", max_results=1)
+            found = self.client.search_runs(every, f"tags.`{RUN_TAG}` = '{key}'", max_results=1)
             if not found:
                 return None
             self._met(key, found[0].info)

@@ -26,7 +26,7 @@ from drmn.evaluation.ensemble import Rule
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
 
-ABOUT, WEIGHTS = "about.json", "model.safetensors"
+METADATA_FILE, WEIGHTS_FILE = "about.json", "model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Package:
         among = self.classes if classes is None else classes
         scores = self.network(maps)
         logits = hyperspherical(scores.attributes, among.attributes, self.run.model.scale)
-        said = (logits, scores.globally, among.seen)
+        said = (logits, scores.global_logits, among.seen)
         return Answer(
             among,
             self.rule.scores(*said),
@@ -156,7 +156,7 @@ def save(folder: Path, package: Package, features: FeatureConfig) -> None:
     tensors = {f"backbone.{k}": v for k, v in package.backbone.state_dict().items()}
     tensors |= {f"network.{k}": v for k, v in package.network.state_dict().items()}
     tensors["attributes"] = package.classes.attributes
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / WEIGHTS)
+    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / WEIGHTS_FILE)
     about = {
         "features": asdict(features),
         "settings": flatten(package.run),
@@ -166,13 +166,13 @@ def save(folder: Path, package: Package, features: FeatureConfig) -> None:
         "channels": {str(s): package.backbone.channels[s] for s in package.backbone.strides},
         "rule": asdict(package.rule),
     }
-    (folder / ABOUT).write_text(json.dumps(about, indent=1))
+    (folder / METADATA_FILE).write_text(json.dumps(about, indent=1))
 
 
 def load(folder: Path) -> Package:
     """Return the package that was saved in `folder`."""
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
-    tensors = load_file(folder / WEIGHTS)
+    about: dict[str, Any] = json.loads((folder / METADATA_FILE).read_text())
+    tensors = load_file(folder / WEIGHTS_FILE)
     features = FeatureConfig(**{**about["features"], "weights": "random"})
     backbone = Backbone(features)
     backbone.load_state_dict(_below(tensors, "backbone."))

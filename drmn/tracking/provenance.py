@@ -7,12 +7,12 @@ from pathlib import Path
 
 from drmn.io import atomic
 
-ROOT = Path(__file__).parents[2]
-FOLDER = "provenance"
+REPOSITORY = Path(__file__).parents[2]
+PROVENANCE = "provenance"
 """Of a study or run, and of MLflow's artifacts."""
 
 
-def tags(root: Path = ROOT) -> Mapping[str, str]:
+def tags(root: Path = REPOSITORY) -> Mapping[str, str]:
     """Return the git commit of our code and whether it was changed since; nothing without git."""
     commit = _git(root, "rev-parse", "HEAD").strip()
     if not commit:
@@ -22,9 +22,9 @@ def tags(root: Path = ROOT) -> Mapping[str, str]:
     return {"mlflow.source.git.commit": commit, "git.dirty": str(dirty).lower()}
 
 
-def files(folder: Path, root: Path = ROOT) -> list[Path]:
+def files(folder: Path, root: Path = REPOSITORY) -> list[Path]:
     """Write the libraries' versions, and what git has not committed, below `folder`."""
-    place = folder / FOLDER
+    place = folder / PROVENANCE
     place.mkdir(parents=True, exist_ok=True)
     found = {f"{each.name}=={each.version}" for each in distributions()}
     texts = {"environment.txt": "\n".join(sorted(found, key=str.lower)) + "\n"}

@@ -21,7 +21,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array
 from torchvision.io import encode_png
 
-from drmn.tracking.model_package import ABOUT, WEIGHTS
+from drmn.tracking.model_package import METADATA_FILE, WEIGHTS_FILE
 from drmn.tracking.spool import Event
 
 OF, RUN, DIGEST = "drmn.models", "drmn.run", "drmn.package"
@@ -64,7 +64,7 @@ def _example() -> pd.DataFrame:
     return pd.DataFrame({"image": [encode_png(pixels).numpy().tobytes()]})
 
 
-EXAMPLE = _example()
+INPUT_EXAMPLE = _example()
 """What a model takes: it is shown in the UI, and asked of the model when that is logged."""
 
 
@@ -107,7 +107,7 @@ def _of(client: MlflowClient, experiment: str, key: str) -> list[LoggedModel]:
 
 def _digest(folder: Path) -> str:
     seen = hashlib.sha256()
-    for name in (ABOUT, WEIGHTS):
+    for name in (METADATA_FILE, WEIGHTS_FILE):
         with (folder / name).open("rb") as file:
             seen.update(hashlib.file_digest(file, "sha256").digest())
     return seen.hexdigest()[:16]
@@ -126,7 +126,7 @@ def _log(
             artifacts={"package": each["folder"]},
             code_paths=[str(Path(__file__).parents[1])],
             signature=SIGNATURE,
-            input_example=EXAMPLE,
+            input_example=INPUT_EXAMPLE,
             pip_requirements=[f"{name}=={version(name)}" for name in LIBRARIES],
             tags=dict(tags),
         )

@@ -14,16 +14,16 @@ from mlflow import MlflowClient
 
 from drmn.errors import ConfigError
 
-KEY, TREE = "drmn", "drmn-tree"
+VIEW_KEY, TREE_VIEW_KEY = "drmn", "drmn-tree"
 """Of the views: all runs, the best first; and each study with its trials below it."""
-COLUMNS = ("best/H", "best/H_se", "best/U", "best/S", "best/T1", "best/AUSUC")
-NAMES = {KEY: "DRMN: best first", TREE: "DRMN: studies and their trials"}
+VIEW_COLUMNS = ("best/H", "best/H_se", "best/U", "best/S", "best/T1", "best/AUSUC")
+NAMES = {VIEW_KEY: "DRMN: best first", TREE_VIEW_KEY: "DRMN: studies and their trials"}
 
 
 def seed(client: MlflowClient, experiment: str) -> None:
     """Save the views in an experiment."""
     # MLflow nests runs where they are sorted by time alone.
-    orders = {KEY: "metrics.`best/H`", TREE: "attributes.start_time"}
+    orders = {VIEW_KEY: "metrics.`best/H`", TREE_VIEW_KEY: "attributes.start_time"}
     for key, order in orders.items():
         state = {
             "searchFilter": "",
@@ -31,7 +31,7 @@ def seed(client: MlflowClient, experiment: str) -> None:
             "orderByAsc": False,
             "startTime": "ALL",
             "lifecycleFilter": "Active",
-            "selectedColumns": ["tags.`state`", *[f"metrics.`{name}`" for name in COLUMNS]],
+            "selectedColumns": ["tags.`state`", *[f"metrics.`{name}`" for name in VIEW_COLUMNS]],
             "runsExpanded": {},
             "runsHiddenMode": "FIRST_10_RUNS",
         }
@@ -42,7 +42,7 @@ def seed(client: MlflowClient, experiment: str) -> None:
         client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{key}", json.dumps(view))
 
 
-def address(uri: str, server: str, experiment: str = "") -> str:
+def view_address(uri: str, server: str, experiment: str = "") -> str:
     """Return where a server shows the view of an experiment, or of the latest one.
 
     Raises:
@@ -59,7 +59,7 @@ def address(uri: str, server: str, experiment: str = "") -> str:
     return link(server, found[0].experiment_id)
 
 
-def link(server: str, experiment: str, key: str = KEY) -> str:
+def link(server: str, experiment: str, key: str = VIEW_KEY) -> str:
     """Return the address of an experiment's view on a server."""
     query = f"viewStateShareKey={key}&workflowType=machine_learning"
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs?{query}"

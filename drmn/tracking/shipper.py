@@ -12,7 +12,7 @@ from rich.console import Console
 from drmn.tracking.spool import Spool
 from drmn.tracking.uri import URI
 
-PATIENCE = 2.0
+RETRY_S = 2.0
 """Seconds between two tries while MLflow does not answer."""
 ORPHAN = 600.0
 """Seconds that a shipper without a driver tries on while MLflow does not answer."""
@@ -99,9 +99,9 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
         uri: Of MLflow's tracking store.
         closed: Whether no more comes.
     """
-    from drmn.tracking.mlflow_writer import Shipper  # noqa: PLC0415 - MLflow takes seconds to import
+    from drmn.tracking.mlflow_writer import MlflowWriter  # noqa: PLC0415 - MLflow takes seconds to import
 
-    shipper = Shipper(uri, artifact_folder(uri))
+    shipper = MlflowWriter(uri, artifact_folder(uri))
     noted = spool.runs()
     heard = time.monotonic()
     while True:
@@ -117,7 +117,7 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
             spool.shipped([number for number, _ in waiting], fresh)
         except Exception as problem:  # noqa: BLE001 - whatever MLflow raises, the spool keeps all
             print(f"{type(problem).__name__}: {problem}"[:500], flush=True)  # noqa: T201
-            time.sleep(PATIENCE)
+            time.sleep(RETRY_S)
             continue
         heard = time.monotonic()
         noted |= fresh

@@ -16,7 +16,7 @@ Event = Mapping[str, Any]
 MOST_BYTES = 256 * 2**20
 """A spool's size at most: some two million epochs that MLflow has not taken."""
 
-TABLES = (
+SPOOL_TABLES = (
     # Ids rise for ever: a number that was given out once is nobody else's.
     "waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)",
     "told (key TEXT PRIMARY KEY) WITHOUT ROWID",
@@ -51,7 +51,7 @@ class Spool:
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        for table in TABLES:
+        for table in SPOOL_TABLES:
             self._db.execute(f"CREATE TABLE IF NOT EXISTS {table}")
         page = int(self._db.execute("PRAGMA page_size").fetchone()[0])
         self._db.execute(f"PRAGMA max_page_count={max(1, most_bytes // page)}")

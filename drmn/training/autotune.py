@@ -20,12 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from drmn.config import ComputeConfig
 
-WORTH_A_TEST = 1e13
+MIN_OPERATIONS_TO_TEST = 1e13
 """Operations of a whole training from which on a test of a second pays. Counted and not timed, so
 that a small training comes out the same, to the bit, however busy the machine is."""
 GAIN = 1.1
 """How much faster another way has to be: less is noise."""
-SECONDS, LONG = 1.0, 5.0
+THIRD_STEP_S, SECOND_STEP_S = 1.0, 5.0
 """What a way is tried for: no third step after the one, no second step after the other."""
 PAIRS = 2**26
 """Pairs of tokens that a table is made for at most: more do not fit."""
@@ -40,7 +40,7 @@ BACKENDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class TrainStepMode:
     """How a step is computed."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -54,7 +54,7 @@ class Way:
             yield
 
 
-def ways(config: ComputeConfig, pairs: int) -> list[Way]:
+def candidates(config: ComputeConfig, pairs: int) -> list[TrainStepMode]:
     """Return the ways that the settings leave, the plainest first.
 
     Args:
@@ -65,17 +65,17 @@ def ways(config: ComputeConfig, pairs: int) -> list[Way]:
     kernels: Any = (config.attention,)
     if config.attention == "auto":
         kernels = ("fused", "plain") if 0 < pairs <= PAIRS else ("fused",)
-    return [Way(*both_) for both_ in itertools.product(both, kernels)]
+    return [TrainStepMode(*both_) for both_ in itertools.product(both, kernels)]
 
 
-def choose(
+def autotune(
     config: ComputeConfig,
     model: nn.Module,
-    step: Callable[[nn.Module, Way], None],
+    step: Callable[[nn.Module, TrainStepMode], None],
     *,
     times: float,
     pairs: int,
-) -> Way:
+) -> TrainStepMode:
     """Return the fastest way to train `model`.
 
     Args:
@@ -85,7 +85,7 @@ def choose(
         times: How many such steps the training is worth.
         pairs: Of tokens that attend to each other.
     """
-    left = ways(config, pairs)
+    left = candidates(config, pairs)
     if len(left) > 1:
         devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
@@ -94,11 +94,14 @@ def choose(
 
 
 def _fastest(
-    left: list[Way], model: nn.Module, step: Callable[[nn.Module, Way], None], times: float
-) -> Way:
+    left: list[TrainStepMode],
+    model: nn.Module,
+    step: Callable[[nn.Module, TrainStepMode], None],
+    times: float,
+) -> TrainStepMode:
     with FlopCounterMode(display=False) as counted:
         step(copy.deepcopy(model), left[0])
-    if counted.get_total_flops() * times < WORTH_A_TEST:
+    if counted.get_total_flops() * times < MIN_OPERATIONS_TO_TEST:
         return left[0]
     best, least = left[0], math.inf
     for way in left:
@@ -111,10 +114,12 @@ def _fastest(
     return best
 
 
-def _seconds(model: nn.Module, step: Callable[[nn.Module, Way], None], way: Way) -> float:
+def _seconds(
+    model: nn.Module, step: Callable[[nn.Module, TrainStepMode], None], way: TrainStepMode
+) -> float:
     """Return the least of a step or two after a first one; a very long one is taken as it is."""
     times: list[float] = []
-    while len(times) < 3 and sum(times) < (SECONDS if len(times) > 1 else LONG):
+    while len(times) < 3 and sum(times) < (THIRD_STEP_S if len(times) > 1 else SECOND_STEP_S):
         began = time.perf_counter()
         step(model, way)
         if torch.cuda.is_available():

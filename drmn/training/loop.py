@@ -17,10 +17,10 @@ from drmn.data.splits.development import Classes, Development, Fold, Images
 from drmn.errors import ConfigError
 from drmn.evaluation.validation import validate
 from drmn.model.backbone import Backbone
-from drmn.model.finetuned import Network, Tuned
+from drmn.model.finetuned import FinetunedNetwork, Network
 from drmn.model.network import DRMN
 from drmn.training.checkpoint import State
-from drmn.training.stop import Leave, stay
+from drmn.training.stop import ShouldStop, never_stop
 from drmn.training.trainer import Trainer
 
 JOB = "jobs/train.py to train a backbone along"
@@ -41,7 +41,7 @@ class Epoch:
     """What training took (`cost/`): seconds, images a second, peak memory of a GPU."""
 
 
-def build(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> DRMN:
+def build_head(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> DRMN:
     """Return an untrained network on maps; which one depends on the seed alone."""
     torch.manual_seed(config.seed)
     return DRMN(
@@ -62,8 +62,8 @@ def assemble(config: RunConfig, data: Fold[Images], backbone: Backbone | None = 
     if backbone is None:
         if config.tier != "frozen" or not isinstance(data, Development):
             raise ConfigError(f"tier {config.tier}: a search has stored features; use {JOB}.")
-        return build(config, data.classes, data.channels)
-    return Tuned(backbone, build(config, data.classes, backbone.channels))
+        return build_head(config, data.classes, data.channels)
+    return FinetunedNetwork(backbone, build_head(config, data.classes, backbone.channels))
 
 
 def fit(
@@ -73,7 +73,7 @@ def fit(
     backbone: Backbone | None = None,
     resume: State | None = None,
     device: str = "cpu",
-    leave: Leave = stay,
+    leave: ShouldStop = never_stop,
 ) -> Iterator[Epoch]:
     """Train and yield each epoch, from the first or from where `resume` left off.
 
@@ -98,7 +98,7 @@ def fit(
 
 
 def _measured(
-    trainer: Trainer, number: int, leave: Leave = stay
+    trainer: Trainer, number: int, leave: ShouldStop = never_stop
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Train an epoch; return its metrics and what it took."""
     gpu = trainer.device if trainer.device.type == "cuda" else None

@@ -55,11 +55,11 @@ def total(
 
     The attribute terms are the mean over the features before and after the semantic interaction.
     """
-    views = [view for view in (scores.attributes, scores.interacted) if view is not None]
+    views = [view for view in (scores.attributes, scores.interacted_scores) if view is not None]
     each = [_attribute_terms(config, model, view, classes, labels) for view in views]
     terms = {name: torch.stack([part[name] for part in each]).mean() for name in each[0]}
-    if scores.globally is not None:
-        terms["global_branch"] = F.cross_entropy(scores.globally, labels)
+    if scores.global_logits is not None:
+        terms["global_branch"] = F.cross_entropy(scores.global_logits, labels)
     weights = {"attribute_branch": 1.0, **asdict(config)}
     weighted = [weights[name] * term for name, term in terms.items()]
     return torch.stack(weighted).sum(), terms

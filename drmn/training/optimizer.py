@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from drmn import distributed
 from drmn.config import OptimConfig, RunConfig
-from drmn.model.finetuned import Network, Tuned
+from drmn.model.finetuned import FinetunedNetwork, Network
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class MicroBatch:
     """Images that go through the network at once: a batch, or a micro-batch of it."""
 
     images: Int[Tensor, " image"]
@@ -26,7 +26,7 @@ class Piece:
     """It completes its batch: a step follows."""
 
 
-def pieces(order: Int[Tensor, " image"], size: int, micro: int = 0) -> list[Piece]:
+def micro_batches(order: Int[Tensor, " image"], size: int, micro: int = 0) -> list[MicroBatch]:
     """Cut the order in which images are seen into batches, and those into micro-batches.
 
     A last one of a single image joins the one before it: batch statistics need two.
@@ -40,7 +40,7 @@ def pieces(order: Int[Tensor, " image"], size: int, micro: int = 0) -> list[Piec
     for batch in _cut(order, size):
         parts = _cut(batch, micro * distributed.world()) if micro else [batch]
         cut += [
-            Piece(part, len(part) / len(batch), last=i == len(parts))
+            MicroBatch(part, len(part) / len(batch), last=i == len(parts))
             for i, part in enumerate(parts, start=1)
         ]
     return cut
@@ -57,7 +57,7 @@ def optimizer_of(config: RunConfig, network: Network) -> torch.optim.Optimizer:
     """Return an optimizer with a group of weights for the head, and one for a backbone."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optim.name]
     parts: dict[str, tuple[nn.Module, float]] = {"head": (network, config.optim.lr)}
-    if isinstance(network, Tuned):
+    if isinstance(network, FinetunedNetwork):
         parts = {
             "head": (network.head, config.optim.lr),
             "backbone": (network.backbone, config.finetune.lr),
@@ -69,18 +69,18 @@ def optimizer_of(config: RunConfig, network: Network) -> torch.optim.Optimizer:
     return kind(groups, weight_decay=config.optim.weight_decay)
 
 
-def rates(
+def set_learning_rates(
     config: RunConfig, optimizer: torch.optim.Optimizer, epoch: int, steps: int
 ) -> Iterator[None]:
     """Set the learning rates before each of the steps of an epoch."""
     for step in range(steps):
-        factor = share_of_rate(config.optim, epoch, step / steps)
+        factor = lr_factor(config.optim, epoch, step / steps)
         for group in optimizer.param_groups:
             group["lr"] = factor * group["initial_lr"]
         yield
 
 
-def share_of_rate(config: OptimConfig, epoch: int, within: float) -> float:
+def lr_factor(config: OptimConfig, epoch: int, within: float) -> float:
     """Return what share of its full value a learning rate has.
 
     The schedule moves from epoch to epoch; the warm-up within each.

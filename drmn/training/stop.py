@@ -5,15 +5,15 @@ from collections.abc import Callable
 from drmn.training.checkpoint import State
 
 
-class LeftError(Exception):
+class TrialPreemptedError(Exception):
     """A trial was left within an epoch, saved, to go on elsewhere: no fault of its own."""
 
 
-Leave = Callable[[], bool]
+ShouldStop = Callable[[], bool]
 """Asked after each step, by every worker as often: is training to stop here, to go on elsewhere?"""
 
 
-class LeavingError(Exception):
+class PreemptedError(Exception):
     """Training stopped within an epoch because it was told to leave."""
 
     def __init__(self, state: State) -> None:
@@ -22,6 +22,6 @@ class LeavingError(Exception):
         """All that `fit` needs to go on with the next step, on as many workers."""
 
 
-def stay() -> bool:
+def never_stop() -> bool:
     """Return that training goes on."""
     return False

@@ -12,22 +12,22 @@ from torch.nn.parallel import DistributedDataParallel
 from drmn import distributed
 from drmn.config import RunConfig
 from drmn.data.splits.development import Batch, Fold, Images
-from drmn.data.splits.epoch_rng import Chance
-from drmn.model.finetuned import Network, Tuned
+from drmn.data.splits.epoch_rng import EpochRng
+from drmn.model.finetuned import FinetunedNetwork, Network
 from drmn.training import autotune
-from drmn.training.autotune import Way
+from drmn.training.autotune import TrainStepMode
 from drmn.training.checkpoint import State
 from drmn.training.losses import total
-from drmn.training.optimizer import Piece, optimizer_of, pieces, rates
-from drmn.training.stop import Leave, LeavingError, stay
+from drmn.training.optimizer import MicroBatch, micro_batches, optimizer_of, set_learning_rates
+from drmn.training.stop import PreemptedError, ShouldStop, never_stop
 
-FEW = 4
+TEST_IMAGES = 4
 """Images that ways to compute a step are tried on: what grows with the square of their number, as
 the pairs of tokens of "joint" do, weighs less there than in a step of a batch."""
 
 
 @dataclass
-class Part:
+class PartialEpoch:
     """How far an epoch has come."""
 
     terms: list[dict[str, Tensor]] = field(default_factory=list)
@@ -54,8 +54,8 @@ class Trainer:
         self.optimizer = optimizer_of(config, network)
         self.device = next(network.parameters()).device
         self.classes = data.classes.to(self.device)
-        self.way = Way()
-        self.part = Part()
+        self.way = TrainStepMode()
+        self.part = PartialEpoch()
         """Of the epoch that is trained; of none before the first and between two."""
         self.seconds = 0.0
         """That the last epoch took, wherever its steps were taken."""
@@ -67,10 +67,10 @@ class Trainer:
         else:
             self.network.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.way = Way(**state["way"])
+            self.way = TrainStepMode(**state["way"])
             self.part = self._loaded(state.get("part", {}))
-        if isinstance(self.network, Tuned):
-            self.network.arrange(self.config.compute)
+        if isinstance(self.network, FinetunedNetwork):
+            self.network.configure(self.config.compute)
         return 0 if state is None else int(state["number"])
 
     def state(self, number: int) -> State:
@@ -78,7 +78,7 @@ class Trainer:
         both = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
         return both | {"number": number, "way": asdict(self.way)}
 
-    def epoch(self, number: int, leave: Leave = stay) -> dict[str, float]:
+    def epoch(self, number: int, leave: ShouldStop = never_stop) -> dict[str, float]:
         """Go through the training images once, from where the state that was taken over left off.
 
         Returns each loss term averaged over the images, the mean length of the gradient, and the
@@ -89,14 +89,16 @@ class Trainer:
         """
         began = time.perf_counter()
         self.network.train()
-        run, chance = self._spread(number), Chance(self.config.seed, number)
+        run, chance = self._spread(number), EpochRng(self.config.seed, number)
         train, size = self.data.train, self.config.optim.batch_size
-        todo = pieces(chance.order(len(train)), size, self.config.compute.micro_batch)
-        part, self.part = self.part, Part()
+        todo = micro_batches(chance.order(len(train)), size, self.config.compute.micro_batch)
+        part, self.part = self.part, PartialEpoch()
         self._draw(part, chance)
         left = todo[len(part.terms) :]
         stream = train.stream([distributed.share(piece.images) for piece in left], chance)
-        rate = rates(self.config, self.optimizer, number, sum(piece.last for piece in todo))
+        rate = set_learning_rates(
+            self.config, self.optimizer, number, sum(piece.last for piece in todo)
+        )
         for _ in part.norms:
             next(rate)
         for piece, own in zip(left, stream, strict=True):
@@ -106,14 +108,14 @@ class Trainer:
                 part.norms.append(self._step())
                 if piece is not todo[-1] and leave():
                     part.seconds += time.perf_counter() - began
-                    raise LeavingError(self.state(number - 1) | {"part": self._saved(part)})
+                    raise PreemptedError(self.state(number - 1) | {"part": self._saved(part)})
         lengths = {"train/grad_norm": float(torch.stack(part.norms).mean())}
         self.seconds = part.seconds + time.perf_counter() - began
         groups = self.optimizer.param_groups
         now = {f"train/lr_{group['name']}": float(group["lr"]) for group in groups}
         return _averaged(part.terms, todo) | lengths | now
 
-    def _draw(self, part: Part, chance: Chance) -> None:
+    def _draw(self, part: PartialEpoch, chance: EpochRng) -> None:
         """Set torch's generators to the start of an epoch, or to where a part of it left off."""
         chance.begin()
         if distributed.rank() < len(part.chance):
@@ -122,21 +124,21 @@ class Trainer:
             if "cuda" in mine:
                 torch.cuda.set_rng_state(mine["cuda"], self.device)
 
-    def _loaded(self, saved: Mapping[str, Any]) -> Part:
+    def _loaded(self, saved: Mapping[str, Any]) -> PartialEpoch:
         """Return a part of an epoch from a checkpoint."""
-        part = Part(**saved)
+        part = PartialEpoch(**saved)
         part.terms = [{k: v.to(self.device) for k, v in each.items()} for each in part.terms]
         part.norms = [norm.to(self.device) for norm in part.norms]
         return part
 
-    def _saved(self, part: Part) -> dict[str, Any]:
+    def _saved(self, part: PartialEpoch) -> dict[str, Any]:
         """Return a part of an epoch as a checkpoint holds it; every worker asks for it."""
         mine: State = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             mine["cuda"] = torch.cuda.get_rng_state(self.device)
         return asdict(part) | {"chance": distributed.collect(mine)}
 
-    def _backward(self, run: nn.Module, piece: Piece, own: Batch) -> dict[str, Tensor]:
+    def _backward(self, run: nn.Module, piece: MicroBatch, own: Batch) -> dict[str, Tensor]:
         """Add this worker's part of the gradient of a piece's loss; return the loss's terms."""
         if isinstance(run, DistributedDataParallel):
             run.require_backward_grad_sync = piece.last
@@ -147,7 +149,7 @@ class Trainer:
         return {name: term.detach() for name, term in {"total": loss, **terms}.items()}
 
     def _loss(
-        self, run: nn.Module, own: Batch, labels: Tensor, way: Way
+        self, run: nn.Module, own: Batch, labels: Tensor, way: TrainStepMode
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of the images of all workers, and its terms, in float32."""
         there = own.to(self.device)
@@ -167,33 +169,33 @@ class Trainer:
 
     def _spread(self, epoch: int) -> nn.Module:
         """Return what to call: the network, or what sums its gradients over the workers."""
-        if isinstance(self.network, Tuned):
-            self.network.thaw(epoch, self.config.finetune.unfreeze_every)
+        if isinstance(self.network, FinetunedNetwork):
+            self.network.unfreeze(epoch, self.config.finetune.unfreeze_every)
         if distributed.world() == 1:
             return self.network
         return DistributedDataParallel(self.network, forward_sync_buffers=False)
 
-    def _chosen(self) -> Way:
+    def _chosen(self) -> TrainStepMode:
         """Return how to compute a step, tried on a few images by this worker alone."""
         images = self.data.train
-        (few,) = images.stream([torch.arange(min(FEW, len(images)))])
+        (few,) = images.stream([torch.arange(min(TEST_IMAGES, len(images)))])
         labels = few.labels.to(self.device)
         self.network.train()
-        if isinstance(self.network, Tuned):  # most steps go through all of the backbone
-            self.network.thaw(1, every=0)
+        if isinstance(self.network, FinetunedNetwork):  # most steps go through all of the backbone
+            self.network.unfreeze(1, every=0)
 
-        def step(copy: nn.Module, way: Way) -> None:
+        def step(copy: nn.Module, way: TrainStepMode) -> None:
             self._loss(copy, few, labels, way)[0].backward()
 
         with distributed.alone():
-            chosen = autotune.choose(
+            chosen = autotune.autotune(
                 self.config.compute,
                 self.network,
                 step,
                 times=self.config.optim.epochs * len(images) / len(labels),
                 pairs=self._pairs(),
             )
-        return Way(*distributed.collect((chosen.precision, chosen.attention))[0])
+        return TrainStepMode(*distributed.collect((chosen.precision, chosen.attention))[0])
 
     def _pairs(self) -> int:
         """Return how many pairs of tokens attend to each other in a step, all heads together."""
@@ -207,7 +209,7 @@ class Trainer:
         return tokens[self.config.model.sit] * self.config.model.sit_heads
 
 
-def _averaged(terms: list[dict[str, Tensor]], todo: list[Piece]) -> dict[str, float]:
+def _averaged(terms: list[dict[str, Tensor]], todo: list[MicroBatch]) -> dict[str, float]:
     sizes = torch.tensor([len(piece.images) for piece in todo], dtype=torch.double)
     share = sizes / sizes.sum()
     return {

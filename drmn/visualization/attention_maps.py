@@ -18,16 +18,19 @@ from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN
 from drmn.visualization import labels as names
 from drmn.visualization import sheet
-from drmn.visualization.evidence import PLAIN, Evidence, evidence, has, strongest
+from drmn.visualization.evidence import PLAIN_RULE, Evidence, evidence, has, strongest_attributes
 
 LEGEND = (
     "On the left the photo and what it was taken for. On the right {which}: the warmer, the more "
     "the network looks there for it. A tick in a corner says that the true class has it."
 )
-STRONGEST, NAMED = "the attributes that add most to that answer", "the attributes that were named"
+STRONGEST, MAX_ATTRIBUTES = (
+    "the attributes that add most to that answer",
+    "the attributes that were named",
+)
 
 
-class Pictures:
+class AttentionFigure:
     """Draws where a network looks: made once for some images, used as often as wanted.
 
     Without names it takes validation images of classes that training does not see, each of another
@@ -62,8 +65,8 @@ class Pictures:
         most: int = 5,
     ) -> None:
         self.classes, self.most = data.classes, most
-        self.attributes = names.places("attribute", attributes, data.classes.attribute_names)
-        self.rows = names.places("image", images, catalogue.images) or some(
+        self.attributes = names.class_places("attribute", attributes, data.classes.attribute_names)
+        self.rows = names.class_places("image", images, catalogue.images) or some(
             data.val_unseen, catalogue.images, count
         )
         self.split = _split(data, self.rows)
@@ -77,7 +80,7 @@ class Pictures:
         path: Path,
         *,
         scale: float,
-        rule: Rule = PLAIN,
+        rule: Rule = PLAIN_RULE,
         title: str = "Where the network looks",
         backbone: Backbone | None = None,
     ) -> Path | None:
@@ -96,13 +99,13 @@ class Pictures:
         if found is None:
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
-        legend = LEGEND.format(which=NAMED if self.attributes else STRONGEST)
-        sheet.draw(path, self.strips(found), title, legend)
+        legend = LEGEND.format(which=MAX_ATTRIBUTES if self.attributes else STRONGEST)
+        sheet.draw_sheet(path, self.strips(found), title, legend)
         return path
 
     def strips(self, found: Evidence) -> list[sheet.Strip]:
         """Return what is drawn of each image."""
-        chosen = strongest(found.shares, self.most).tolist()
+        chosen = strongest_attributes(found.shares, self.most).tolist()
         classes = [names.of_class(name) for name in self.classes.names]
         return [
             sheet.Strip(

@@ -12,7 +12,7 @@ Point = tuple[int, int]
 DPI = 100
 
 
-class Page:
+class Canvas:
     """A white page of so many pixels."""
 
     def __init__(self, width: int, height: int) -> None:

@@ -13,7 +13,7 @@ from drmn.data.splits.development import Classes
 from drmn.evaluation.ensemble import Rule
 from drmn.model.network import DRMN, hyperspherical
 
-PLAIN = Rule()
+PLAIN_RULE = Rule()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +36,7 @@ def evidence(
     classes: Classes,
     *,
     scale: float,
-    rule: Rule = PLAIN,
+    rule: Rule = PLAIN_RULE,
 ) -> Evidence | None:
     """Return what `model` says of images with these maps; None if it has no dual attention.
 
@@ -56,9 +56,9 @@ def evidence(
     if looks is None:
         return None
     scores = F.normalize(said.attributes.cpu(), dim=-1)
-    globally = None if said.globally is None else said.globally.cpu()
+    global_logits = None if said.global_logits is None else said.global_logits.cpu()
     logits = hyperspherical(scores, classes.attributes, scale)
-    answers = rule.scores(logits, globally, classes.seen).argmax(dim=1)
+    answers = rule.scores(logits, global_logits, classes.seen).argmax(dim=1)
     adds = scores * classes.attributes[answers]
     side = math.isqrt(looks.shape[-1])
     return Evidence(
@@ -69,7 +69,9 @@ def evidence(
     )
 
 
-def strongest(shares: Float[Tensor, "image attr"], count: int) -> Int[Tensor, "image chosen"]:
+def strongest_attributes(
+    shares: Float[Tensor, "image attr"], count: int
+) -> Int[Tensor, "image chosen"]:
     """Return the attributes with the largest share for each image; of equals the first ones."""
     return shares.argsort(dim=-1, descending=True, stable=True)[:, :count]
 

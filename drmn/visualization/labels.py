@@ -18,7 +18,7 @@ def of_class(name: str) -> str:
     return re.sub(r"^\d+\.", "", name).replace("_", " ").replace("+", " ")
 
 
-def places(kind: str, asked: Sequence[str], names: Sequence[str]) -> list[int]:
+def class_places(kind: str, asked: Sequence[str], names: Sequence[str]) -> list[int]:
     """Return where the names that were `asked` for stand among `names`.
 
     Raises:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from drmn.evaluation.calibration import Curve, Outcome
+from drmn.evaluation.calibration import Curve, OperatingPoint
 
-MOST = 100.0
+PERCENT = 100.0
 
 
-def draw(curve: Curve, chosen: Outcome, path: Path, title: str) -> None:
+def draw_seen_unseen(curve: Curve, chosen: OperatingPoint, path: Path, title: str) -> None:
     """Draw the curve and the point on it that gamma was chosen at.
 
     Args:
@@ -21,11 +21,11 @@ def draw(curve: Curve, chosen: Outcome, path: Path, title: str) -> None:
 
     figure = Figure(figsize=(7, 6.5), layout="constrained")
     axes = figure.add_subplot()
-    seen, unseen = MOST * curve.seen, MOST * curve.unseen
+    seen, unseen = PERCENT * curve.seen, PERCENT * curve.unseen
     axes.fill_between(seen, unseen, step="pre", alpha=0.12)
-    axes.plot(seen, unseen, drawstyle="steps-pre", label=f"AUSUC {MOST * curve.ausuc:.1f}")
-    gamma = f"gamma {chosen.gamma:.3f}: H {MOST * chosen.harmonic:.1f}"
-    axes.plot(MOST * chosen.seen, MOST * chosen.unseen, "o", markersize=9, label=gamma)
+    axes.plot(seen, unseen, drawstyle="steps-pre", label=f"AUSUC {PERCENT * curve.ausuc:.1f}")
+    gamma = f"gamma {chosen.gamma:.3f}: H {PERCENT * chosen.harmonic:.1f}"
+    axes.plot(PERCENT * chosen.seen, PERCENT * chosen.unseen, "o", markersize=9, label=gamma)
     axes.set(xlabel="S, seen classes, percent", ylabel="U, unseen classes, percent", title=title)
     axes.set(xlim=(0, None), ylim=(0, None))
     axes.legend(loc="upper right")

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from drmn.visualization.canvas import Page, Pixels, Point
+from drmn.visualization.canvas import Canvas, Pixels, Point
 
 SIDE, GAP, MARGIN = 200, 14, 24
 NARROWEST = 600
@@ -23,7 +23,7 @@ WIDE = 25
 RIGHT, WRONG, MUTED = "#1a7f37", "#c62828", "#666666"
 COLD, WARM = np.array([255.0, 210.0, 0.0]), np.array([225.0, 0.0, 20.0])
 """Of the heat, from little to much attention."""
-WEIGHTS = torch.tensor([0.299, 0.587, 0.114])
+LUMA = torch.tensor([0.299, 0.587, 0.114])
 """Of red, green and blue in grey (ITU-R BT.601)."""
 
 
@@ -61,7 +61,7 @@ def overlay(
     size = photo.shape[-1]
     fine = F.interpolate(attention[None, None], (size, size), mode="bilinear")[0, 0]
     heat = (fine / fine.max()).numpy()[..., None]
-    grey = (photo.float() * WEIGHTS[:, None, None]).sum(dim=0).numpy()[..., None]
+    grey = (photo.float() * LUMA[:, None, None]).sum(dim=0).numpy()[..., None]
     pale = 85 + grey * 2 / 3  # in 85..255: heat shows on dark photos too
     thick = 0.8 * heat
     mixed = (1 - thick) * pale + thick * (COLD + heat * (WARM - COLD))
@@ -77,10 +77,10 @@ def size_of(strips: Sequence[Strip], legend: str) -> tuple[int, int]:
     return width, height
 
 
-def draw(path: Path, strips: Sequence[Strip], title: str, legend: str) -> None:
+def draw_sheet(path: Path, strips: Sequence[Strip], title: str, legend: str) -> None:
     """Write the sheet as a PNG."""
     width, height = size_of(strips, legend)
-    page = Page(width, height)
+    page = Canvas(width, height)
     page.text((MARGIN, MARGIN), _cut(title, (width - 2 * MARGIN) // 13), size=20, bold=True)
     page.text((MARGIN, MARGIN + 32), "\n".join(_lines(width, legend)), size=13, colour=MUTED)
     top = _head(width, legend)
@@ -97,7 +97,7 @@ def _head(width: int, legend: str) -> int:
     return MARGIN + 32 + 17 * len(_lines(width, legend)) + 16
 
 
-def _strip(page: Page, top: int, strip: Strip) -> None:
+def _strip(page: Canvas, top: int, strip: Strip) -> None:
     verdict = "✓ recognised" if strip.right else f"✗ taken for {strip.answer}"
     _caption(page, (MARGIN, top), strip.label, verdict, RIGHT if strip.right else WRONG)
     page.image((MARGIN, top + CAPTION), SIDE, _rows_first(strip.photo))
@@ -111,7 +111,7 @@ def _strip(page: Page, top: int, strip: Strip) -> None:
             page.text(corner, "✓", size=13, colour="white", bold=True, badge=RIGHT)
 
 
-def _caption(page: Page, at: Point, name: str, below: str, colour: str) -> None:
+def _caption(page: Canvas, at: Point, name: str, below: str, colour: str) -> None:
     """Put a name of at most two lines and a line below it, right above a picture."""
     x, foot = at[0], at[1] + CAPTION
     lines = _two_lines(name)

@@ -111,11 +111,11 @@ def straight(folder, command):
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("engine", ["inproc", "pool"])
-def test_a_trial_goes_on_with_its_next_step(demo, tmp_path, cluster, engine):
+@pytest.mark.parametrize("backend", ["inproc", "pool"])
+def test_a_trial_goes_on_with_its_next_step(demo, tmp_path, cluster, backend):
     shutil.copytree(demo / "features", tmp_path / "features")
-    record = tmp_path / "studies" / engine / "record.db"
-    command = job(tmp_path, tmp_path, engine, "--engine", engine, "--budget.at-once", "1")
+    record = tmp_path / "studies" / backend / "record.db"
+    command = job(tmp_path, tmp_path, backend, "--backend", backend, "--budget.at-once", "1")
     assert moves(command, cluster.address, tmp_path, lambda: began(record), f"**/{LAST}") > 0
     moved = trial(record)
     assert moved.state.name == "COMPLETE"
@@ -123,8 +123,8 @@ def test_a_trial_goes_on_with_its_next_step(demo, tmp_path, cluster, engine):
     assert "interrupted" not in moved.user_attrs  # it counts as no failure
     # What it learns is what it would have learnt in one go.
     plain = tmp_path / "straight"
-    straight(plain, job(tmp_path, plain, engine))
-    expected = trial(plain / "studies" / engine / "record.db")
+    straight(plain, job(tmp_path, plain, backend))
+    expected = trial(plain / "studies" / backend / "record.db")
     assert moved.intermediate_values == expected.intermediate_values
     assert moved.user_attrs["settings"] == expected.user_attrs["settings"]
 

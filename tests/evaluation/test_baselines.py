@@ -13,7 +13,7 @@ from drmn.evaluation.baselines import (
     cosine,
     cosines,
     eszsl,
-    lines,
+    fit_baselines,
     means_of,
     strongest,
 )
@@ -22,7 +22,7 @@ from drmn.training.loop import fit
 
 @pytest.fixture(scope="module")
 def found(toy):
-    return {line.name: line for line in lines(toy)}
+    return {line.name: line for line in fit_baselines(toy)}
 
 
 @pytest.fixture(scope="module", params=["ESZSL", "cosine"])
@@ -131,11 +131,11 @@ def test_the_baseline_is_judged_by_the_metrics_of_drmn(best, toy):
 
 def test_the_baseline_has_no_chance_in_it(best, toy):
     torch.manual_seed(1)
-    assert best in lines(toy)
+    assert best in fit_baselines(toy)
 
 
 def test_one_level_is_enough(toy_store):
-    found = lines(development.open_store(toy_store, levels="16"))
+    found = fit_baselines(development.open_store(toy_store, levels="16"))
     assert [line.levels for line in found] == ["16", "16"]
 
 
@@ -145,6 +145,6 @@ def test_attributes_of_other_classes_bring_it_near_chance(toy_store, kind):
     accuracies = []
     for shift in range(1, 9):
         moved = replace(data.classes, attributes=data.classes.attributes.roll(shift, dims=0))
-        accuracies.append(lines(replace(data, classes=moved))[kind].metrics["val/T1"])
+        accuracies.append(fit_baselines(replace(data, classes=moved))[kind].metrics["val/T1"])
     # Measured: their own 0.80, others' 0.32; chance is 1/3.
     assert sum(accuracies) / 8 < 0.45

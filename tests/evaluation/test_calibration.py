@@ -8,7 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drmn.evaluation.calibration import Leads, at, choose, curve, optimum, reduce, standard_error
+from drmn.evaluation.calibration import (
+    Leads,
+    at,
+    choose_gamma,
+    optimum,
+    reduce,
+    seen_unseen_curve,
+    standard_error,
+)
 from drmn.evaluation.metrics import harmonic_mean, per_class_accuracy
 
 seeds = st.integers(0, 2**32 - 1)
@@ -58,7 +66,7 @@ def close(first, second):
 @given(problems)
 def test_the_curve_has_every_outcome_of_brute_force_and_no_other(drawn):
     scores, labels = drawn
-    made = curve(reduce(scores, labels, SEEN))
+    made = seen_unseen_curve(reduce(scores, labels, SEEN))
     have = list(zip(made.unseen.tolist(), made.seen.tolist(), strict=True))
     want = [brute(scores, labels, gamma) for gamma in every_gamma(scores)]
     assert all(any(close(one, other) for other in have) for one in want)
@@ -69,7 +77,7 @@ def test_the_curve_has_every_outcome_of_brute_force_and_no_other(drawn):
 @given(problems)
 def test_each_gamma_of_the_curve_gives_what_the_curve_says(drawn):
     scores, labels = drawn
-    made = curve(reduce(scores, labels, SEEN))
+    made = seen_unseen_curve(reduce(scores, labels, SEEN))
     for gamma, unseen, seen in zip(made.gamma, made.unseen, made.seen, strict=True):
         assert close((float(unseen), float(seen)), brute(scores, labels, float(gamma)))
 
@@ -78,7 +86,7 @@ def test_each_gamma_of_the_curve_gives_what_the_curve_says(drawn):
 @given(problems)
 def test_the_optimum_is_the_best_of_brute_force(drawn):
     scores, labels = drawn
-    found = optimum(curve(reduce(scores, labels, SEEN)))
+    found = optimum(seen_unseen_curve(reduce(scores, labels, SEEN)))
     best = max(harmonic_mean(*brute(scores, labels, gamma)) for gamma in every_gamma(scores))
     assert close(found.harmonic, best)
     assert close((found.unseen, found.seen), brute(scores, labels, found.gamma))
@@ -90,7 +98,7 @@ def test_the_area_is_that_under_the_points_of_brute_force(drawn):
     scores, labels = drawn
     points = [brute(scores, labels, gamma) for gamma in sorted(every_gamma(scores))]
     area = sum((s0 - s1) * (u0 + u1) / 2 for (u0, s0), (u1, s1) in pairwise(points))
-    assert close(curve(reduce(scores, labels, SEEN)).ausuc, area)
+    assert close(seen_unseen_curve(reduce(scores, labels, SEEN)).ausuc, area)
 
 
 @settings(max_examples=200)
@@ -107,7 +115,9 @@ def test_a_curve_that_can_be_drawn_with_a_pencil():
     # Leads 3 and 1 of two seen images; 2 and -1 of two unseen ones; all right on their own side.
     # Rising gamma passes -1 (U 1/2), 1 (S 1/2), 2 (U 1), 3 (S 0).
     scores = torch.tensor([[3.0, 0.0], [1.0, 0.0], [2.0, 0.0], [-1.0, 0.0]])
-    made = curve(reduce(scores, torch.tensor([0, 0, 1, 1]), torch.tensor([True, False])))
+    made = seen_unseen_curve(
+        reduce(scores, torch.tensor([0, 0, 1, 1]), torch.tensor([True, False]))
+    )
     assert made.gamma.tolist() == [-1 - 1, 0, 1.5, 2.5, 3 + 1]
     assert made.unseen.tolist() == [0, 1 / 2, 1 / 2, 1, 1]
     assert made.seen.tolist() == [1, 1, 1 / 2, 1 / 2, 0]
@@ -119,7 +129,7 @@ def test_a_curve_that_can_be_drawn_with_a_pencil():
 def test_equal_leads_are_passed_in_one_step():
     # One seen and one unseen image with one lead: no gamma is right about both.
     scores = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    made = curve(reduce(scores, torch.tensor([0, 1]), torch.tensor([True, False])))
+    made = seen_unseen_curve(reduce(scores, torch.tensor([0, 1]), torch.tensor([True, False])))
     assert made.unseen.tolist() == [0, 1]
     assert made.seen.tolist() == [1, 0]
     assert optimum(made).harmonic == 0
@@ -132,16 +142,16 @@ def test_images_that_are_wrong_on_their_own_side_make_no_step():
     leads = reduce(scores, torch.tensor([0, 0, 2]), seen)
     assert leads.lead.tolist() == [1, 2, -4]
     assert leads.weight.tolist() == [0, 1 / 2, 1]
-    assert len(curve(leads).gamma) == 2 + 1
+    assert len(seen_unseen_curve(leads).gamma) == 2 + 1
 
 
 def test_where_nothing_is_right_all_is_zero():
     wrong = torch.tensor([[0.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]])
     seen = torch.tensor([True, True, False, False])
     leads = reduce(wrong, torch.tensor([0, 3]), seen)
-    assert optimum(curve(leads)).harmonic == 0
-    assert curve(leads).ausuc == 0
-    assert choose(leads) == (0, 0)
+    assert optimum(seen_unseen_curve(leads)).harmonic == 0
+    assert seen_unseen_curve(leads).ausuc == 0
+    assert choose_gamma(leads) == (0, 0)
 
 
 def test_leads_do_not_depend_on_where_the_seen_classes_stand():
@@ -170,7 +180,7 @@ def smoothed(leads, gamma):
 @given(problems)
 def test_the_chosen_gamma_lies_among_the_leads(drawn):
     leads = reduce(*drawn, SEEN)
-    gamma, expected = choose(leads)
+    gamma, expected = choose_gamma(leads)
     counted = leads.lead[leads.weight > 0]
     assert counted.min() <= gamma <= counted.max()
     assert 0 <= expected <= 1
@@ -179,7 +189,7 @@ def test_the_chosen_gamma_lies_among_the_leads(drawn):
 @given(problems)
 def test_the_chosen_gamma_is_the_best_by_the_smoothed_rule(drawn):
     leads = reduce(*drawn, SEEN)
-    gamma, expected = choose(leads)
+    gamma, expected = choose_gamma(leads)
     assert expected == pytest.approx(smoothed(leads, gamma))
     counted = leads.lead[leads.weight > 0]
     grid = torch.linspace(float(counted.min()), float(counted.max()), 50)
@@ -189,7 +199,10 @@ def test_the_chosen_gamma_is_the_best_by_the_smoothed_rule(drawn):
 @given(problems)
 def test_no_choice_is_better_than_the_optimum(drawn):
     leads = reduce(*drawn, SEEN)
-    assert at(leads, choose(leads)[0]).harmonic <= optimum(curve(leads)).harmonic + 1e-9
+    assert (
+        at(leads, choose_gamma(leads)[0]).harmonic
+        <= optimum(seen_unseen_curve(leads)).harmonic + 1e-9
+    )
 
 
 @given(problems, st.integers(-6, 6))
@@ -197,23 +210,23 @@ def test_gamma_grows_with_the_scores(drawn, power):
     # By a power of two, so that nothing is rounded.
     scores, labels = drawn
     usual, scaled = (reduce(x, labels, SEEN) for x in (scores, scores * 2.0**power))
-    assert choose(scaled) == (choose(usual)[0] * 2.0**power, choose(usual)[1])
-    assert optimum(curve(scaled)).harmonic == optimum(curve(usual)).harmonic
+    assert choose_gamma(scaled) == (choose_gamma(usual)[0] * 2.0**power, choose_gamma(usual)[1])
+    assert optimum(seen_unseen_curve(scaled)).harmonic == optimum(seen_unseen_curve(usual)).harmonic
 
 
 @given(problems, st.integers(-8, 8))
 def test_gamma_moves_with_the_seen_scores(drawn, ahead):
     scores, labels = drawn
     usual, moved = (reduce(x, labels, SEEN) for x in (scores, scores + ahead * SEEN))
-    assert choose(moved)[1] == pytest.approx(choose(usual)[1])
-    assert at(moved, choose(usual)[0] + ahead + 1e-9).harmonic == pytest.approx(
-        at(usual, choose(usual)[0] + 1e-9).harmonic
+    assert choose_gamma(moved)[1] == pytest.approx(choose_gamma(usual)[1])
+    assert at(moved, choose_gamma(usual)[0] + ahead + 1e-9).harmonic == pytest.approx(
+        at(usual, choose_gamma(usual)[0] + 1e-9).harmonic
     )
 
 
 def test_equal_leads_give_a_gamma_and_no_nan():
     leads = reduce(torch.tensor([[1.0, 0.0]] * 2), torch.tensor([0, 1]), SEEN[2:4])
-    assert choose(leads) == (1, pytest.approx(1 / 2))
+    assert choose_gamma(leads) == (1, pytest.approx(1 / 2))
 
 
 def of_classes(seen, unseen, images, chance):
@@ -235,7 +248,7 @@ def test_on_other_classes_the_chosen_gamma_loses_less_than_the_optimum_of_few(se
     gain = []
     for _ in range(100):
         few = of_classes(seen, unseen, images, chance)
-        chosen, exact = choose(few)[0], optimum(curve(few)).gamma
+        chosen, exact = choose_gamma(few)[0], optimum(seen_unseen_curve(few)).gamma
         gain.append(at(others, chosen).harmonic - at(others, exact).harmonic)
     mean, error = sum(gain) / 100, float(torch.tensor(gain).std()) / sqrt(100)
     assert mean > 2 * error

@@ -9,26 +9,26 @@ from drmn.config import ModelConfig, RunConfig
 from drmn.data.splits.development import Classes
 from drmn.errors import DataError
 from drmn.evaluation.validation import Predictions, conventional, judge, predict
-from drmn.training.loop import build
+from drmn.training.loop import build_head
 
 CONFIG = RunConfig(model=ModelConfig(sit="attr", scale=3.0))
 VAL = frozenset({"val"})
 
 
 def test_logits_have_a_column_for_each_development_class_and_no_other(toy):
-    model = build(CONFIG, toy.classes, toy.channels)
+    model = build_head(CONFIG, toy.classes, toy.channels)
     made = predict(CONFIG, model, [toy.val_unseen], toy.classes)
     # Six train classes and three validation classes.
-    assert made.semantic.shape == (30, 6 + 3)
-    assert made.globally.shape == (30, 6)
+    assert made.class_logits.shape == (30, 6 + 3)
+    assert made.global_logits.shape == (30, 6)
 
 
 def test_predictions_are_of_evaluation_and_stand_in_the_order_of_the_images(toy):
-    model = build(CONFIG, toy.classes, toy.channels).train()
+    model = build_head(CONFIG, toy.classes, toy.channels).train()
     made = predict(CONFIG, model, [toy.val_seen], toy.classes)
     assert torch.equal(made.labels, toy.val_seen.labels)
     one = model.eval()(toy.val_seen.batch(torch.tensor([7])).inputs)
-    torch.testing.assert_close(made.globally[7], one.globally[0])
+    torch.testing.assert_close(made.global_logits[7], one.global_logits[0])
 
 
 CLASSES = Classes(
@@ -56,7 +56,7 @@ def test_gamma_is_not_chosen_on_test_images(parts, words):
 
 
 def test_predictions_know_what_their_images_are_for(toy):
-    model = build(CONFIG, toy.classes, toy.channels)
+    model = build_head(CONFIG, toy.classes, toy.channels)
     splits = [toy.val_seen, replace(toy.val_unseen, part="test")]
     made = predict(CONFIG, model, splits, toy.classes)
     assert made.parts == {"val", "test"}

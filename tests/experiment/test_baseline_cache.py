@@ -3,20 +3,20 @@
 import pytest
 
 from drmn.evaluation import baselines
-from drmn.experiment.baseline_cache import lines
+from drmn.experiment.baseline_cache import cached_baselines
 
 
 def test_lines_are_computed_once_and_come_back_as_they_were(toy, tmp_path, monkeypatch):
-    first = lines(toy, 1, tmp_path)
-    assert first == baselines.lines(toy)
+    first = cached_baselines(toy, 1, tmp_path)
+    assert first == baselines.fit_baselines(toy)
     with monkeypatch.context() as patch:
-        patch.setattr(baselines, "lines", lambda _: pytest.fail("computed again"))
-        assert lines(toy, 1, tmp_path) == first
+        patch.setattr(baselines, "fit_baselines", lambda _: pytest.fail("computed again"))
+        assert cached_baselines(toy, 1, tmp_path) == first
 
 
 def test_another_fold_or_other_code_has_lines_of_its_own(toy, tmp_path, monkeypatch):
-    lines(toy, 1, tmp_path)
-    lines(toy, 2, tmp_path)
+    cached_baselines(toy, 1, tmp_path)
+    cached_baselines(toy, 2, tmp_path)
     monkeypatch.setattr("drmn.experiment.code_digest.digest", lambda _: "changed")
-    lines(toy, 1, tmp_path)
+    cached_baselines(toy, 1, tmp_path)
     assert len(list(tmp_path.iterdir())) == 3

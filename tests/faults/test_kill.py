@@ -116,15 +116,15 @@ def processes(job, name):
 
 
 @pytest.mark.parametrize(
-    ("engine", "name"),
+    ("backend", "name"),
     [
         ("inproc", "Trainable"),
         pytest.param("pool", "RayTrainWorker", marks=pytest.mark.slow),
     ],
 )
-def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkilled, engine, name):
+def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkilled, backend, name):
     record = demo / "studies" / tmp_path.name / "record.db"
-    arguments = command(tmp_path, demo, "--engine", engine)
+    arguments = command(tmp_path, demo, "--backend", backend)
     job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
     # Ray names a process after what it runs, and only while it runs it.
     victims = []
@@ -137,7 +137,7 @@ def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkil
     os.kill(victims[0], signal.SIGKILL)
     assert job.wait(300) == 0
     plain = json.loads((tmp_path / "out.json").read_text())
-    assert outcome(plain) == unkilled  # nor does it depend on the engine
+    assert outcome(plain) == unkilled  # nor does it depend on the backend
     assert sum("interrupted" in t.user_attrs for t in trials(record)) == 1
 
 
@@ -173,7 +173,7 @@ def test_a_group_of_workers_goes_on_after_a_trial_that_failed(demo, tmp_path):
         "    trial.suggest_categorical('model.levels', ['4+32', '16+32'])\n"
         "    return {'model.sit': 'none', 'optim.epochs': 1, 'model.width': 16}\n"
     )
-    arguments = [*command(tmp_path, demo, "--engine", "pool", "--workers", "2"), "--space", space]
+    arguments = [*command(tmp_path, demo, "--backend", "pool", "--workers", "2"), "--space", space]
     plain = finish(arguments, tmp_path)
     states = {trial["params"]["model.levels"]: trial["state"] for trial in plain["trials"]}
     assert states == {"4+32": "FAIL", "16+32": "COMPLETE"}
@@ -185,5 +185,5 @@ def test_a_group_of_workers_goes_on_after_a_trial_that_failed(demo, tmp_path):
 
 @pytest.mark.slow
 def test_a_group_for_each_trial_comes_to_the_same(demo, tmp_path, unkilled):
-    arguments = [*command(tmp_path, demo, "--engine", "trial"), "--budget.trials", "2"]
+    arguments = [*command(tmp_path, demo, "--backend", "trial"), "--budget.trials", "2"]
     assert outcome(finish(arguments, tmp_path)) == unkilled[:2]

@@ -9,12 +9,12 @@ import pytest
 from kills import TRIALS, command, finish, kill_tree, outcome, wait_for
 
 from drmn.errors import StudyError
-from drmn.search.storage.studies import recorded
+from drmn.search.storage.studies import load_study
 
 
 def trials(demo, study, url):
     try:
-        return recorded(demo / "studies", study, url).get_trials(deepcopy=False)
+        return load_study(demo / "studies", study, url).get_trials(deepcopy=False)
     except StudyError:  # not begun yet
         return []
 

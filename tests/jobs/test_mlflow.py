@@ -22,7 +22,7 @@ from web import answers, free_port, running, until
 
 from drmn.data.splits import development
 from drmn.experiment.trial_checkpoints import trial_folder
-from drmn.search.storage.studies import recorded
+from drmn.search.storage.studies import load_study
 from drmn.search.trial_summary import RUNS
 from drmn.tracking import model_package, saved_view
 
@@ -132,7 +132,7 @@ def test_a_trial_tells_fold_tier_seed_and_the_flags_that_make_it_again(finished,
 
 def test_the_record_knows_the_runs(finished, client, demo):
     _, outcome = finished
-    known = recorded(demo / "studies", outcome["study"]).user_attrs[RUNS]
+    known = load_study(demo / "studies", outcome["study"]).user_attrs[RUNS]
     assert known == {key: run.info.run_id for key, run in runs(client).items()}
 
 
@@ -350,7 +350,7 @@ def test_a_person_finds_the_study_its_trials_their_curves_and_the_model(finished
     environment = {"MLFLOW_TRACKING_URI": client.tracking_uri}
     with page() as tab, running(command, folder / "serve.log", environment) as server:
         until(lambda: answers(f"{address}/health"), 180, server)
-        tab.goto(saved_view.link(address, where, saved_view.TREE))
+        tab.goto(saved_view.link(address, where, saved_view.TREE_VIEW_KEY))
         tab.get_by_text("7 matching runs").wait_for()  # the study, two baselines, four trials
         row = tab.get_by_role("row").filter(has=tab.get_by_role("link", name=study, exact=True))
         assert tab.get_by_role("link", name=best, exact=True).count() == 0

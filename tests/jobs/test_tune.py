@@ -20,7 +20,7 @@ from drmn.data.splits import development
 from drmn.evaluation.validation import validate
 from drmn.experiment import model_export
 from drmn.experiment.trial_checkpoints import trial_folder
-from drmn.search.storage.studies import recorded
+from drmn.search.storage.studies import load_study
 from drmn.tracking import model_package
 from drmn.training.checkpoint import BEST
 
@@ -106,7 +106,7 @@ def test_photos_that_are_gone_when_a_search_ends_cost_the_picture_alone(finished
     packed = model_export.Packed(tmp_path / "package", model_package.load(folder / "package"))
     data = development.open_store(store)
     for files in ({}, {name: tmp_path / name for name in names}):
-        assert model_export.picture(packed, "none", data, store, files) is None
+        assert model_export.draw_attention(packed, "none", data, store, files) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -243,7 +243,7 @@ def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
     assert time.monotonic() - began < 120  # of some ten minutes, on a busy machine
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
-    record = recorded(demo / "studies", tmp_path.name)
+    record = load_study(demo / "studies", tmp_path.name)
     assert len(record.user_attrs["inherited"]) == 4
     assert any(trial.intermediate_values for trial in record.trials)
 

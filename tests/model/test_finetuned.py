@@ -9,7 +9,7 @@ import torch
 from drmn.config import ComputeConfig, FeatureConfig, ModelConfig
 from drmn.errors import ConfigError
 from drmn.model.backbone import Backbone
-from drmn.model.finetuned import Tuned, stages_of
+from drmn.model.finetuned import FinetunedNetwork, stages_of
 from drmn.model.network import DRMN
 
 SMALL = FeatureConfig(backbone="resnet10t", weights="random", image_size=32, levels="16+32")
@@ -20,7 +20,9 @@ def tuned(config=SMALL, **settings):
     backbone = Backbone(config)
     torch.manual_seed(0)
     model = ModelConfig(**{"levels": "32", "width": 16, "sit": "none", **settings})
-    return Tuned(backbone, DRMN(model, backbone.channels, attributes=ATTRIBUTES, seen=SEEN))
+    return FinetunedNetwork(
+        backbone, DRMN(model, backbone.channels, attributes=ATTRIBUTES, seen=SEEN)
+    )
 
 
 def photos(count=3, side=32):
@@ -49,19 +51,19 @@ def learning(made):
 
 def test_stages_above_the_highest_level_used_are_never_trained():
     made = tuned(replace(SMALL, levels="8+16+32"), levels="8+16")
-    made.thaw(1, every=0)
+    made.unfreeze(1, every=0)
     *used, last = learning(made)  # the last one makes the level of stride 32
     assert all(used)
     assert not last
-    made.thaw(2, every=1)  # one stage is due: the highest that counts
+    made.unfreeze(2, every=1)  # one stage is due: the highest that counts
     assert learning(made) == [False] * (len(used) - 1) + [True, False]
 
 
 def test_all_that_is_trained_has_a_gradient():
     made = tuned(replace(SMALL, levels="8+16+32"), levels="8+16").train()
-    made.thaw(1, every=0)
+    made.unfreeze(1, every=0)
     scores = made(photos())
-    (scores.attributes.sum() + scores.globally.sum()).backward()
+    (scores.attributes.sum() + scores.global_logits.sum()).backward()
     asked = [name for name, weight in made.named_parameters() if weight.requires_grad]
     assert all(made.get_parameter(name).grad is not None for name in asked)
 
@@ -72,10 +74,10 @@ def test_all_that_is_trained_has_a_gradient():
 )
 def test_no_photos_have_no_scores_and_gradients_of_zero(name, level):
     made = tuned(replace(SMALL, backbone=name, levels=level), levels=level).train()
-    made.thaw(1, every=0)
+    made.unfreeze(1, every=0)
     scores = made(photos()[:0])
     assert scores.attributes.shape == (0, ATTRIBUTES)
-    (scores.attributes.sum() + scores.globally.sum()).backward()
+    (scores.attributes.sum() + scores.global_logits.sum()).backward()
     grads = [weight.grad for weight in made.backbone.body.parameters()]
     assert all(grad is not None and not grad.any() for grad in grads)
 
@@ -94,10 +96,10 @@ def test_stages_are_unfrozen_from_the_top_one_at_a_time():
     made = tuned()  # a stem of two parts, then four stages
     count = len(stages_of(made.backbone.body))
     for epoch in range(1, 20):
-        made.thaw(epoch, every=2)
+        made.unfreeze(epoch, every=2)
         due = min(count, (epoch - 1) // 2)
         assert learning(made) == [False] * (count - due) + [True] * due
-    made.thaw(1, every=0)
+    made.unfreeze(1, every=0)
     assert all(learning(made))
 
 
@@ -121,15 +123,15 @@ def test_every_weight_is_in_one_stage(name, least):
 
 def gradients(made):
     made.train()
-    made.thaw(1, every=0)
+    made.unfreeze(1, every=0)
     scores = made(photos())
-    (scores.attributes.sum() + scores.globally.sum()).backward()
+    (scores.attributes.sum() + scores.global_logits.sum()).backward()
     return [weight.grad for weight in made.parameters() if weight.grad is not None]
 
 
 def test_checkpointing_changes_no_gradient():
     plain, saving = tuned(), tuned()
-    saving.arrange(ComputeConfig(checkpointing=True))
+    saving.configure(ComputeConfig(checkpointing=True))
     for one, other in zip(gradients(plain), gradients(saving), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -137,4 +139,4 @@ def test_checkpointing_changes_no_gradient():
 def test_a_backbone_that_cannot_checkpoint_is_told():
     config = replace(SMALL, backbone="vit_tiny_patch16_224", image_size=224, levels="16")
     with pytest.raises(ConfigError, match="this backbone cannot do without its activations"):
-        tuned(config, levels="16").arrange(ComputeConfig(checkpointing=True))
+        tuned(config, levels="16").configure(ComputeConfig(checkpointing=True))

@@ -204,8 +204,8 @@ def test_readers_have_no_image_in_them_and_are_made_once_a_step(monkeypatch):
 def test_the_global_branch_reads_the_mean_region():
     model = stirred(network(sit="none")).eval()
     means = [sum(image) / REGIONS for image in model.fusion(maps())]
-    expected = [model.globally.weight @ mean + model.globally.bias for mean in means]
-    torch.testing.assert_close(model(maps()).globally, torch.stack(expected))
+    expected = [model.global_logits.weight @ mean + model.global_logits.bias for mean in means]
+    torch.testing.assert_close(model(maps()).global_logits, torch.stack(expected))
 
 
 def test_interacted_scores_are_read_with_the_same_predictor():
@@ -213,7 +213,7 @@ def test_interacted_scores_are_read_with_the_same_predictor():
     scores = model(maps())
     mixed = model.interaction(model.block(model.fusion(maps())))
     readers = model.block.prototypes @ model.predict
-    torch.testing.assert_close(scores.interacted, torch.einsum("iaw,aw->ia", mixed, readers))
+    torch.testing.assert_close(scores.interacted_scores, torch.einsum("iaw,aw->ia", mixed, readers))
 
 
 # The semantic interaction transformer is used in training only
@@ -222,8 +222,8 @@ def test_interacted_scores_are_read_with_the_same_predictor():
 @pytest.mark.parametrize("mode", ["joint", "batch", "attr"])
 def test_interaction_is_there_in_training_and_gone_in_evaluation(mode):
     model = network(sit=mode)
-    assert model.train()(maps()).interacted.shape == (IMAGES, ATTRIBUTES)
-    assert model.eval()(maps()).interacted is None
+    assert model.train()(maps()).interacted_scores.shape == (IMAGES, ATTRIBUTES)
+    assert model.eval()(maps()).interacted_scores is None
 
 
 def test_the_weights_of_the_interaction_change_no_evaluation():
@@ -232,13 +232,13 @@ def test_the_weights_of_the_interaction_change_no_evaluation():
     stirred(model.interaction)
     after = model(maps())
     torch.testing.assert_close(after.attributes, before.attributes, rtol=0, atol=0)
-    torch.testing.assert_close(after.globally, before.globally, rtol=0, atol=0)
+    torch.testing.assert_close(after.global_logits, before.global_logits, rtol=0, atol=0)
 
 
 # Ablations
 
 
-FULL = {"fusion", "block", "predict", "interaction", "globally"}
+FULL = {"fusion", "block", "predict", "interaction", "global_logits"}
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ FULL = {"fusion", "block", "predict", "interaction", "globally"}
     [
         ({}, FULL),
         ({"sit": "none"}, FULL - {"interaction"}),
-        ({"global_branch": False}, FULL - {"globally"}),
+        ({"global_branch": False}, FULL - {"global_logits"}),
         ({"levels": "32"}, FULL - {"fusion"}),
         ({"fusion": "none"}, FULL - {"fusion"}),
         ({"attribute_scores": "prototype"}, FULL - {"predict"}),
@@ -308,7 +308,7 @@ def test_no_fusion_is_the_coarsest_of_the_levels_alone(levels):
 def test_every_parameter_is_trained(settings):
     model = stirred(network(**settings)).train()
     scores = model(maps())
-    parts = (scores.attributes, scores.interacted, scores.globally)
+    parts = (scores.attributes, scores.interacted_scores, scores.global_logits)
     sum((part * torch.randn_like(part)).sum() for part in parts).backward()
     idle = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert idle == []
@@ -369,7 +369,7 @@ def test_prototypes_from_words_are_as_alike_as_the_words():
 def test_a_word_of_zeros_can_be_trained():
     model = network(torch.zeros(ATTRIBUTES, 4), prototypes="words", sit="attr").train()
     scores = model(maps())
-    (scores.attributes.sum() + scores.interacted.sum()).backward()
+    (scores.attributes.sum() + scores.interacted_scores.sum()).backward()
     assert model.block.prototypes.grad.isfinite().all()
     assert model.block.prototypes.grad.any(dim=1).all()
 

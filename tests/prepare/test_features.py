@@ -15,7 +15,7 @@ from drmn.data.demo import dataset
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import stream
 from drmn.data.splits import development
-from drmn.data.splits.epoch_rng import Chance
+from drmn.data.splits.epoch_rng import EpochRng
 from drmn.data.store import feature_store, inventory
 from drmn.data.store.shards import Shards
 from drmn.errors import ConfigError, DataError
@@ -25,7 +25,7 @@ from drmn.model.backbone import Backbone
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.features import prepare
 from drmn.tracking import model_package
-from drmn.training.loop import build
+from drmn.training.loop import build_head
 
 CONFIG = FeatureConfig(backbone="resnet10t", weights="random", image_size=64, levels="16+32")
 IMAGES = 5
@@ -215,7 +215,7 @@ def test_full_maps_pooled_by_the_network_are_the_pooled_ones(pictures, tmp_path)
 def test_a_network_takes_full_maps(pictures, tmp_path, how):
     data = development.open_store(prepare(pictures, replace(CONFIG, maps="full"), tmp_path))
     model = ModelConfig(levels="16+32", fusion=how, width=8, sit="none")
-    scores = build(RunConfig(model=model), data.classes, data.channels)(
+    scores = build_head(RunConfig(model=model), data.classes, data.channels)(
         data.train.batch(torch.arange(2)).inputs
     )
     assert scores.attributes.shape == (2, 2)
@@ -245,7 +245,7 @@ def test_training_draws_views_and_evaluation_looks_at_the_plain_one(pictures, tm
         torch.testing.assert_close(left.inputs[32], right.inputs[32], rtol=2**-7, atol=1e-3)
     train = with_views.train
     every = [torch.arange(len(train))]
-    drawn = [next(train.stream(every, Chance(0, epoch))) for epoch in range(12)]
+    drawn = [next(train.stream(every, EpochRng(0, epoch))) for epoch in range(12)]
     kinds = {float(batch.inputs[32][batch.labels == batch.labels[0]][0].sum()) for batch in drawn}
     assert len(kinds) > 2  # of two training images and four views of each
 
@@ -258,7 +258,9 @@ def test_a_compact_store_needs_no_images_once_it_is_made(pictures, tmp_path, enc
     config = replace(CONFIG, encoding=encoding, levels="32")
     place = prepare(pictures, config, tmp_path)
     assert feature_store.read(place).levels[32].shape == (IMAGES, 4, channels)
-    (whole,) = (kept.folder for kept in inventory.every(tmp_path) if kept.key.encoding == "bf16")
+    (whole,) = (
+        kept.folder for kept in inventory.list_stores(tmp_path) if kept.key.encoding == "bf16"
+    )
     shutil.rmtree(whole)
     moved = replace(pictures, files=tuple(Path("/unplugged", name) for name in pictures.images))
     assert prepare(moved, config, tmp_path) == place
@@ -298,7 +300,7 @@ def test_a_packed_network_says_of_a_photo_what_it_says_of_its_stored_maps(
     place = prepare(pictures, replace(CONFIG, **change), tmp_path / "stores")
     data = development.open_store(place)
     run = RunConfig(model=ModelConfig(levels="16+32", width=8, sit="none", normalize=False))
-    network = build(run, data.classes, data.channels)
+    network = build_head(run, data.classes, data.channels)
     backbone, config = extraction.backbone_of(place)
     saved = model_package.Package(backbone, network, run, data.classes, Rule("mixture", 0.3, 0.1))
     model_package.save(tmp_path / "package", saved, config)

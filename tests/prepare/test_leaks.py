@@ -23,7 +23,7 @@ from drmn.data.images.catalogue import fence_of
 from drmn.data.splits import development
 from drmn.data.store import feature_store
 from drmn.errors import DataError
-from drmn.evaluation.baselines import lines
+from drmn.evaluation.baselines import fit_baselines
 from drmn.prepare import compact
 
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"
@@ -197,7 +197,7 @@ def test_nothing_is_fitted_on_images_that_are_not_for_training(toy, part, fit, w
 def test_the_baseline_is_neither_standardised_nor_calibrated_on_test_images(toy, split, words):
     leaking = replace(toy, **{split: replace(getattr(toy, split), part="test")})
     with pytest.raises(DataError, match=words):
-        lines(leaking)
+        fit_baselines(leaking)
 
 
 def test_the_parts_of_development_are_for_training_and_validation(toy):

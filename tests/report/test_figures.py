@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from drmn.report import figures
-from drmn.report.live_figures import Artist
+from drmn.report.live_figures import LiveFigures
 
 POLICY = {
     "policy.objective": "val/H",
@@ -84,7 +84,7 @@ def test_importances_say_how_far_to_trust_them(count, policy, words):
 
 
 def test_all_figures_are_drawn_and_need_no_network(tmp_path):
-    made = figures.draw(searched(), tmp_path)
+    made = figures.draw_study(searched(), tmp_path)
     names = ["history.png", "parallel.png", "slices.png", "importances.png", "study.html"]
     assert [path.name for path in made] == names
     assert all(path.stat().st_size > 5000 for path in made)
@@ -94,19 +94,19 @@ def test_all_figures_are_drawn_and_need_no_network(tmp_path):
 
 
 def test_of_a_study_without_results_nothing_is_drawn(tmp_path):
-    assert figures.draw(study([]), tmp_path) == []
-    assert figures.draw(study([trial(0, 3, TrialState.COMPLETE)]), tmp_path) == []
+    assert figures.draw_study(study([]), tmp_path) == []
+    assert figures.draw_study(study([trial(0, 3, TrialState.COMPLETE)]), tmp_path) == []
 
 
 def test_an_artist_that_is_not_wanted_starts_nothing(tmp_path):
-    artist = Artist(tmp_path, "", wanted=False)
-    artist.finish()
+    artist = LiveFigures(tmp_path, "", wanted=False)
+    artist.on_study_end()
     assert artist.process is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_figures_that_fail_cost_a_search_nothing_else(tmp_path):
-    artist = Artist(tmp_path, "", wanted=True)  # there is no record
-    artist.finish()
+    artist = LiveFigures(tmp_path, "", wanted=True)  # there is no record
+    artist.on_study_end()
     assert artist.process.returncode != 0
     assert "There is no study" in (tmp_path / "figures.log").read_text()

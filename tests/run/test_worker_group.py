@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from drmn.cluster.resources import Group
+from drmn.cluster.resources import WorkerGroupConfig
 from drmn.errors import ConfigError
 from drmn.experiment.config import PicturesConfig
 
@@ -12,9 +12,9 @@ from drmn.experiment.config import PicturesConfig
 @pytest.mark.parametrize(
     ("group", "have"),
     [
-        (Group(), {"CPU": 1}),
-        (Group(least=2, most=8, cpus=2), {"CPU": 4}),  # room for the least is enough
-        (Group(least=3, gpus=0.5), {"CPU": 4, "GPU": 2}),
+        (WorkerGroupConfig(), {"CPU": 1}),
+        (WorkerGroupConfig(least=2, most=8, cpus=2), {"CPU": 4}),  # room for the least is enough
+        (WorkerGroupConfig(least=3, gpus=0.5), {"CPU": 4, "GPU": 2}),
     ],
 )
 def test_a_group_that_fits_is_let_through(group, have):
@@ -24,8 +24,16 @@ def test_a_group_that_fits_is_let_through(group, have):
 @pytest.mark.parametrize(
     ("group", "have", "words"),
     [
-        (Group(least=3), {"CPU": 2}, "--workers 3: they need 3 CPUs and the cluster has 2"),
-        (Group(gpus=1), {"CPU": 2}, "--workers 1: they need 1 GPUs and the cluster has 0"),
+        (
+            WorkerGroupConfig(least=3),
+            {"CPU": 2},
+            "--workers 3: they need 3 CPUs and the cluster has 2",
+        ),
+        (
+            WorkerGroupConfig(gpus=1),
+            {"CPU": 2},
+            "--workers 1: they need 1 GPUs and the cluster has 0",
+        ),
     ],
 )
 def test_a_group_that_would_wait_for_ever_is_refused(group, have, words):
@@ -44,7 +52,7 @@ def test_a_group_that_would_wait_for_ever_is_refused(group, have, words):
 )
 def test_a_bad_setting_is_refused_by_name(settings, words):
     with pytest.raises(ConfigError, match=re.escape(words)):
-        Group(**settings)
+        WorkerGroupConfig(**settings)
 
 
 def test_pictures_cannot_be_drawn_every_minus_one_epochs():

@@ -11,7 +11,7 @@ from drmn.evaluation.metrics import per_class_accuracy
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN
 from drmn.tracking.model_package import Package, load, save
-from drmn.training.loop import build, fit
+from drmn.training.loop import build_head, fit
 
 FEATURES = FeatureConfig(weights="random", levels="32")
 FORMULAS = get_args(Formula)
@@ -28,7 +28,7 @@ def test_a_package_answers_as_the_network_was_judged(toy, backbone, formula):
     model = ModelConfig(sit="none", scale=3.0, ensemble=formula)
     run = RunConfig(model=model, optim=OptimConfig(epochs=6, batch_size=16, lr=3e-3))
     *_, last = fit(run, toy)
-    network = build(run, toy.classes, toy.channels)
+    network = build_head(run, toy.classes, toy.channels)
     network.load_state_dict(last.state["model"])
     packed = Package(backbone, network, run, toy.classes, rule_of(formula, last.metrics))
     for name, split in (("val/S", toy.val_seen), ("val/U", toy.val_unseen)):

@@ -101,7 +101,7 @@ def test_models_are_registered_and_only_a_better_one_becomes_champion(tmp_path, 
     spool = Spool(tmp_path / "spool.db")
     champions = []
     # What is in a package is of no matter here: MLflow is not to load it.
-    monkeypatch.setattr("drmn.tracking.registry.EXAMPLE", None)
+    monkeypatch.setattr("drmn.tracking.registry.INPUT_EXAMPLE", None)
     for n, (value, data) in enumerate([(0.5, "a"), (0.4, "a"), (0.6, "a"), (0.9, "b")]):
         begin(spool, name=f"s{n}")
         folder = tmp_path / f"package{n}"

@@ -3,13 +3,29 @@
 import time
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 from mlflow_trees import EPOCHS, TRIALS, begin, check_tree, fill, runs, ship_all
 
 from drmn.tracking import events
-from drmn.tracking.mlflow_writer import Shipper
+from drmn.tracking.mlflow_writer import MlflowWriter
 from drmn.tracking.shipper import ShipperProcess, absolute, artifact_folder
 from drmn.tracking.spool import Spool
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """Return an MLflow database with its tables made, to copy: making them takes seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def uri(empty, tmp_path):
+    """Return the address of an empty MLflow store."""
+    (tmp_path / "mlflow.db").write_bytes(empty.read_bytes())
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 def test_the_tree_is_study_and_trials_with_their_curves(tmp_path, uri):
@@ -42,7 +58,7 @@ def test_a_shipper_that_dies_between_telling_and_noting_tells_again_without_harm
     spool = Spool(tmp_path / "spool.db")
     fill(spool)
     for part in range(1, 6):  # told, but never marked as shipped
-        Shipper(uri).apply([event for _, event in spool.waiting(3 * part)])
+        MlflowWriter(uri).apply([event for _, event in spool.waiting(3 * part)])
     ship_all(spool, uri)
     check_tree(uri)
 

@@ -15,8 +15,8 @@ from drmn.data.splits import development
 from drmn.data.store import feature_store
 from drmn.errors import ConfigError
 from drmn.evaluation.validation import validate as validated
-from drmn.training.loop import _measured, build, fit
-from drmn.training.stop import LeavingError
+from drmn.training.loop import _measured, build_head, fit
+from drmn.training.stop import PreemptedError
 from drmn.training.trainer import Trainer
 
 CONFIG = RunConfig(
@@ -69,7 +69,7 @@ def test_leaving_within_an_epoch_changes_nothing(toy, micro, steps):
         CONFIG, {"optim.epochs": 2, "model.sit_dropout": 0.3, "compute.micro_batch": micro}
     )
     straight = list(fit(config, toy))
-    with pytest.raises(LeavingError, match="about to go") as left:
+    with pytest.raises(PreemptedError, match="about to go") as left:
         list(fit(config, toy, leave=leaving_after(steps)))
     assert left.value.state["number"] == (steps > 2)
     file = io.BytesIO()
@@ -84,7 +84,7 @@ def test_leaving_within_an_epoch_changes_nothing(toy, micro, steps):
 
 
 def test_time_spent_before_leaving_counts(toy):
-    with pytest.raises(LeavingError) as left:
+    with pytest.raises(PreemptedError) as left:
         list(fit(CONFIG, toy, leave=leaving_after(2)))
     left.value.state["part"]["seconds"] = 1000.0
     (costs, *_) = [epoch.costs for epoch in fit(CONFIG, toy, resume=left.value.state)]
@@ -209,12 +209,12 @@ def test_training_never_sees_a_validation_image(toy, toy_store, tmp_path):
 
 
 def train_losses(data):
-    trainer = Trainer(CONFIG, build(CONFIG, data.classes, data.channels), data)
+    trainer = Trainer(CONFIG, build_head(CONFIG, data.classes, data.channels), data)
     return [{k: v for k, v in trainer.epoch(number).items() if "loss/" in k} for number in (1, 2)]
 
 
 def test_validation_changes_neither_the_model_nor_the_chance_of_training(toy):
-    model = build(CONFIG, toy.classes, toy.channels).train()
+    model = build_head(CONFIG, toy.classes, toy.channels).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     chance = torch.get_rng_state()
     validated(CONFIG, model, toy)
@@ -265,7 +265,7 @@ def test_every_epoch_has_all_metrics_and_they_agree(toy):
 
 
 def test_an_epoch_on_the_cpu_has_no_memory_of_a_gpu_even_where_there_is_one(toy, monkeypatch):
-    trainer = Trainer(CONFIG, build(CONFIG, toy.classes, toy.channels), toy)
+    trainer = Trainer(CONFIG, build_head(CONFIG, toy.classes, toy.channels), toy)
     monkeypatch.setattr(trainer, "epoch", lambda *_: {})
     trainer.seconds = 0.5
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -277,7 +277,7 @@ def test_an_epoch_on_the_cpu_has_no_memory_of_a_gpu_even_where_there_is_one(toy,
 
 def test_each_epoch_has_the_peak_of_its_own_memory(toy, monkeypatch):
     # Seen from the trainer: 5 MB are held at the start, and an epoch's peak is 1 MB above them.
-    peak, trainer = [9.0], Trainer(CONFIG, build(CONFIG, toy.classes, toy.channels), toy)
+    peak, trainer = [9.0], Trainer(CONFIG, build_head(CONFIG, toy.classes, toy.channels), toy)
     trainer.device = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: peak.append(5.0))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: peak[-1] * 2**20)

@@ -22,7 +22,9 @@ CLASSES = Classes(
     seen=SEEN,
 )
 SCORES = Scores(
-    attributes=torch.tensor([[3.0, 4.0]]), interacted=None, globally=torch.tensor([[log(3), 0.0]])
+    attributes=torch.tensor([[3.0, 4.0]]),
+    interacted_scores=None,
+    global_logits=torch.tensor([[log(3), 0.0]]),
 )
 LABELS = torch.tensor([0])
 MODEL = ModelConfig(scale=sqrt(5.0))  # logits 3, 4 and -4
@@ -102,7 +104,7 @@ def test_the_total_is_the_sum_of_the_terms_by_their_weights():
 
 def test_the_attribute_terms_are_averaged_over_both_views_and_the_global_one_is_not():
     # The second view says the opposite: logits -3, -4 and 4.
-    both = replace(SCORES, interacted=-SCORES.attributes)
+    both = replace(SCORES, interacted_scores=-SCORES.attributes)
     weights = LossConfig(global_branch=0.5, self_calibration=0.2, attribute_regression=3.0)
     loss, terms = total(weights, MODEL, both, CLASSES, LABELS)
     ce = (CE + log(1 + exp(-4 + 3))) / 2
@@ -124,10 +126,14 @@ FULL = {"attribute_branch", "self_calibration", "global_branch"}
         (LossConfig(), SCORES, FULL),
         (LossConfig(self_calibration=0.0), SCORES, {"attribute_branch", "global_branch"}),
         (LossConfig(global_branch=0.0), SCORES, FULL),
-        (LossConfig(), replace(SCORES, globally=None), {"attribute_branch", "self_calibration"}),
+        (
+            LossConfig(),
+            replace(SCORES, global_logits=None),
+            {"attribute_branch", "self_calibration"},
+        ),
         (
             LossConfig(global_branch=0.0, self_calibration=0.0),
-            replace(SCORES, globally=None),
+            replace(SCORES, global_logits=None),
             {"attribute_branch"},
         ),
         (
@@ -147,7 +153,7 @@ def test_gradients_are_finite_at_the_largest_scale_and_any_length_of_scores(valu
     scores = torch.tensor([[sign * value, -value], [0.0, 1.0]], requires_grad=True)
     logits = torch.tensor([[-1e4, 1e4], [0.0, 0.0]], requires_grad=True)
     weights = LossConfig(global_branch=100.0, self_calibration=100.0, attribute_regression=100.0)
-    made = Scores(attributes=scores, interacted=2 * scores, globally=logits)
+    made = Scores(attributes=scores, interacted_scores=2 * scores, global_logits=logits)
     loss, _ = total(weights, ModelConfig(scale=20.0), made, CLASSES, torch.tensor([0, 1]))
     loss.backward()
     assert loss.isfinite()

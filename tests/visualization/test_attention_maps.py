@@ -18,10 +18,10 @@ from drmn.data.store import feature_store
 from drmn.errors import ConfigError, DataError
 from drmn.evaluation.ensemble import Rule
 from drmn.model.network import DRMN, Scores
-from drmn.training.loop import build
+from drmn.training.loop import build_head
 from drmn.visualization import labels
-from drmn.visualization.attention_maps import Pictures
-from drmn.visualization.evidence import evidence, has, strongest
+from drmn.visualization.attention_maps import AttentionFigure
+from drmn.visualization.evidence import evidence, has, strongest_attributes
 from drmn.visualization.sheet import overlay
 
 PREPROCESS = Preprocess(32, (0.5, 0.4, 0.3), (0.2, 0.2, 0.2), "bicubic")
@@ -58,7 +58,9 @@ def pictures(toy, toy_store, photos):
     """Return a function that makes pictures of the toy data."""
 
     def make(files=photos, **more):
-        return Pictures(toy, feature_store.read(toy_store).catalogue, PREPROCESS, files, **more)
+        return AttentionFigure(
+            toy, feature_store.read(toy_store).catalogue, PREPROCESS, files, **more
+        )
 
     return make
 
@@ -77,8 +79,10 @@ def test_the_attributes_drawn_are_those_that_add_most_to_the_answer():
     assert found.answers.tolist() == [0]
     torch.testing.assert_close(found.scores, torch.tensor([[1.0, 2.0, 2.0]]) / 3)
     torch.testing.assert_close(found.shares, torch.tensor([[0.6, 1.6, 0.0]]) / 2.2)
-    assert strongest(found.shares, 2).tolist() == [[1, 0]]  # the class has nothing of the third
-    assert strongest(found.shares, 9).tolist() == [[1, 0, 2]]
+    assert strongest_attributes(found.shares, 2).tolist() == [
+        [1, 0]
+    ]  # the class has nothing of the third
+    assert strongest_attributes(found.shares, 9).tolist() == [[1, 0, 2]]
 
 
 def test_the_answer_is_the_calibrated_one_and_its_own_attributes_count():
@@ -86,7 +90,7 @@ def test_the_answer_is_the_calibrated_one_and_its_own_attributes_count():
     assert evidence(SAID, {}, TWO, scale=1.0, rule=Rule(gamma=0.03)).answers.tolist() == [0]
     found = evidence(SAID, {}, TWO, scale=1.0, rule=Rule(gamma=0.04))
     assert found.answers.tolist() == [1]
-    assert strongest(found.shares, 1).tolist() == [[2]]
+    assert strongest_attributes(found.shares, 1).tolist() == [[2]]
 
 
 def test_a_class_has_what_is_half_as_strong_as_its_strongest_attribute():
@@ -116,7 +120,7 @@ def test_looking_everywhere_alike_heats_everything_alike():
 
 
 def test_the_file_is_a_png_of_the_size_of_its_rows_and_columns(toy, pictures, tmp_path):
-    model, path = build(RUN, toy.classes, toy.channels), tmp_path / "new" / "epoch-003.png"
+    model, path = build_head(RUN, toy.classes, toy.channels), tmp_path / "new" / "epoch-003.png"
     assert pictures(count=3, most=5).draw(model, path, scale=2.0) == path
     with Image.open(path) as picture:
         assert picture.format == "PNG"
@@ -126,14 +130,14 @@ def test_the_file_is_a_png_of_the_size_of_its_rows_and_columns(toy, pictures, tm
 
 
 def test_a_sheet_of_one_attribute_has_room_for_its_title(toy, pictures, tmp_path):
-    model = build(RUN, toy.classes, toy.channels)
+    model = build_head(RUN, toy.classes, toy.channels)
     path = pictures(count=1, most=1).draw(model, tmp_path / "a.png", scale=2.0)
     with Image.open(path) as picture:
         assert picture.width == 600
 
 
 def test_the_same_picture_is_the_same_bytes(toy, pictures, tmp_path):
-    model = build(RUN, toy.classes, toy.channels)
+    model = build_head(RUN, toy.classes, toy.channels)
     paths = [pictures(count=1).draw(model, tmp_path / name, scale=2.0) for name in ("a", "b")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
@@ -150,7 +154,7 @@ def test_the_images_are_the_same_each_time_of_unseen_classes_no_two_of_one(toy, 
 def test_what_is_named_is_drawn_in_that_order(toy, pictures):
     asked = ("class0/3.jpg", "class8/85.jpg")  # of a training and a validation class
     made = pictures(images=asked, attributes=("a4", "a1"))
-    model = build(RUN, toy.classes, toy.channels)
+    model = build_head(RUN, toy.classes, toy.channels)
     batch = made.split.batch(torch.arange(2))
     strips = made.strips(evidence(model, batch.inputs, toy.classes, scale=2.0))
     assert [strip.label for strip in strips] == ["class0", "class8"]
@@ -181,14 +185,14 @@ def test_a_photo_that_is_gone_or_of_unknown_place_is_named(pictures, photos, tmp
 
 
 def test_without_dual_attention_there_is_no_picture(toy, pictures, tmp_path):
-    model = build(with_overrides(RUN, {"model.dab": False}), toy.classes, toy.channels)
+    model = build_head(with_overrides(RUN, {"model.dab": False}), toy.classes, toy.channels)
     assert pictures().draw(model, tmp_path / "none.png", scale=2.0) is None
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_drawing_changes_nothing_of_a_training(toy, pictures, tmp_path, training):
-    model = build(RUN, toy.classes, toy.channels).train(training)
+    model = build_head(RUN, toy.classes, toy.channels).train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     chance = torch.get_rng_state()
     pictures().draw(model, tmp_path / "a.png", scale=2.0)

@@ -14,7 +14,7 @@ from drmn.data.demo.drawing import (
     PAINTS,
     PALETTE,
     Joint,
-    Points,
+    Polygon,
     Rng,
     cover,
     developed,
@@ -26,7 +26,7 @@ from drmn.data.demo.drawing import (
     tinted,
 )
 
-Shape: TypeAlias = tuple[Points, str]  # an outline around its part's joint, and its paint
+Shape: TypeAlias = tuple[Polygon, str]  # an outline around its part's joint, and its paint
 Values: TypeAlias = Mapping[str, str]
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -61,14 +61,14 @@ def paint(values: Values, key: tuple[int, ...]) -> Image.Image:
     return developed(image, rng)
 
 
-def _paint_part(draw: ImageDraw.ImageDraw, shapes: list[Shape], place: Points, rng: Rng) -> None:
+def _paint_part(draw: ImageDraw.ImageDraw, shapes: list[Shape], place: Polygon, rng: Rng) -> None:
     # Every paint is tinted, used or not: what is drawn never shifts the numbers that follow.
     tints = {name: tinted(hsv, rng) for name, hsv in PAINTS.items()}
     for points, name in shapes:
         polygon(draw, points @ place[:2, :2] + place[2, :2], tints[name])
 
 
-def _placed(rng: Rng) -> Points:
+def _placed(rng: Rng) -> Polygon:
     """Put the creature somewhere, at some size, a little turned, facing left or right."""
     unit = 68 * rng.uniform(0.65, 1.05)
     facing = np.diag((rng.choice((-1.0, 1.0)), 1.0, 1.0))
@@ -90,18 +90,18 @@ def _anatomy(v: Values) -> list[tuple[Joint, list[Shape]]]:
     ]
 
 
-def _chord(x: float, half: float) -> Points:
+def _chord(x: float, half: float) -> Polygon:
     """Cut an upright slice out of the unit circle: a pattern that never leaves its body."""
     across = np.array((x - half, x, x + half))
     high = np.sqrt(1 - across**2)
     return np.stack([np.r_[across, across[::-1]], np.r_[high, -high[::-1]]], axis=1)
 
 
-def _pair(shape: Points, name: str) -> list[Shape]:
+def _pair(shape: Polygon, name: str) -> list[Shape]:
     return [(shape, name), (np.array((0.6, 0)) - shape * (1, -1), name)]  # both sides of the head
 
 
-def _feather(turn: float) -> Points:
+def _feather(turn: float) -> Polygon:
     cos, sin = np.cos(turn), np.sin(turn)
     return disc(0, -0.68, 0.2, 0.76) @ np.array(((cos, sin), (-sin, cos)))
 

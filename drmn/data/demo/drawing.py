@@ -14,7 +14,7 @@ SIZE = 160
 """Pixels along a side of a picture."""
 FINE = 2 * SIZE  # drawn at twice the size, for smooth edges
 
-Points: TypeAlias = NDArray[np.float64]
+Polygon: TypeAlias = NDArray[np.float64]
 Joint: TypeAlias = tuple[float, float]
 Rng: TypeAlias = np.random.Generator
 
@@ -44,7 +44,7 @@ def ground(rng: Rng) -> Image.Image:
     return image
 
 
-def polygon(draw: ImageDraw.ImageDraw, points: Points, colour: tuple[int, ...]) -> None:
+def polygon(draw: ImageDraw.ImageDraw, points: Polygon, colour: tuple[int, ...]) -> None:
     """Fill an outline, with a darker rim."""
     corners = points.ravel().tolist()
     draw.polygon(corners, fill=colour)
@@ -64,7 +64,7 @@ def _clutter(draw: ImageDraw.ImageDraw, rng: Rng) -> None:
         polygon(draw, kind * rng.uniform(10, 34) + np.array((x, y)), tinted(PAINTS[name], rng))
 
 
-def cover(draw: ImageDraw.ImageDraw, place: Points, rng: Rng) -> None:
+def cover(draw: ImageDraw.ImageDraw, place: Polygon, rng: Rng) -> None:
     """Hide a little of some creatures behind a leaf."""
     hidden, spot = rng.random() < COVERED, rng.uniform((-1.4, -1.2), (1.6, 1.2))
     leaf = LEAF @ moved((0, 0), rng, spread=2.0)[:2, :2] + spot
@@ -72,7 +72,7 @@ def cover(draw: ImageDraw.ImageDraw, place: Points, rng: Rng) -> None:
         polygon(draw, leaf @ place[:2, :2] + place[2, :2], tinted(PAINTS["leaf"], rng))
 
 
-def moved(joint: Joint, rng: Rng, spread: float = 0.12) -> Points:
+def moved(joint: Joint, rng: Rng, spread: float = 0.12) -> Polygon:
     """Turn a little around `joint` and resize a little: a matrix for rows (x, y, 1)."""
     turn, size = rng.normal(0, spread), rng.uniform(0.9, 1.12)
     cos, sin = size * np.cos(turn), size * np.sin(turn)
@@ -91,13 +91,13 @@ def developed(image: Image.Image, rng: Rng) -> Image.Image:
     return lit.filter(ImageFilter.BoxBlur(rng.uniform(0, 0.8)))
 
 
-def disc(x: float, y: float, width: float, height: float) -> Points:
+def disc(x: float, y: float, width: float, height: float) -> Polygon:
     """Outline an ellipse around (x, y)."""
     angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     return np.stack([x + width * np.cos(angle), y + height * np.sin(angle)], axis=1)
 
 
-def outline(text: str) -> Points:
+def outline(text: str) -> Polygon:
     """Read corners from "x y, x y, ..."."""
     return np.array([[float(word) for word in pair.split()] for pair in text.split(",")])
 

@@ -14,7 +14,7 @@ from drmn.data.images.catalogue import Integers
 from drmn.data.readers import matlab
 from drmn.errors import DataError
 
-TABLES = {
+BOX_TABLES = {
     "apascal_train.txt": "JPEGImages",
     "apascal_test.txt": "JPEGImages",
     "ayahoo_test.txt": "ayahoo_test_images",
@@ -45,7 +45,7 @@ def boxes(tables: Path, images: Sequence[str], labels: Sequence[str]) -> Integer
 
 def _objects(tables: Path) -> defaultdict[tuple[str, str], list[tuple[int, ...]]]:
     objects: defaultdict[tuple[str, str], list[tuple[int, ...]]] = defaultdict(list)
-    for table, folder in TABLES.items():
+    for table, folder in BOX_TABLES.items():
         path = tables / table
         if not path.is_file():
             raise DataError(f"{path}: no such file; it holds the boxes of aPY's objects.")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from drmn.data.specs import DatasetSpec
 from drmn.errors import DataError
 
-Indices = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -20,13 +20,13 @@ class Official:
 
     images: tuple[str, ...]
     """Paths below the marker folder, in the files' order."""
-    labels: Indices
+    labels: RowNumbers
     classes: tuple[str, ...]
     attributes: npt.NDArray[np.float64]
     """[class, attr]: as published, unnormalised."""
-    trainval: Indices
-    test_seen: Indices
-    test_unseen: Indices
+    trainval: RowNumbers
+    test_seen: RowNumbers
+    test_unseen: RowNumbers
     folds: dict[int, tuple[str, ...]]
     """The validation classes of each fold that has its lists."""
 
@@ -46,12 +46,12 @@ def folder_class(path: str, spec: DatasetSpec) -> str:
     return "_".join(folders[1:]) if spec.naming == "nested" else "/".join(folders)
 
 
-def digest(indices: Indices) -> str:
+def digest(indices: RowNumbers) -> str:
     """Return 16 hex digits of SHA-256 over the sorted 1-based indices as little-endian int64."""
     return hashlib.sha256((np.sort(indices) + 1).astype("<i8").tobytes()).hexdigest()[:16]
 
 
-def clean_split(official: Official, fold: int) -> tuple[Indices, Indices]:
+def clean_split(official: Official, fold: int) -> tuple[RowNumbers, RowNumbers]:
     """Return the train and validation images of a fold, from its class lists and trainval.
 
     Not the shipped train_loc and val_loc: these two hold the test_seen images as well.

@@ -13,7 +13,7 @@ from typing import Any
 
 from drmn.errors import DataError
 
-START = "0" * 64
+FIRST_PREVIOUS = "0" * 64
 """What stands in the first entry for the hash of the one before."""
 
 
@@ -65,7 +65,7 @@ def following(
         "study": study,
         "purpose": purpose,
         "again": again,
-        "previous": entries[-1].hash if entries else START,
+        "previous": entries[-1].hash if entries else FIRST_PREVIOUS,
     }
     return Entry(**content, hash=_hash(content))
 
@@ -136,7 +136,7 @@ def _check_order(path: Path, entries: list[Entry]) -> None:
 
 
 def _check_links(path: Path, entries: list[Entry]) -> None:
-    previous = START
+    previous = FIRST_PREVIOUS
     for entry in entries:
         if entry.previous != previous:
             raise broken(path, _loose(entry.number))

@@ -12,7 +12,14 @@ import pyarrow.parquet as pq
 
 from drmn.data.images.catalogue import SIDES
 from drmn.data.sealed import ledger
-from drmn.data.sealed.seal import ABOUT, CLASSES, IMAGES, TestPart, folder_name, split_of
+from drmn.data.sealed.seal import (
+    ABOUT_FILE,
+    CLASSES_FILE,
+    IMAGES_FILE,
+    TestPart,
+    folder_name,
+    split_of,
+)
 from drmn.errors import DataError
 from drmn.io.file_digest import tables
 
@@ -52,7 +59,7 @@ def open_test(
     )
     part = _read(folder, dataset, development)
     if (part.digest, split_of(part)) != (digest, split):
-        raise _altered(folder / ABOUT)
+        raise _altered(folder / ABOUT_FILE)
     return part
 
 
@@ -78,14 +85,14 @@ def _find(root: Path, dataset: str, development: str) -> Path:
 def _checked(folder: Path, dataset: str, development: str) -> tuple[str, str]:
     """Return the digest and the split of `folder`, if its files and its name agree with it."""
     try:
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+        about: dict[str, Any] = json.loads((folder / ABOUT_FILE).read_text())
         digest, split, files = str(about["digest"]), str(about["split"]), dict(about["files"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise _altered(folder / ABOUT) from None
+        raise _altered(folder / ABOUT_FILE) from None
     if folder.name != folder_name(dataset, development, digest):
-        raise _altered(folder / ABOUT)
+        raise _altered(folder / ABOUT_FILE)
     now = tables(folder)
-    for name in (IMAGES, CLASSES):
+    for name in (IMAGES_FILE, CLASSES_FILE):
         if name not in now or now[name] != files.get(name):
             raise _altered(folder / name)
     return digest, split
@@ -99,8 +106,8 @@ def _altered(path: Path) -> DataError:
 
 
 def _read(folder: Path, dataset: str, development: str) -> TestPart:
-    images = pq.read_table(folder / IMAGES)
-    classes = pq.read_table(folder / CLASSES).to_pydict()
+    images = pq.read_table(folder / IMAGES_FILE)
+    classes = pq.read_table(folder / CLASSES_FILE).to_pydict()
     texts = {name: tuple(images[name].to_pylist()) for name in ("path", "digest", "class", "split")}
     return TestPart(
         dataset=dataset,

@@ -20,7 +20,7 @@ from drmn.data.images.catalogue import SIDES, Integers
 from drmn.io import atomic
 from drmn.io.file_digest import tables
 
-ABOUT, IMAGES, CLASSES = "about.json", "images.parquet", "classes.parquet"
+ABOUT_FILE, IMAGES_FILE, CLASSES_FILE = "about.json", "images.parquet", "classes.parquet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -101,12 +101,12 @@ def seal(root: Path, part: TestPart) -> Path:
 def _write(folder: Path, part: TestPart) -> None:
     images = pa.table(_image_columns(part))
     skipped = {"skipped": json.dumps(part.skipped)}
-    pq.write_table(images.replace_schema_metadata(skipped), folder / IMAGES)
+    pq.write_table(images.replace_schema_metadata(skipped), folder / IMAGES_FILE)
     classes = {"name": list(part.unseen), "attributes": list(part.attributes)}
-    pq.write_table(pa.table(classes), folder / CLASSES)
+    pq.write_table(pa.table(classes), folder / CLASSES_FILE)
     about = {"dataset": part.dataset, "development": part.development, "digest": part.digest}
     about |= {"split": split_of(part)}
-    (folder / ABOUT).write_text(json.dumps(about | {"files": tables(folder)}, indent=1))
+    (folder / ABOUT_FILE).write_text(json.dumps(about | {"files": tables(folder)}, indent=1))
     for file in folder.iterdir():
         file.chmod(0o400)
         atomic.sync(file)

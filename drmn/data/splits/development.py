@@ -19,12 +19,12 @@ from torch import Tensor
 
 from drmn.config import strides
 from drmn.data.images.catalogue import Catalogue
-from drmn.data.splits.epoch_rng import Chance
+from drmn.data.splits.epoch_rng import EpochRng
 from drmn.data.store import feature_store
 from drmn.data.store.feature_level import Level
 from drmn.errors import ConfigError, DataError
 
-Part = Literal["train", "val", "test"]
+SplitPart = Literal["train", "val", "test"]
 
 HELD_OUT = 0.2
 """Share of each train class's images that becomes val-seen."""
@@ -59,10 +59,10 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return this batch on `device`."""
-        return Batch(moved(self.inputs, device), self.labels.to(device))
+        return Batch(to_device(self.inputs, device), self.labels.to(device))
 
 
-def moved(inputs: Inputs, device: torch.device) -> Inputs:
+def to_device(inputs: Inputs, device: torch.device) -> Inputs:
     """Return `inputs` on `device`."""
     if isinstance(inputs, Tensor):
         return inputs.to(device)
@@ -78,14 +78,14 @@ class Images(Protocol):
         """Return the class of each."""
 
     @property
-    def part(self) -> Part:
+    def part(self) -> SplitPart:
         """Return what they are for."""
 
     def __len__(self) -> int:
         """Return how many there are."""
 
     def stream(
-        self, parts: Sequence[Int[Tensor, " _"]], chance: Chance | None = None
+        self, parts: Sequence[Int[Tensor, " _"]], chance: EpochRng | None = None
     ) -> Iterator[Batch]:
         """Yield the images at each part's positions; in training as `chance` shows them."""
 
@@ -98,7 +98,7 @@ class Split:
     rows: Int[Tensor, " image"]
     """Where they stand in the store."""
     labels: Int[Tensor, " image"]
-    part: Part
+    part: SplitPart
     """What they are for."""
     views: int = 0
     """Augmented views of each image that the store holds; only training looks at them."""
@@ -109,9 +109,9 @@ class Split:
         """Return the number of images."""
         return len(self.rows)
 
-    def require(self, part: Part, what: str) -> None:
+    def require(self, part: SplitPart, what: str) -> None:
         """Raise `DataError` unless the images are for `part`; `what` says what was to be done."""
-        require(self, part, what)
+        require_images(self, part, what)
 
     def batch(
         self, chosen: Int[Tensor, " image"], view: Int[Tensor, " image"] | None = None
@@ -125,7 +125,7 @@ class Split:
         return {stride: level.rows(rows).float() for stride, level in self.levels.items()}
 
     def stream(
-        self, parts: Sequence[Int[Tensor, " _"]], chance: Chance | None = None
+        self, parts: Sequence[Int[Tensor, " _"]], chance: EpochRng | None = None
     ) -> Iterator[Batch]:
         """Yield the images at each part's positions; in training each as a view drawn for it."""
         drawn = None if chance is None else chance.views(len(self), self.views)
@@ -133,7 +133,7 @@ class Split:
             yield self.batch(chosen, None if drawn is None else drawn[chosen])
 
 
-def require(images: Images, part: Part, what: str) -> None:
+def require_images(images: Images, part: SplitPart, what: str) -> None:
     """Raise `DataError` unless `images` are for `part`; `what` says what was to be done."""
     if images.part != part:
         raise DataError(f"{what} takes {part} images alone; these are {images.part} images.")
@@ -196,13 +196,13 @@ def divide(
         DataError: A sealed test image or test class is among the development data.
     """
 
-    def split(rows: Int[Tensor, " image"], labels: Int[Tensor, " image"], part: Part) -> Split:
+    def split(rows: Int[Tensor, " image"], labels: Int[Tensor, " image"], part: SplitPart) -> Split:
         return Split(levels, rows, labels, part, views=views, stored=len(catalogue.images))
 
     return Development(*parts_of(catalogue, fold, split), digest)
 
 
-Make = Callable[[Int[Tensor, " image"], Int[Tensor, " image"], Part], I]
+Make = Callable[[Int[Tensor, " image"], Int[Tensor, " image"], SplitPart], I]
 """Makes some images of their places in the catalogue, their labels, and what they are for."""
 
 
@@ -231,7 +231,7 @@ def parts_of(catalogue: Catalogue, fold: int, make: Make[I]) -> tuple[Classes, I
         words=None if words is None else torch.from_numpy(words),
     )
 
-    def part_of(mask: npt.NDArray[np.bool_], part: Part) -> I:
+    def part_of(mask: npt.NDArray[np.bool_], part: SplitPart) -> I:
         rows = torch.from_numpy(np.flatnonzero(mask))
         return make(rows, torch.from_numpy(labels)[rows], part)
 

@@ -10,7 +10,7 @@ from drmn import distributed
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
+class EpochRng:
     """What is drawn in an epoch, the same on every worker."""
 
     seed: int

@@ -16,10 +16,10 @@ from drmn.data.store.feature_store import Store
 from drmn.errors import DataError
 from drmn.io import atomic
 
-BATCH = 32
+EXPORT_BATCH = 32
 
 
-def write(file: Path, folder: Path, fold: int) -> tuple[str, ...]:
+def write_hdf5(file: Path, folder: Path, fold: int) -> tuple[str, ...]:
     """Write a fold of the store in `folder` into a new file; return what should be said of it.
 
     Validation takes the place of test: the file's test_seen is val-seen, its test_unseen is
@@ -87,7 +87,7 @@ def _write_maps(content: h5py.File, store: Store, stride: int) -> None:
     maps = content.create_dataset(
         "feature_map", (images, channels, side, side), dtype=np.float32
     )  # in one piece: h5py's chunks would mix images
-    for rows in torch.arange(images).split(BATCH):
+    for rows in torch.arange(images).split(EXPORT_BATCH):
         part = level.rows(rows).float().transpose(1, 2)  # [image, channel, region]
         maps[rows[0] : rows[-1] + 1] = part.reshape(len(rows), channels, side, side).numpy()
 

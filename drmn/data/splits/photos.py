@@ -10,8 +10,8 @@ from drmn.config import Augment
 from drmn.data.images import decode
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import Photo, Preprocess
-from drmn.data.splits.development import Batch, Fold, Part, parts_of
-from drmn.data.splits.epoch_rng import Chance
+from drmn.data.splits.development import Batch, Fold, SplitPart, parts_of
+from drmn.data.splits.epoch_rng import EpochRng
 from drmn.errors import DataError
 
 
@@ -21,7 +21,7 @@ class Photographs:
 
     photos: Sequence[Photo]
     labels: Int[Tensor, " image"]
-    part: Part
+    part: SplitPart
     """What they are for."""
     preprocess: Preprocess
     augment: Augment = "none"
@@ -32,7 +32,7 @@ class Photographs:
         return len(self.photos)
 
     def stream(
-        self, parts: Sequence[Int[Tensor, " _"]], chance: Chance | None = None
+        self, parts: Sequence[Int[Tensor, " _"]], chance: EpochRng | None = None
     ) -> Iterator[Batch]:
         """Yield the photos at each part's positions; in training with the crop of this epoch."""
         view = 0 if chance is None or self.augment == "none" else 1 + chance.number
@@ -58,7 +58,9 @@ def open_photos(
         )
     every = catalogue.photos()
 
-    def make(rows: Int[Tensor, " image"], labels: Int[Tensor, " image"], part: Part) -> Photographs:
+    def make(
+        rows: Int[Tensor, " image"], labels: Int[Tensor, " image"], part: SplitPart
+    ) -> Photographs:
         return Photographs([every[i] for i in rows.tolist()], labels, part, preprocess, augment)
 
     return Fold(*parts_of(catalogue, fold, make), f"{catalogue.digest}-{preprocess.size}px")

@@ -14,15 +14,15 @@ from typing import Any
 
 from drmn.data.store import integrity
 from drmn.data.store.feature_store import MANIFEST
-from drmn.data.store.layout import Fill, Plan
-from drmn.data.store.partial_store import Site
+from drmn.data.store.layout import Fill, StoreLayout
+from drmn.data.store.partial_store import PartialStore
 from drmn.errors import DataError
 from drmn.io.progress import Progress
 
 
 def build(
     root: Path,
-    plan: Plan,
+    plan: StoreLayout,
     fill: Fill,
     *,
     about: Mapping[str, Any] | None = None,
@@ -50,7 +50,7 @@ def build(
             old = integrity.check(place)
             if not old.damage:
                 return place
-        site = Site(root / f".{plan.key.folder}.building", plan)
+        site = PartialStore(root / f".{plan.key.folder}.building", plan)
         if old is not None:
             site.adopt(place, old)
         missing = [span for span in plan.spans() if span.shard not in site.done]

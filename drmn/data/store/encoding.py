@@ -15,7 +15,7 @@ Raw = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Bits:
+class BFloat16:
     """bfloat16, as the bits of a uint16: Arrow and NumPy have no such type."""
 
     dtype: npt.DTypeLike = np.uint16
@@ -30,7 +30,7 @@ class Bits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bytes:
+class UInt8:
     r"""uint8: $x \approx low_c + q \cdot step_c$ with a scale for each channel c."""
 
     low: Tensor
@@ -49,17 +49,17 @@ class Bytes:
         return torch.from_numpy(raw).float().mul_(self.step).add_(self.low)
 
 
-Form = Bits | Bytes
+Form = BFloat16 | UInt8
 
 
-def bytes_for(low: Tensor, high: Tensor) -> Bytes:
+def bytes_for(low: Tensor, high: Tensor) -> UInt8:
     """Return the byte form of channels that run from `low` to `high`."""
-    return Bytes(low, ((high - low) / 255).clamp(min=torch.finfo(torch.float32).tiny))
+    return UInt8(low, ((high - low) / 255).clamp(min=torch.finfo(torch.float32).tiny))
 
 
 def save(path: Path, forms: Mapping[int, Form]) -> None:
     """Write the scales of a store's levels; nothing where there are none."""
-    scaled = {s: form for s, form in forms.items() if isinstance(form, Bytes)}
+    scaled = {s: form for s, form in forms.items() if isinstance(form, UInt8)}
     if scaled:
         both = {f"{s}.{k}": getattr(form, k) for s, form in scaled.items() for k in ("low", "step")}
         save_file(both, path)
@@ -68,6 +68,6 @@ def save(path: Path, forms: Mapping[int, Form]) -> None:
 def load(path: Path, strides: tuple[int, ...]) -> dict[int, Form]:
     """Return the form of each level of a store."""
     if not path.is_file():
-        return dict.fromkeys(strides, Bits())
+        return dict.fromkeys(strides, BFloat16())
     both = load_file(path)
-    return {s: Bytes(both[f"{s}.low"], both[f"{s}.step"]) for s in strides}
+    return {s: UInt8(both[f"{s}.low"], both[f"{s}.step"]) for s in strides}

@@ -16,7 +16,7 @@ Digests = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class IntegrityReport:
     """What of a store is as it was written."""
 
     shards: dict[int, Digests]
@@ -25,7 +25,7 @@ class Health:
     """What is not: "level-16.arrow, shard 3"."""
 
 
-def check(folder: Path, progress: Progress = lambda *_: None) -> Health:
+def check(folder: Path, progress: Progress = lambda *_: None) -> IntegrityReport:
     """Compare every byte of the store in `folder` with its manifest.
 
     A store may be altered behind its name by a bad disk or a careless copy.
@@ -35,7 +35,7 @@ def check(folder: Path, progress: Progress = lambda *_: None) -> Health:
         written: Mapping[str, list[str]] = manifest["shards"]
         tables: Mapping[str, str] = manifest["files"]
     except (DataError, KeyError):
-        return Health({}, (MANIFEST,))
+        return IntegrityReport({}, (MANIFEST,))
     damage = [name for name, digest in tables.items() if _digest(folder / name) != digest]
     bad: set[int] = set()
     every, done = sum(map(len, written.values())), 0
@@ -49,7 +49,7 @@ def check(folder: Path, progress: Progress = lambda *_: None) -> Health:
     intact: dict[int, Digests] = {
         i: {s: d[i] for s, d in written.items()} for i in range(count) if i not in bad
     }
-    return Health(intact, tuple(damage))
+    return IntegrityReport(intact, tuple(damage))
 
 
 def _later(progress: Progress, before: int, every: int, done: int) -> None:

@@ -14,7 +14,7 @@ from drmn.io import atomic
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoreInfo:
     """A store, or one in the making."""
 
     folder: Path
@@ -30,13 +30,13 @@ class Kept:
     """Published; one in the making is not, even with all its shards there."""
 
 
-def every(root: Path) -> list[Kept]:
+def list_stores(root: Path) -> list[StoreInfo]:
     """Return the stores in `root`, whole or not, the one used last first."""
     found = [*_whole(root), *_in_the_making(root)]
     return sorted(found, key=lambda kept: kept.used, reverse=True)
 
 
-def _whole(root: Path) -> Iterator[Kept]:
+def _whole(root: Path) -> Iterator[StoreInfo]:
     for file in root.glob(f"[!.]*/{MANIFEST}"):
         folder = file.parent
         try:
@@ -46,10 +46,10 @@ def _whole(root: Path) -> Iterator[Kept]:
             continue
         used = folder / USED
         when = (used if used.exists() else file).stat().st_mtime
-        yield Kept(folder, key, images, _bytes(folder), when, 1.0, whole=True)
+        yield StoreInfo(folder, key, images, _bytes(folder), when, 1.0, whole=True)
 
 
-def _in_the_making(root: Path) -> Iterator[Kept]:
+def _in_the_making(root: Path) -> Iterator[StoreInfo]:
     for file in root.glob(f".*.building/{PLAN}"):
         folder = file.parent
         try:
@@ -59,14 +59,14 @@ def _in_the_making(root: Path) -> Iterator[Kept]:
             continue
         images, share = plan["rows"] // (1 + key.views), len(journal(folder)) / shards
         when = folder.stat().st_mtime
-        yield Kept(folder, key, images, _bytes(folder), when, share, whole=False)
+        yield StoreInfo(folder, key, images, _bytes(folder), when, share, whole=False)
 
 
 def _bytes(folder: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in folder.iterdir())
 
 
-def prune(root: Path, most: int) -> list[Kept]:
+def prune(root: Path, most: int) -> list[StoreInfo]:
     """Remove stores until they take `most` bytes at most; return those removed.
 
     Those in the making that nobody works on go first, then the least recently used. A store that a
@@ -74,7 +74,7 @@ def prune(root: Path, most: int) -> list[Kept]:
     """
     for left in root.glob(f".*{atomic.REMOVING}"):
         shutil.rmtree(left, ignore_errors=True)
-    kept, removed = every(root), []
+    kept, removed = list_stores(root), []
     total = sum(store.bytes for store in kept)
     for store in sorted(kept, key=lambda store: (store.whole, store.used)):
         if total <= most:
@@ -82,14 +82,14 @@ def prune(root: Path, most: int) -> list[Kept]:
         if _removed(root, store):
             total -= store.bytes
             removed.append(store)
-    needed = {store.key.weights for store in every(root)}
+    needed = {store.key.weights for store in list_stores(root)}
     for file in root.glob("weights-*.safetensors"):
         if removed and file.stem.removeprefix("weights-") not in needed:
             file.unlink()
     return removed
 
 
-def _removed(root: Path, store: Kept) -> bool:
+def _removed(root: Path, store: StoreInfo) -> bool:
     """Remove a store unless a process reads or builds it; return whether it is gone."""
     whole = store.folder / USED
     file = whole if store.whole else root / ".locks" / store.key.folder

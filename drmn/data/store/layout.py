@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from drmn.data.images.catalogue import Catalogue
-from drmn.data.store.encoding import Bits, Form
+from drmn.data.store.encoding import BFloat16, Form
 from drmn.data.store.feature_store import FeatureKey, Maps
 
 SHARD_BYTES = 32 << 20
@@ -15,7 +15,7 @@ SHARD_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class RowRange:
     """The rows of a shard."""
 
     shard: int
@@ -23,12 +23,12 @@ class Span:
     stop: int
 
 
-Fill = Callable[[list[Span]], Iterator[tuple[int, Maps]]]
+Fill = Callable[[list[RowRange]], Iterator[tuple[int, Maps]]]
 """Yields the maps of the spans asked for, with their shards' numbers, in any order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Plan:
+class StoreLayout:
     """A store to build."""
 
     key: FeatureKey
@@ -42,7 +42,7 @@ class Plan:
 
     def form(self, stride: int) -> Form:
         """Return how a level is stored."""
-        return self.forms.get(stride, Bits())
+        return self.forms.get(stride, BFloat16())
 
     @property
     def rows(self) -> int:
@@ -62,7 +62,7 @@ class Plan:
         """Return the rows of a shard."""
         return max(1, min(1024, SHARD_BYTES // self.row_bytes))
 
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[RowRange]:
         """Return all shards."""
         size, rows = self.per_shard, self.rows
-        return [Span(i // size, i, min(i + size, rows)) for i in range(0, rows, size)]
+        return [RowRange(i // size, i, min(i + size, rows)) for i in range(0, rows, size)]

@@ -19,7 +19,7 @@ SCRATCH = "DRMN_SCRATCH"
 _KNOWN: set[tuple[Path, int]] = set()
 """Copies that this process has found whole, by their manifest's time."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def scratch() -> Path | None:
@@ -28,7 +28,7 @@ def scratch() -> Path | None:
     return Path(place) / "features" if place else None
 
 
-def near(store: Path) -> Path:
+def local_copy(store: Path) -> Path:
     """Return this machine's own copy of a store; the store itself where DRMN_SCRATCH is not set.
 
     Raises:
@@ -62,7 +62,7 @@ def _bring(store: Path, place: Path) -> bool:
     """Copy a store and compare every byte; return False if there is no room for it."""
     need = sum(file.stat().st_size for file in store.iterdir())
     if not _room(place.parent, need):
-        log.warning(
+        logger.warning(
             "%s: no room for a copy of %s, %.1f GB; it is read where it is.",
             *(place.parent, store, need / 1e9),
         )
@@ -83,6 +83,6 @@ def _room(root: Path, need: int) -> bool:
     """Make room for a copy, where copies used longest ago may go for it."""
     lacking = need - shutil.disk_usage(root).free
     if lacking > 0:
-        have = sum(kept.bytes for kept in inventory.every(root))
+        have = sum(kept.bytes for kept in inventory.list_stores(root))
         inventory.prune(root, max(0, have - lacking))
     return shutil.disk_usage(root).free >= need

@@ -15,7 +15,7 @@ from drmn.data.images import catalogue as catalogues
 from drmn.data.store import encoding, integrity
 from drmn.data.store.encoding import Raw
 from drmn.data.store.feature_store import COMPONENTS, MANIFEST, SCALES, Maps, level_file
-from drmn.data.store.layout import Plan
+from drmn.data.store.layout import StoreLayout
 from drmn.data.store.shards import Shards, digest, lay_out
 from drmn.errors import DataError
 from drmn.io import atomic
@@ -24,10 +24,10 @@ from drmn.io.file_digest import tables
 JOURNAL, PLAN = "journal.jsonl", "plan.json"
 
 
-class Site:
+class PartialStore:
     """A store in the making."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: StoreLayout) -> None:
         self.folder, self.plan = folder, plan
         folder.mkdir(exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
@@ -74,7 +74,7 @@ class Site:
         lines = "".join(line(shard, digests) for shard, digests in self.done.items())
         atomic.write(self.folder / JOURNAL, lines)
 
-    def adopt(self, place: Path, health: integrity.Health) -> None:
+    def adopt(self, place: Path, health: integrity.IntegrityReport) -> None:
         """Copy what is intact of a damaged store: trials may have it open, so it stays as it is."""
         if self.fitted or not health.shards:
             return

@@ -6,23 +6,26 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import FrozenTrial
 
 from drmn.search.analysis.parameter_effects import ERROR, Effect, effect
-from drmn.search.samplers.unit_cube import place
-from drmn.search.trial_summary import AGAIN, Row, bests
+from drmn.search.samplers.unit_cube import to_unit
+from drmn.search.trial_summary import FINETUNES, TrialSummary, bests
 
 BORDER = 0.03
 """Share of a range, from either end, that counts as its border."""
-ENOUGH = 20
+MIN_TRIALS_FOR_EFFECTS = 20
 """Trials before which nothing is said of what has an effect."""
-SMALL = 0.1
+NEGLIGIBLE_SHARE = 0.1
 """Share of the differences between trials that is as good as none."""
 FACTORS = ("val/beta", "val/gamma", "val/delta")
 """Chosen from an epoch's scores, not measured: a formula that does without one has it as 0."""
-NAMED = 3
+MAX_NAMED = 3
 """Settings at most that are named for their effect."""
 
 
 def notes(
-    best: Row | None, rows: Sequence[Row], trials: Sequence[FrozenTrial], rung: int
+    best: TrialSummary | None,
+    rows: Sequence[TrialSummary],
+    trials: Sequence[FrozenTrial],
+    rung: int,
 ) -> list[str]:
     """Return what is to be said of a space after a search of it.
 
@@ -47,7 +50,7 @@ def _on_a_border(best: FrozenTrial) -> Iterator[str]:
             continue
         if distribution.single():
             continue
-        where = place(best.params[name], distribution)
+        where = to_unit(best.params[name], distribution)
         if not BORDER < where < 1 - BORDER:
             end = "low" if where <= BORDER else "high"
             yield (
@@ -61,7 +64,7 @@ def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
 
     The bounds hold for all settings together, so each is the wider the more there are.
     """
-    chosen = [trial for trial in trials if AGAIN not in trial.user_attrs]  # of the other tier
+    chosen = [trial for trial in trials if FINETUNES not in trial.user_attrs]  # of the other tier
     compared = [
         (t, bests(t.intermediate_values)[rung]) for t in chosen if rung in t.intermediate_values
     ]
@@ -71,7 +74,7 @@ def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
     found = []
     for name, distribution in sorted(distributions.items()):
         pairs = [(trial.params[name], value) for trial, value in compared if name in trial.params]
-        if len(pairs) >= ENOUGH:
+        if len(pairs) >= MIN_TRIALS_FOR_EFFECTS:
             values, results = zip(*pairs, strict=True)
             error = ERROR / len(distributions)
             found += [effect(name, values, results, distribution, error)]
@@ -80,10 +83,10 @@ def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
 
 def _told(found: Sequence[Effect], rung: int) -> Iterator[str]:
     """Tell of what surely has an effect, and of what surely has hardly any: two lines at most."""
-    if large := [each for each in found if each.low > SMALL][:NAMED]:
+    if large := [each for each in found if each.low > NEGLIGIBLE_SHARE][:MAX_NAMED]:
         named = ", ".join(f"{e.name} {e.share:.0%} (at least {e.low:.0%})" for e in large)
         yield f"of the differences between trials at epoch {rung} explain {named}"
-    if small := [each for each in found if each.high < SMALL]:
+    if small := [each for each in found if each.high < NEGLIGIBLE_SHARE]:
         named = ", ".join(each.name for each in small)
         most, least = max(each.high for each in small), min(each.trials for each in small)
         yield (
@@ -93,7 +96,7 @@ def _told(found: Sequence[Effect], rung: int) -> Iterator[str]:
 
 
 def _constant(metrics: Sequence[Mapping[str, float]]) -> Iterator[str]:
-    if len(metrics) < ENOUGH:
+    if len(metrics) < MIN_TRIALS_FOR_EFFECTS:
         return
     for name, value in metrics[0].items():
         if name in FACTORS or not name.startswith("val/"):

@@ -9,17 +9,21 @@ from drmn.data.splits.development import Development
 from drmn.errors import DataError
 from drmn.experiment.model_export import Packed, pack
 from drmn.experiment.trial_checkpoints import PACKAGE, trial_folder
-from drmn.search.trial_summary import Row
+from drmn.search.trial_summary import TrialSummary
 from drmn.training.checkpoint import BEST, State, load, sha256_of
 
 
-def pack_trial(study: Path, row: Row, data: Development, store: Path) -> Packed:
+def pack_trial(study: Path, row: TrialSummary, data: Development, store: Path) -> Packed:
     """Write the network of a trial's best epoch into the trial's folder."""
     place = trial_folder(study, row.number) / PACKAGE
-    return pack(place, with_overrides(RunConfig(), row.settings), state_of(study, row), data, store)
+    return pack(
+        place, with_overrides(RunConfig(), row.settings), best_state(study, row), data, store
+    )
 
 
-def pack_best(study: Path, rows: Sequence[Row], data: Development, store: Path) -> list[Packed]:
+def pack_best(
+    study: Path, rows: Sequence[TrialSummary], data: Development, store: Path
+) -> list[Packed]:
     """Pack the networks of these trials, and remove those of all others of the study."""
     kept = {row.number for row in rows}
     for folder in study.glob(f"trials/*/{PACKAGE}"):
@@ -28,7 +32,7 @@ def pack_best(study: Path, rows: Sequence[Row], data: Development, store: Path) 
     return [pack_trial(study, row, data, store) for row in rows]
 
 
-def state_of(study: Path, row: Row) -> State:
+def best_state(study: Path, row: TrialSummary) -> State:
     """Return the state of a trial's best epoch.
 
     Raises:

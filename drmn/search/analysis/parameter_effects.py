@@ -8,7 +8,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from scipy import stats
 from scipy.optimize import brentq
 
-from drmn.search.samplers.unit_cube import place
+from drmn.search.samplers.unit_cube import to_unit
 
 ERROR = 0.05
 """Chance, about, that any of the bounds is wrong, of settings that were drawn by chance."""
@@ -55,7 +55,7 @@ def effect(
 def _columns(values: Sequence[object], distribution: BaseDistribution) -> np.ndarray:
     """Return what ranks are fitted by, a row a trial; the first column is the mean."""
     if isinstance(distribution, FloatDistribution | IntDistribution):
-        places = np.array([place(value, distribution) for value in values])
+        places = np.array([to_unit(value, distribution) for value in values])
         powers = min(2, len(set(places.tolist())) - 1)  # two values have no parabola
         return np.vander(places, max(powers, 1) + 1, increasing=True)
     kinds = list(dict.fromkeys(values))

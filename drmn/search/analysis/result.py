@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from drmn.metric_names import COST, Metrics, figures
 from drmn.search.budget.limits import spent
-from drmn.search.trial_summary import Row
+from drmn.search.trial_summary import TrialSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +36,32 @@ class Tiers:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class SearchResult:
     """The end of a search. Accuracies are shares of 1, on validation."""
 
     study: str
     data: str
     """The digest of data and features."""
-    best: Row | None
-    lines: Mapping[str, Metrics]
+    best: TrialSummary | None
+    baselines: Mapping[str, Metrics]
     """Those to beat, by name."""
-    rows: list[Row]
+    rows: list[TrialSummary]
     ended: str = ""
     """Why no more trials were begun; empty if it was stopped."""
     objective: str = "val/H"
-    second: str = ""
+    second_objective: str = ""
     """Another objective, if there is one."""
     notes: list[str] = field(default_factory=list)
     """What is to be said of the space."""
 
     @property
-    def front(self) -> list[Row]:
+    def pareto_front(self) -> list[TrialSummary]:
         """The complete trials that none beats in both objectives; of one objective, none."""
-        if not self.second:
+        if not self.second_objective:
             return []
-        points = [(row, *objectives(row, self.second)) for row in self.rows if _complete(row)]
+        points = [
+            (row, *objectives(row, self.second_objective)) for row in self.rows if _complete(row)
+        ]
         return [
             row
             for row, one, two in points
@@ -87,27 +89,27 @@ class Outcome:
             "data": self.data,
             "settings": None if best is None else dict(best.settings),
             "best": None if best is None else {"trial": best.number, **figures(best.metrics)},
-            "baselines": {name: figures(line) for name, line in self.lines.items()},
+            "baselines": {name: figures(line) for name, line in self.baselines.items()},
             "ended": self.ended,
             "spent": asdict(spent(self.rows)),
             "notes": self.notes,
-            "front": [row.number for row in self.front],
+            "front": [row.number for row in self.pareto_front],
             "tiers": None if self.tiers is None else asdict(self.tiers),
             "trials": [_plain(row) for row in self.rows],
         }
 
 
-def objectives(row: Row, second: str) -> tuple[float, float]:
+def objectives(row: TrialSummary, second: str) -> tuple[float, float]:
     """Return a trial's two objectives, either the better the larger it is."""
     two = -row.seconds / max(1, row.epochs) if second == COST else row.metrics[second]
     return row.value or 0.0, two
 
 
-def _complete(row: Row) -> bool:
+def _complete(row: TrialSummary) -> bool:
     return row.state == "COMPLETE"
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _plain(row: TrialSummary) -> dict[str, Any]:
     keys = (
         "number",
         "state",

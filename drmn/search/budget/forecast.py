@@ -9,14 +9,14 @@ import numpy as np
 
 from drmn.search.budget.step_timing import Sample
 from drmn.search.config import Budget, PolicyConfig
-from drmn.search.pruners.factory import stopper
+from drmn.search.pruners.factory import make_pruner
 from drmn.search.pruners.hyperband import Hyperband
-from drmn.search.pruners.successive_halving import Halving
+from drmn.search.pruners.successive_halving import SuccessiveHalving
 
 MACHINE = 0.15
 """Standard deviation of the logarithm of what a search's epochs take over what their steps were
 timed at: 0.97 to 1.34 in six small studies, 1.04 in the geometric mean (2026-11-27)."""
-NEAR = 0.3
+GAP_TO_BEST = 0.3
 """How far a setting like the best is behind it, in standard deviations of settings drawn by chance:
 so 24 trials take the epochs that they took in replays of recorded trials."""
 ROUNDS = 200
@@ -69,7 +69,7 @@ def _round(
     chance: np.random.Generator,
 ) -> tuple[float, float, float, float, float]:
     """Return epochs, complete trials, worker hours, hours and megabytes of one search."""
-    halving = stopper(policy)
+    halving = make_pruner(policy)
     free = [0.0] * at_once
     pace = math.exp(MACHINE * chance.normal()) / 3600
     epochs, complete, worked, kept = 0, 0, 0.0, 0.0
@@ -116,14 +116,14 @@ def _chosen(
     learnt = 0.0 if policy.sampler == "random" else 1 - policy.startup_trials / (number + 1)
     if found and chance.random() < learnt:
         best, sample = max(found, key=lambda each: each[0])
-        return best - NEAR * abs(chance.normal()), sample
+        return best - GAP_TO_BEST * abs(chance.normal()), sample
     place = number if number < len(samples) else int(chance.integers(len(samples)))
     return chance.normal(), samples[place]
 
 
 def _trained(
     most: int,
-    halving: Halving | Hyperband,
+    halving: SuccessiveHalving | Hyperband,
     number: int,
     worth: float,
     chance: np.random.Generator,
@@ -134,6 +134,6 @@ def _trained(
             continue
         agreement = AGREEMENT[min(round(math.log(epoch, 3)), len(AGREEMENT) - 1)]
         shown = worth + math.sqrt(agreement**-2 - 1) * chance.normal()
-        if halving.stops(number, epoch, shown):
+        if halving.should_prune(number, epoch, shown):
             return epoch
     return most

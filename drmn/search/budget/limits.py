@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drmn.search.config import Budget
-from drmn.search.trial_summary import Row
+from drmn.search.trial_summary import TrialSummary
 from drmn.units import duration
 
-ENOUGH = 20
+MIN_TRIALS_FOR_GAIN = 20
 """Trials before which nothing is said about what more of them would gain."""
-TOP = 4
+TAIL_FRACTION = 4
 """One value in so many belongs to the tail that the expected gain is read off."""
 
 
@@ -29,28 +29,28 @@ class Spent:
         return f"{self.trials} trials, {self.epochs} epochs, {worked} of worker time"
 
 
-def spent(rows: Sequence[Row]) -> Spent:
+def spent(rows: Sequence[TrialSummary]) -> Spent:
     """Return what these trials took."""
     seconds = sum(row.seconds for row in rows)
     return Spent(len(rows), sum(row.epochs for row in rows), seconds / 3600)
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class BudgetTracker:
     """A budget of one start of a study."""
 
     budget: Budget
     began: float
     """By `time.monotonic`."""
 
-    def empty(self, rows: Sequence[Row]) -> str:
+    def exhausted(self, rows: Sequence[TrialSummary]) -> str:
         """Return why no trial may start any more, or the empty string."""
         chosen = [row for row in rows if row.again is None]
         if len(chosen) >= self.budget.trials:
             return f"all {self.budget.trials} trials were begun (--budget.trials)"
-        return self.overspent(rows) or self._no_gain(chosen)
+        return self.over_limit(rows) or self._no_gain(chosen)
 
-    def overspent(self, rows: Sequence[Row]) -> str:
+    def over_limit(self, rows: Sequence[TrialSummary]) -> str:
         """Return which limit is reached, that on the number of trials apart; or empty."""
         budget, used = self.budget, spent(rows)
         money = used.worker_hours * budget.price
@@ -66,10 +66,10 @@ class Purse:
             return f"it ran for {minutes:.0f} minutes (--budget.minutes {budget.minutes:g})"
         return ""
 
-    def _no_gain(self, rows: Sequence[Row]) -> str:
+    def _no_gain(self, rows: Sequence[TrialSummary]) -> str:
         values = [row.value for row in rows if row.value is not None and row.state != "FAIL"]
         left = self.budget.trials - len(rows)
-        if not self.budget.least_gain or len(values) < ENOUGH:
+        if not self.budget.least_gain or len(values) < MIN_TRIALS_FOR_GAIN:
             return ""
         gain, error = expected_gain(values, left)
         if gain + error >= self.budget.least_gain:
@@ -89,7 +89,7 @@ def expected_gain(values: Sequence[float], more: int) -> tuple[float, float]:
     alike, so a sampler that gets better as it learns gains more than this.
     """
     ranked = sorted(values, reverse=True)
-    count = max(1, len(ranked) // TOP)
+    count = max(1, len(ranked) // TAIL_FRACTION)
     excess = sum(ranked[:count]) / count - ranked[count]
     gain = excess * math.log((len(ranked) + more) / len(ranked))
     return gain, gain / math.sqrt(count)

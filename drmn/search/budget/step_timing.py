@@ -11,7 +11,7 @@ import torch
 from drmn.config import RunConfig
 from drmn.data.splits.development import Development, Split
 from drmn.evaluation.validation import validate
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 from drmn.training.loop import assemble
 from drmn.training.trainer import Trainer
 
@@ -34,7 +34,7 @@ class Sample:
     """Of its checkpoint."""
 
 
-def points(record: Record) -> Iterator[RunConfig]:
+def points(record: StudyRecord) -> Iterator[RunConfig]:
     """Yield what a study tries as long as no result is known: first what it will begin with.
 
     Args:

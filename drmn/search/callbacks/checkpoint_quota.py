@@ -8,13 +8,13 @@ from rich.console import Console
 
 from drmn.experiment.trial_checkpoints import drop_best, trial_folder
 from drmn.metric_names import Metrics
-from drmn.search.study.record import Record
-from drmn.search.trial_summary import Point, Row, ranking
+from drmn.search.study.record import StudyRecord
+from drmn.search.trial_summary import TrialSpec, TrialSummary, ranking
 
-MB = 1_000_000
+MEGABYTE = 1_000_000
 
 
-class Quota:
+class CheckpointQuota:
     """Watches a search and drops, at each trial's end, the checkpoints that there is no room for.
 
     Args:
@@ -24,20 +24,22 @@ class Quota:
         console: Where it is told that even the best one is too large.
     """
 
-    def __init__(self, record: Record, study: Path, megabytes: float, console: Console) -> None:
+    def __init__(
+        self, record: StudyRecord, study: Path, megabytes: float, console: Console
+    ) -> None:
         self.record, self.study, self.megabytes = record, study, megabytes
         self.console, self.warned = console, False
         for number in record.dropped:  # the driver may have died before the file was gone
             drop_best(trial_folder(study, number))
         self.enforce()
 
-    def started(self, point: Point) -> None:
+    def on_trial_start(self, point: TrialSpec) -> None:
         """Do nothing: what is on its way keeps what it has."""
 
-    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+    def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
         """Do nothing, for the same reason."""
 
-    def ended(self, row: Row) -> None:
+    def on_trial_end(self, row: TrialSummary) -> None:
         """Look at all trials again: this one may be among the best."""
         del row
         self.enforce()
@@ -47,7 +49,7 @@ class Quota:
         if not self.megabytes:
             return
         ranked = ranking(self.record.rows())
-        over = [row for row in beyond(ranked, self.megabytes * MB) if not row.dropped]
+        over = [row for row in beyond(ranked, self.megabytes * MEGABYTE) if not row.dropped]
         if over:
             self.record.drop([row.number for row in over])
         for row in over:
@@ -55,8 +57,8 @@ class Quota:
         if ranked:
             self._warn(ranked[0])
 
-    def _warn(self, best: Row) -> None:
-        taken = best.checkpoint["bytes"] / MB
+    def _warn(self, best: TrialSummary) -> None:
+        taken = best.checkpoint["bytes"] / MEGABYTE
         if taken <= self.megabytes or self.warned:
             return
         self.warned = True
@@ -68,7 +70,7 @@ class Quota:
         )
 
 
-def beyond(ranked: Sequence[Row], limit: float) -> list[Row]:
+def beyond(ranked: Sequence[TrialSummary], limit: float) -> list[TrialSummary]:
     """Return the trials that, with all better ones, take more bytes than `limit`; never the first.
 
     So those that are kept are the best of the study, without gaps.

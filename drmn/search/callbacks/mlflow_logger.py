@@ -10,51 +10,51 @@ from typing import Any
 from drmn.config import RunConfig, flatten
 from drmn.experiment.trial_checkpoints import CURVE, FIGURES, PACKAGE, PICTURE, trial_folder
 from drmn.metric_names import Metrics, best_of
-from drmn.search.analysis.result import Outcome
-from drmn.search.callbacks.study_metadata import About
-from drmn.search.callbacks.study_totals import Standing
-from drmn.search.study.read_only import Told
+from drmn.search.analysis.result import SearchResult
+from drmn.search.callbacks.study_metadata import StudyMetadata
+from drmn.search.callbacks.study_totals import StudyTotals
+from drmn.search.study.read_only import StudyView
 from drmn.search.trial_summary import (
-    ABOUT,
-    BEGUN,
     ENDED,
+    METADATA,
     RUNS,
-    Point,
-    Row,
+    STARTED,
+    TrialSpec,
+    TrialSummary,
     complete,
     epochs,
-    row_of,
+    summarize,
     times,
 )
 from drmn.tracking import events, provenance
 from drmn.tracking.spool import Spool
 
 
-class Reporter:
+class MlflowLogger:
     """Watches a search of the study `name` and puts all of it into `spool`.
 
     MLflow's runs are found by the record's own key: two studies may have one name. Times are the
     record's, so all that it holds can be told again, from any machine, and nothing is there twice.
     """
 
-    def __init__(self, spool: Spool, name: str, record: Told) -> None:
+    def __init__(self, spool: Spool, name: str, record: StudyView) -> None:
         self.spool, self.name, self.record = spool, name, record
         self.key: str = record.study.user_attrs["key"]
-        self.begun: float = record.study.user_attrs[BEGUN]
-        self.standing = Standing()
+        self.begun: float = record.study.user_attrs[STARTED]
+        self.standing = StudyTotals()
         self._first: dict[str, int] = {}
         """The first trial of each point."""
 
     @cached_property
-    def _about(self) -> About:
+    def _about(self) -> StudyMetadata:
         """Return what `begin` told: to ask the record for each trial would be a query each."""
-        return About(**self.record.study.user_attrs[ABOUT])
+        return StudyMetadata(**self.record.study.user_attrs[METADATA])
 
-    def begin(self, about: About) -> None:
+    def on_study_start(self, about: StudyMetadata) -> None:
         """Tell that the study is there, with the lines that its trials must beat."""
         plain = asdict(about)
-        if self.record.study.user_attrs.get(ABOUT) != plain:
-            self.record.study.set_user_attr(ABOUT, plain)
+        if self.record.study.user_attrs.get(METADATA) != plain:
+            self.record.study.set_user_attr(METADATA, plain)
         tags = {"kind": "study", "study": self.name}
         params = self.record.study.user_attrs["identity"]
         told = (self.name, about.experiment, params, tags)
@@ -78,7 +78,7 @@ class Reporter:
         self.spool.put(*events.metrics(run, best_of(metrics), 0, at))
         self.spool.put(*events.end(run, {}, at=at))
 
-    def goes_on(self) -> None:
+    def on_resume(self) -> None:
         """Tell that trials are run."""
         self.spool.put(*events.goes_on(self.key))
 
@@ -87,7 +87,7 @@ class Reporter:
         rows = []
         with self.spool.together():
             for trial in self.record.trials():
-                row, at = row_of(trial), times(trial)
+                row, at = summarize(trial), times(trial)
                 self._start(row)
                 for epoch, metrics in sorted(epochs(trial).items()):
                     run = self._run(row.number)
@@ -95,15 +95,15 @@ class Reporter:
                 if row.state != "RUNNING":
                     self._end(row)
                     rows.append(row)
-            self.standing = Standing()
+            self.standing = StudyTotals()
             for row in sorted(rows, key=lambda row: (row.ended, row.number)):
                 self._stands(row)
 
-    def started(self, point: Point) -> None:
+    def on_trial_start(self, point: TrialSpec) -> None:
         """Tell that a trial starts."""
         self._start(self.record.row(point.number))
 
-    def _start(self, row: Row) -> None:
+    def _start(self, row: TrialSummary) -> None:
         """Tell of a trial; one that trains an earlier one's settings again stands below that."""
         point = json.dumps(row.params, sort_keys=True)
         of = self._first.setdefault(point, row.number) if row.again is None else row.again
@@ -117,21 +117,21 @@ class Reporter:
         self.spool.put(*events.child(parent, run, name, row.settings, tags, at=row.begun))
         self._data(run)
 
-    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+    def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
         """Tell an epoch's metrics."""
         at = times(self.record.trial(number)).get(epoch, 0.0)
         self.spool.put(*events.metrics(self._run(number), metrics, epoch, at))
 
-    def ended(self, row: Row) -> None:
+    def on_trial_end(self, row: TrialSummary) -> None:
         """Tell a trial's end, and how the study stands."""
         self._end(row)
         self._stands(row)
 
-    def _stands(self, row: Row) -> None:
+    def _stands(self, row: TrialSummary) -> None:
         found = self.standing.add(row)
         self.spool.put(*events.metrics(self.key, found, self.standing.step, row.ended))
 
-    def _end(self, row: Row) -> None:
+    def _end(self, row: TrialSummary) -> None:
         """Tell a trial's end; a pruned one is FINISHED, for KILLED looks like a failure."""
         run = self._run(row.number)
         found = best_of(row.metrics) | {"spent/worker_seconds": row.seconds}
@@ -146,7 +146,7 @@ class Reporter:
 
     def files(self, folder: Path) -> None:
         """Tell what a study's folder holds for people: models of the best trials, pictures."""
-        for place in (provenance.FOLDER, FIGURES):
+        for place in (provenance.PROVENANCE, FIGURES):
             for path in sorted((folder / place).glob("*.*")):
                 self.spool.put(*events.artifact(self.key, path, place))
         rows = complete(self.record.rows())
@@ -158,7 +158,7 @@ class Reporter:
         packed = [(row, trial_folder(folder, row.number) / PACKAGE) for row in rows]
         self._models([(row, package) for row, package in packed if package.is_dir()])
 
-    def _models(self, packed: Sequence[tuple[Row, Path]]) -> None:
+    def _models(self, packed: Sequence[tuple[TrialSummary, Path]]) -> None:
         """Tell the models of the best trials, the best first; others of the study are removed."""
         if not packed:
             return
@@ -176,10 +176,10 @@ class Reporter:
         found = events.registered(self._about.experiment, self._about.data, value)
         self.spool.put(*events.models(self.key, told, found))
 
-    def outcome(self, outcome: Outcome) -> None:
+    def outcome(self, outcome: SearchResult) -> None:
         """Tell what the trials come to together: on the study's page."""
-        if outcome.front:
-            numbers = ", ".join(str(row.number) for row in outcome.front)
+        if outcome.pareto_front:
+            numbers = ", ".join(str(row.number) for row in outcome.pareto_front)
             self.spool.put(*events.tags(self.key, {"front": numbers}))
         tiers = outcome.tiers
         if tiers is not None:
@@ -190,7 +190,7 @@ class Reporter:
             key, event = events.metrics(self.key, found, len(outcome.rows), at)
             self.spool.put(f"{key}#tiers", event)
 
-    def over(self, why: str) -> None:
+    def on_study_end(self, why: str) -> None:
         """Tell that the search ends, for now, and why: a later one may go on with the study."""
         if self.record.study.user_attrs.get(ENDED) != why:
             self.record.study.set_user_attr(ENDED, why)

@@ -7,12 +7,12 @@ from typing import Any
 from drmn.data.splits.development import Development
 from drmn.data.store.feature_store import Store
 from drmn.evaluation import baselines
-from drmn.search.study.plan import Plan
+from drmn.search.study.plan import StudyPlan
 from drmn.tracking import provenance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class About:
+class StudyMetadata:
     """What is told of a study as a whole; the record keeps it, so that all can be told again."""
 
     experiment: str
@@ -29,9 +29,9 @@ class About:
     """Tags: the git commit."""
 
 
-def about(
-    plan: Plan, lines: Sequence[baselines.Baseline], store: Store, data: Development
-) -> About:
+def study_metadata_of(
+    plan: StudyPlan, lines: Sequence[baselines.Baseline], store: Store, data: Development
+) -> StudyMetadata:
     """Return what is told of the study of `plan` on the features of `store`."""
     beaten = " and ".join(
         f"{line.name} has H {100 * line.metrics['val/H']:.1f} %" for line in lines
@@ -47,7 +47,7 @@ def about(
         f"skipped.{notes}"
     )
     seen = int(data.classes.seen.sum())
-    return About(
+    return StudyMetadata(
         experiment=plan.dataset,
         note=note,
         data=store.key.judged(plan.base.fold),

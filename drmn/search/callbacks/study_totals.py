@@ -3,15 +3,15 @@
 from collections import Counter
 
 from drmn.metric_names import best_of
-from drmn.search.trial_summary import Row
+from drmn.search.trial_summary import TrialSummary
 
 
-class Standing:
+class StudyTotals:
     """Adds up trials as they end: a step of a study's curves for each."""
 
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
-        self.best: Row | None = None
+        self.best: TrialSummary | None = None
         """The complete trial of the highest value; of equals the first."""
         self.epochs, self.seconds = 0, 0.0
 
@@ -20,7 +20,7 @@ class Standing:
         """The number of trials that are over."""
         return sum(self.states.values())
 
-    def add(self, row: Row) -> dict[str, float]:
+    def add(self, row: TrialSummary) -> dict[str, float]:
         """Count a trial that is over; return what the study has come to."""
         self.states[row.state.lower()] += 1
         self.epochs += row.epochs
@@ -32,5 +32,5 @@ class Standing:
         return found | ({} if self.best is None else best_of(self.best.metrics))
 
 
-def _rank(row: Row) -> tuple[float, int]:
+def _rank(row: TrialSummary) -> tuple[float, int]:
     return row.value or 0.0, -row.number

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from drmn.metric_names import Metrics
-from drmn.search.trial_summary import Point, Row
+from drmn.search.trial_summary import TrialSpec, TrialSummary
 from drmn.units import duration
 
 
 @dataclass
-class Running:
+class RunningTrial:
     """A trial on its way."""
 
     epochs: int
@@ -25,7 +25,7 @@ class Running:
 
 
 @dataclass
-class Progress:
+class TerminalProgress:
     """Shows how a search goes.
 
     Args:
@@ -44,11 +44,11 @@ class Progress:
     objective: str
     rival: str
     line: float
-    earlier: list[Row] = field(default_factory=list)
+    earlier: list[TrialSummary] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Count what is there already."""
-        self.running: dict[int, Running] = {}
+        self.running: dict[int, RunningTrial] = {}
         self.states = Counter(row.state for row in self.earlier if row.state != "RUNNING")
         complete = [row for row in self.earlier if row.state == "COMPLETE"]
         self.best = max(complete, key=lambda row: row.value or 0.0, default=None)
@@ -60,7 +60,7 @@ class Progress:
         """Trials that are over."""
         return sum(self.states.values())
 
-    def __enter__(self) -> "Progress":  # noqa: PYI034 - beartype, in tests, refuses Self
+    def __enter__(self) -> "TerminalProgress":  # noqa: PYI034 - beartype, in tests, refuses Self
         """Start to show."""
         if self.console.is_terminal:
             self.live = Live(self._view(), console=self.console, refresh_per_second=4)
@@ -73,18 +73,18 @@ class Progress:
             self.live.update(self._view())
             self.live.__exit__(None, None, None)
 
-    def started(self, point: Point) -> None:
+    def on_trial_start(self, point: TrialSpec) -> None:
         """Show a trial from now on."""
-        self.running[point.number] = Running(point.config.optim.epochs)
+        self.running[point.number] = RunningTrial(point.config.optim.epochs)
         self._refresh()
 
-    def epoch(self, number: int, epoch: int, metrics: Metrics) -> None:
+    def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
         """Show how far a trial is."""
         trial = self.running[number]
         trial.epoch, trial.best = epoch, max(trial.best, metrics.get(self.objective, 0.0))
         self._refresh()
 
-    def ended(self, row: Row) -> None:
+    def on_trial_end(self, row: TrialSummary) -> None:
         """Count a trial that is over."""
         self.running.pop(row.number, None)
         self.states[row.state] += 1

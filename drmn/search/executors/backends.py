@@ -1,4 +1,4 @@
-"""The engines: who trains what Ray Tune's trials stand for (docs/search.md)."""
+"""Backends: who trains what Ray Tune's trials stand for (docs/search.md)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import ray
 from ray import tune
 
-from drmn.cluster.connect import nodes, places
-from drmn.cluster.resources import EngineConfig
-from drmn.experiment.trial_task import Task
-from drmn.search.executors.in_process_trainable import TrialRunner
-from drmn.search.executors.pool_trainable import HEAD, PooledTrial
-from drmn.search.executors.tune_memory import Handed
-from drmn.search.executors.worker_groups import Groups, Shape
+from drmn.cluster.connect import node_resources, trial_slots
+from drmn.cluster.resources import ResourceConfig
+from drmn.experiment.trial_task import TrialTask
+from drmn.search.executors.in_process_trainable import InProcessTrainable
+from drmn.search.executors.pool_trainable import HEAD, PoolTrainable
+from drmn.search.executors.tune_memory import TaskRef
+from drmn.search.executors.worker_groups import GroupConfig, WorkerGroups
 
 
-class Engine(Protocol):
+class Backend(Protocol):
     """What runs trials."""
 
     trainable: Any
@@ -30,53 +30,53 @@ class Engine(Protocol):
     def problem(self) -> str:
         """Why no trial can be run any more; empty as long as one can."""
 
-    def config(self, name: str, task: Task) -> Mapping[str, Any]:
+    def trial_config(self, name: str, task: TrialTask) -> Mapping[str, Any]:
         """Return what Tune hands to a trial."""
 
-    def over(self, name: str) -> None:
+    def on_trial_end(self, name: str) -> None:
         """Hear that Tune is done with a trial."""
 
 
 @dataclass
-class InProcess:
+class InProcessBackend:
     """Tune's own processes train, and are used again (`reuse_actors`)."""
 
-    made: EngineConfig
+    made: ResourceConfig
     at_once: int
     problem: str = ""
 
     def __post_init__(self) -> None:
         """Give each trial its cores and GPUs."""
         self.trainable = tune.with_resources(
-            TrialRunner, {"CPU": self.made.cpus, "GPU": self.made.gpus}
+            InProcessTrainable, {"CPU": self.made.cpus, "GPU": self.made.gpus}
         )
 
-    def config(self, name: str, task: Task) -> Mapping[str, Any]:
+    def trial_config(self, name: str, task: TrialTask) -> Mapping[str, Any]:
         """Return what Tune hands to a trial."""
         del name
-        return {"task": Handed(task)}
+        return {"task": TaskRef(task)}
 
-    def over(self, name: str) -> None:
+    def on_trial_end(self, name: str) -> None:
         """Do nothing: the process that trained it has nothing more to do."""
 
 
-class InGroups:
+class WorkerGroupBackend:
     """Groups of workers of Ray Train train; Tune's trials ask them."""
 
-    def __init__(self, groups: Groups) -> None:
+    def __init__(self, groups: WorkerGroups) -> None:
         self.groups, self.at_once = groups, groups.shape.groups
-        self.trainable = tune.with_resources(PooledTrial, HEAD)
+        self.trainable = tune.with_resources(PoolTrainable, HEAD)
 
     @property
     def problem(self) -> str:
         """Why no trial can be run any more; empty as long as one can."""
         return self.groups.problem
 
-    def config(self, name: str, task: Task) -> Mapping[str, Any]:
+    def trial_config(self, name: str, task: TrialTask) -> Mapping[str, Any]:
         """Return what Tune hands to a trial."""
-        return {"name": name, "task": Handed(task), "board": self.groups.board}
+        return {"name": name, "task": TaskRef(task), "board": self.groups.board}
 
-    def over(self, name: str) -> None:
+    def on_trial_end(self, name: str) -> None:
         """Let the group that has the trial go on to another.
 
         Tune keeps the trial's process for a later one, and says nothing to it until there is one:
@@ -86,8 +86,8 @@ class InGroups:
 
 
 @contextmanager
-def engine(asked: EngineConfig, at_once: int, folder: Path) -> Iterator[Engine]:
-    """Return an engine for a `with` block. Needs a `cluster`.
+def open_backend(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[Backend]:
+    """Return a backend for a `with` block. Needs a `cluster`.
 
     Args:
         asked: Which, and how large.
@@ -97,26 +97,26 @@ def engine(asked: EngineConfig, at_once: int, folder: Path) -> Iterator[Engine]:
     Raises:
         ConfigError: The cluster has no room for one trial.
     """
-    most = places(asked, at_once)
-    if chosen(asked) == "inproc":
-        yield InProcess(asked, most)
+    most = trial_slots(asked, at_once)
+    if resolve(asked) == "inproc":
+        yield InProcessBackend(asked, most)
         return
-    groups = Groups(
-        Shape(
+    groups = WorkerGroups(
+        GroupConfig(
             groups=most,
             workers=asked.workers,
             cpus=asked.cpus,
             gpus=asked.gpus,
-            once=chosen(asked) == "trial",
+            once=resolve(asked) == "trial",
             folder=folder,
         )
     )
-    yield InGroups(groups)
+    yield WorkerGroupBackend(groups)
     groups.close()  # not after an error: Ray's end is theirs then, and nobody has to wait
 
 
-def chosen(asked: EngineConfig) -> str:
-    """Return the engine: on one machine, and for one worker a trial, none is faster than inproc."""
-    if asked.engine != "auto":
-        return asked.engine
-    return "pool" if asked.workers > 1 or len(nodes(ray.nodes())) > 1 else "inproc"
+def resolve(asked: ResourceConfig) -> str:
+    """Return the backend: on one machine with one worker a trial, none is faster than inproc."""
+    if asked.backend != "auto":
+        return asked.backend
+    return "pool" if asked.workers > 1 or len(node_resources(ray.nodes())) > 1 else "inproc"

@@ -1,4 +1,4 @@
-"""The engine `inproc`: Ray Tune's own processes train, one trial after another."""
+"""The backend `inproc`: Ray Tune's own processes train, one trial after another."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ray import tune
 from drmn.cluster import preemption
 
 
-class TrialRunner(tune.Trainable):
+class InProcessTrainable(tune.Trainable):
     """Runs one trial after another in one process. Configuration: a `task`, handed."""
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -17,7 +17,7 @@ class TrialRunner(tune.Trainable):
         Nothing is done before `step`: what is raised here looks like the loss of the process.
         """
         device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
-        self.stream = config["task"].task.epochs(device, preemption.here().is_set)
+        self.stream = config["task"].task.epochs(device, preemption.notice_here().is_set)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another trial into this process: it costs no start-up."""

@@ -1,4 +1,4 @@
-"""The engines `pool` and `trial`: groups of workers of Ray Train's train, Tune's trials ask them.
+"""The backends `pool` and `trial`: groups of workers of Ray Train's train, Tune's trials ask them.
 
 A Tune trial is then a process that asks the board and waits: it needs no core, and when Tune ends
 it no worker ends with it, which can hang a search for ever (ray#65443).
@@ -14,7 +14,7 @@ HEAD = {"CPU": 0, "node:__internal_head__": 0.001}
 """What such a trial holds: a place on the head, no core. Ray refuses a trial that needs nothing."""
 
 
-class PooledTrial(tune.Trainable):
+class PoolTrainable(tune.Trainable):
     """Asks for one trial after another. Configuration: a `task`, and the actor `board`."""
 
     def setup(self, config: dict[str, Any]) -> None:

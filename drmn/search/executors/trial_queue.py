@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-Told = dict[str, Any]
+EpochResult = dict[str, Any]
 """What an epoch came to."""
 
 
@@ -19,7 +19,7 @@ class LostProcessError(Exception):
 
 
 @dataclass(eq=False)
-class Ticket:
+class QueuedTrial:
     """A trial on the board."""
 
     name: str
@@ -28,17 +28,17 @@ class Ticket:
     task: Any
     asked: int = 0
     """Epochs that the driver has asked for."""
-    told: deque[Told] = field(default_factory=deque)
+    told: deque[EpochResult] = field(default_factory=deque)
     """Epochs that the driver has not fetched."""
     problem: Exception | None = None
     over: bool = False
 
 
 @dataclass(eq=False)
-class Crew:
+class GroupState:
     """A group of workers, as the board knows it."""
 
-    ticket: Ticket | None = None
+    ticket: QueuedTrial | None = None
     given: dict[int, str] = field(default_factory=dict)
     """Which process of each rank has the ticket."""
     seen: dict[str, str] = field(default_factory=dict)
@@ -51,14 +51,14 @@ class Crew:
         return self.ticket is not None and not self.ticket.over
 
 
-class Board:
+class TrialQueue:
     """What is to be run and what came of it. Lives in an actor; every call is one of asyncio's."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Condition()
-        self.waiting: deque[Ticket] = deque()
-        self.tickets: dict[str, Ticket] = {}
-        self.crews: dict[int, Crew] = {}
+        self.waiting: deque[QueuedTrial] = deque()
+        self.tickets: dict[str, QueuedTrial] = {}
+        self.crews: dict[int, GroupState] = {}
         self.taken = 0
         """How often a worker has come for a trial and got one."""
         self.closed = False
@@ -69,12 +69,12 @@ class Board:
             for earlier in self.tickets.values():
                 if earlier.folder == task.folder:
                     earlier.over = True
-            ticket = Ticket(name, task.folder, task)
+            ticket = QueuedTrial(name, task.folder, task)
             self.tickets[name] = ticket
             self.waiting.append(ticket)
             self.changed.notify_all()
 
-    async def next(self, name: str) -> Told:
+    async def next(self, name: str) -> EpochResult:
         """Ask for a trial's next epoch and wait for it.
 
         Raises:
@@ -105,7 +105,7 @@ class Board:
     async def work(self, crew: int) -> bool:
         """Wait until there is a trial, and keep it for this group; False if there will be none."""
         async with self.changed:
-            mine = self.crews.setdefault(crew, Crew())
+            mine = self.crews.setdefault(crew, GroupState())
             await self._until(lambda: mine.has_work() or self._assign(mine))
             return not self.closed
 
@@ -118,7 +118,7 @@ class Board:
         process than it did belongs to a group that was begun anew.
         """
         async with self.changed:
-            mine = self.crews.setdefault(crew, Crew())
+            mine = self.crews.setdefault(crew, GroupState())
             mine.seen[process] = node
             if mine.given.get(rank, process) != process:
                 mine.gone.update(mine.given.values())
@@ -132,7 +132,7 @@ class Board:
             self.changed.notify_all()
             return mine.ticket.name, mine.ticket.task
 
-    async def tell(self, crew: int, name: str, rank: int, count: int, told: Told) -> bool:
+    async def tell(self, crew: int, name: str, rank: int, count: int, told: EpochResult) -> bool:
         """Hand an epoch in, the `count`-th of this sitting; return whether to go on.
 
         All workers of a group get the same answer: they train together or not at all.
@@ -158,7 +158,7 @@ class Board:
     async def lost(self, crew: int, cause: str) -> None:
         """Note that a group lost a worker; its trial goes back to the driver."""
         async with self.changed:
-            mine = self.crews.setdefault(crew, Crew())
+            mine = self.crews.setdefault(crew, GroupState())
             mine.gone.update(mine.seen)
             self._lose(mine, cause)
 
@@ -189,14 +189,14 @@ class Board:
             self.closed = True
             self.changed.notify_all()
 
-    def _has_for(self, mine: Crew, rank: int, world: int) -> bool:
+    def _has_for(self, mine: GroupState, rank: int, world: int) -> bool:
         """Is there a trial that this worker was not given? A group goes on when all are done."""
         if mine.ticket is not None and rank not in mine.given:
             return True
         done = mine.ticket is None or (mine.ticket.over and len(mine.given) == world)
         return done and self._assign(mine)
 
-    def _assign(self, mine: Crew) -> bool:
+    def _assign(self, mine: GroupState) -> bool:
         """Give a group the first trial in line whose folder no other group is in."""
         busy = {c.ticket.folder for c in self.crews.values() if c.ticket and c is not mine}
         self.waiting = deque(ticket for ticket in self.waiting if not ticket.over)
@@ -206,11 +206,11 @@ class Board:
             self.waiting.remove(mine.ticket)
         return mine.ticket is not None
 
-    def _held(self, crew: int, name: str) -> Ticket | None:
+    def _held(self, crew: int, name: str) -> QueuedTrial | None:
         ticket = self.crews[crew].ticket
         return ticket if ticket is not None and ticket.name == name else None
 
-    def _lose(self, mine: Crew, cause: str) -> None:
+    def _lose(self, mine: GroupState, cause: str) -> None:
         if mine.ticket is not None and not mine.ticket.over:
             if mine.given:
                 mine.ticket.problem, mine.ticket.over = LostProcessError(cause), True

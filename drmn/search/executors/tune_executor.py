@@ -14,36 +14,38 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from drmn.cluster.connect import alive
-from drmn.cluster.resources import EngineConfig
+from drmn.cluster.connect import alive_node_ids
+from drmn.cluster.resources import ResourceConfig
 from drmn.config import flatten
 from drmn.data.images.catalogue import Catalogue
 from drmn.errors import StudyError, last_line
-from drmn.experiment.trial_checkpoints import TakenOverError, drop_last, trial_folder
-from drmn.experiment.trial_task import Task
-from drmn.search.callbacks.base import Watcher
-from drmn.search.executors.backends import Engine, engine
+from drmn.experiment.trial_checkpoints import StaleWriterError, drop_last, trial_folder
+from drmn.experiment.trial_task import TrialTask
+from drmn.search.callbacks.base import Callback
+from drmn.search.executors.backends import Backend, open_backend
 from drmn.search.executors.trial_queue import LostProcessError
-from drmn.search.executors.tune_memory import Forgetting
+from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage import disk_full
-from drmn.search.study.record import Record
-from drmn.search.trial_summary import Point
-from drmn.training.stop import LeftError
+from drmn.search.study.record import StudyRecord
+from drmn.search.trial_summary import TrialSpec
+from drmn.training.stop import TrialPreemptedError
 
 # Tune hands AWS's keys to each trial's process, and Ray writes what it was handed into its log.
 class_cache.ENV_VARS_TO_PROPAGATE = {
     name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
 }
-KEPT = "kept/"
+CHECKPOINT_PREFIX = "kept/"
 """What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
-LostError: TypeAlias = RayActorError | LostProcessError | TakenOverError | LeftError
+LostTrialError: TypeAlias = (
+    RayActorError | LostProcessError | StaleWriterError | TrialPreemptedError
+)
 """How it looks that a trial lost its process: it goes on elsewhere."""
 TOLD = ("loss/", "train/", "val/", "cost/", "system/")
 """Whose names begin like this are an epoch's metrics, among all that Tune adds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
+class ExecutorConfig:
     """What the executor needs beside the record."""
 
     store: Path
@@ -56,20 +58,20 @@ class Work:
     """May another trial start?"""
     may_go_on: Callable[[], bool]
     """May trials that are not counted, those of a second tier, start?"""
-    engine: EngineConfig = field(default_factory=EngineConfig)
+    resources: ResourceConfig = field(default_factory=ResourceConfig)
     at_once: int = 0
     """Trials at a time; 0 for as many as the cluster holds."""
-    kind: type[Task] = Task
+    kind: type[TrialTask] = TrialTask
     """What a trial does; a benchmark has one that does nothing."""
-    watchers: list[Watcher] = field(default_factory=list)
+    callbacks: list[Callback] = field(default_factory=list)
 
 
 class RecordSearcher(Searcher):
     """Gives Tune the record's next trial."""
 
-    def __init__(self, record: Record, work: Work, engine: Engine) -> None:
+    def __init__(self, record: StudyRecord, work: ExecutorConfig, backend: Backend) -> None:
         super().__init__(metric=record.policy.objective, mode="max")
-        self.record, self.work, self.engine = record, work, engine
+        self.record, self.work, self.backend = record, work, backend
         self.live: dict[str, int] = {}
         """The record's number of each of Tune's trials."""
         self.there: dict[str, frozenset[str]] = {}
@@ -77,28 +79,28 @@ class RecordSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
-        point = None if self.engine.problem else self._next()
+        point = None if self.backend.problem else self._next()
         if point is None:
             return None if self.live else str(Searcher.FINISHED)
-        self.live[trial_id], self.there[trial_id] = point.number, alive()
-        for watcher in self.work.watchers:
-            watcher.started(point)
-        return dict(self.engine.config(trial_id, self._task(point)))
+        self.live[trial_id], self.there[trial_id] = point.number, alive_node_ids()
+        for callback in self.work.callbacks:
+            callback.on_trial_start(point)
+        return dict(self.backend.trial_config(trial_id, self._task(point)))
 
-    def _next(self) -> Point | None:
+    def _next(self) -> TrialSpec | None:
         if self.record.interrupted or self.work.may_start():
             return self.record.next()
         return self.record.again() if self.work.may_go_on() else None
 
-    def _task(self, point: Point) -> Task:
+    def _task(self, point: TrialSpec) -> TrialTask:
         return self.work.kind(
             settings=flatten(point.config),
             folder=str(trial_folder(self.work.folder, point.number)),
             store=str(self.work.store),
             catalogue=None if point.config.tier == "frozen" else self.work.catalogue,
             objective=self.record.policy.objective,
-            threads=max(1, int(self.work.engine.cpus)),
-            system=self.work.engine.system_metrics,
+            threads=max(1, int(self.work.resources.cpus)),
+            system=self.work.resources.system_metrics,
         )
 
     def on_trial_complete(
@@ -109,7 +111,7 @@ class RecordSearcher(Searcher):
     ) -> None:
         """Forget a trial that Tune is done with; the scheduler has written it down."""
         del result, error
-        self.engine.over(trial_id)
+        self.backend.on_trial_end(trial_id)
         self.live.pop(trial_id, None)
         self.there.pop(trial_id, None)
 
@@ -130,7 +132,7 @@ class RecordScheduler(FIFOScheduler):
     def __init__(self, searcher: RecordSearcher) -> None:
         super().__init__()
         self.searcher, self.record = searcher, searcher.record
-        self.watchers = searcher.work.watchers
+        self.callbacks = searcher.work.callbacks
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune's snapshots nothing, as the searcher does."""
@@ -143,10 +145,14 @@ class RecordScheduler(FIFOScheduler):
         del tune_controller
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
         metrics = {k: v for k, v in result.items() if k.startswith(TOLD)}
-        kept = {k.removeprefix(KEPT): v for k, v in result.items() if k.startswith(KEPT)}
+        kept = {
+            k.removeprefix(CHECKPOINT_PREFIX): v
+            for k, v in result.items()
+            if k.startswith(CHECKPOINT_PREFIX)
+        }
         stop = self.record.report(number, epoch, metrics, kept)
-        for watcher in self.watchers:
-            watcher.epoch(number, epoch, metrics)
+        for callback in self.callbacks:
+            callback.on_epoch_end(number, epoch, metrics)
         if stop:
             self._ended(number)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
@@ -157,28 +163,28 @@ class RecordScheduler(FIFOScheduler):
         number, error = self.searcher.live[trial.trial_id], _error_of(trial)
         if self.record.row(number).state != "RUNNING":
             return  # its result is in the record; that its process died after it is no matter
-        if self.searcher.engine.problem:
+        if self.searcher.backend.problem:
             return  # no fault of the trial's: it goes on when the study does
-        if disk_full.full(error):
-            disk_full.wait(self.searcher.work.folder)
+        if disk_full.is_disk_full(error):
+            disk_full.wait_for_space(self.searcher.work.folder)
             goes_on = self.record.interrupt(number, excused=True)
-        elif isinstance(error, LostError):
+        elif isinstance(error, LostTrialError):
             goes_on = self.record.interrupt(number, excused=self._lost_a_node(trial, error))
         else:
             goes_on = not self.record.fail(number, _cause(error))
         if not goes_on:
             self._ended(number)
 
-    def _lost_a_node(self, trial: Trial, error: LostError) -> bool:
+    def _lost_a_node(self, trial: Trial, error: LostTrialError) -> bool:
         """Return whether a node went while a trial ran: each one excuses it once at most."""
-        noticed = isinstance(error, LeftError) or getattr(error, "preempted", False)
-        return noticed or bool(self.searcher.there[trial.trial_id] - alive())
+        noticed = isinstance(error, TrialPreemptedError) or getattr(error, "preempted", False)
+        return noticed or bool(self.searcher.there[trial.trial_id] - alive_node_ids())
 
     def _ended(self, number: int) -> None:
         row = self.record.row(number)
         drop_last(trial_folder(self.searcher.work.folder, number))
-        for watcher in self.watchers:
-            watcher.ended(row)
+        for callback in self.callbacks:
+            callback.on_trial_end(row)
 
 
 def _cause(error: BaseException | None) -> str:
@@ -194,7 +200,7 @@ def _error_of(trial: Trial) -> Exception | None:
     return error
 
 
-def execute(record: Record, work: Work) -> None:
+def execute(record: StudyRecord, work: ExecutorConfig) -> None:
     """Run trials until the budget is spent. Needs a `cluster`.
 
     Raises:
@@ -202,7 +208,7 @@ def execute(record: Record, work: Work) -> None:
     """
     scratch = work.folder / "ray"
     try:
-        with engine(work.engine, work.at_once, scratch) as chosen:
+        with open_backend(work.resources, work.at_once, scratch) as chosen:
             searcher = RecordSearcher(record, work, chosen)
             _tuner(searcher, scratch).fit()
         if chosen.problem:
@@ -213,19 +219,19 @@ def execute(record: Record, work: Work) -> None:
 
 def _tuner(searcher: RecordSearcher, scratch: Path) -> tune.Tuner:
     return tune.Tuner(
-        searcher.engine.trainable,
+        searcher.backend.trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=RecordScheduler(searcher),
             num_samples=-1,
-            max_concurrent_trials=searcher.engine.at_once,
+            max_concurrent_trials=searcher.backend.at_once,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch.absolute()),
             verbose=0,
-            callbacks=[Forgetting()],
+            callbacks=[FreeFinishedTrials()],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

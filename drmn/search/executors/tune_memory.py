@@ -5,24 +5,24 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from drmn.experiment.trial_task import Task
+from drmn.experiment.trial_task import TrialTask
 
 
-class Handed:
+class TaskRef:
     """A task as Tune hands it to a trial: not copied, and emptied once the trial is over.
 
     Tune keeps the settings of all trials until the search ends, and a copy of each.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task: Task | None = task
+    def __init__(self, task: TrialTask) -> None:
+        self.task: TrialTask | None = task
 
-    def __deepcopy__(self, memo: object) -> "Handed":
+    def __deepcopy__(self, memo: object) -> "TaskRef":
         """Return the same: there is to be one to be emptied."""
         return self
 
 
-class Forgetting(tune.Callback):
+class FreeFinishedTrials(tune.Callback):
     """Empties each of Tune's trials once it is over.
 
     Beside its settings that are some statistics of every metric, and its last result.

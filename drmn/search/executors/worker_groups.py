@@ -14,22 +14,22 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.callback import UserCallback
 
 from drmn.cluster import preemption
-from drmn.cluster.connect import alive
+from drmn.cluster.connect import alive_node_ids
 from drmn.errors import last_line
-from drmn.search.executors.trial_queue import Board
+from drmn.search.executors.trial_queue import TrialQueue
 
-LOSSES = 10
+MAX_WORKER_LOSSES = 10
 """How often a group may lose workers, or see a trial raise, until it is made anew as a whole."""
-PATIENCE = 30.0
+DRAIN_TIMEOUT_S = 30.0
 """Seconds that groups are given to end."""
-LOOK = 2.0
+NODE_POLL_INTERVAL_S = 2.0
 """Seconds between two looks at which machines there are."""
-CHANCES = 3
+MAX_FAILED_STARTS = 3
 """How often in a row that may be without that any worker came as far as taking a trial."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Shape:
+class GroupConfig:
     """What groups there are."""
 
     groups: int
@@ -39,12 +39,12 @@ class Shape:
     gpus: float
     """Of each worker."""
     once: bool
-    """Begin a group for each trial (engine `trial`), or keep it (engine `pool`)?"""
+    """Begin a group for each trial (backend `trial`), or keep it (backend `pool`)?"""
     folder: Path
     """For Ray Train's own notes."""
 
 
-def serve(given: dict[str, Any]) -> None:
+def worker_loop(given: dict[str, Any]) -> None:
     """Run trials, as one worker of a group, until the board has no more."""
     board, crew = given["board"], given["crew"]
     context = ray.train.get_context()
@@ -58,7 +58,7 @@ def serve(given: dict[str, Any]) -> None:
             return
         name, task = taken
         try:
-            for count, told in enumerate(task.epochs(device, preemption.of_group()), 1):
+            for count, told in enumerate(task.epochs(device, preemption.notice_to_group()), 1):
                 if not ray.get(board.tell.remote(crew, name, rank, count, told)):
                     break
         except Exception as problem:
@@ -68,7 +68,7 @@ def serve(given: dict[str, Any]) -> None:
             return
 
 
-class Loss(UserCallback):
+class WorkerLossCallback(UserCallback):
     """Tells the board, from Ray Train's controller, that a group lost a worker."""
 
     def __init__(self, board: Any, crew: int) -> None:
@@ -81,16 +81,16 @@ class Loss(UserCallback):
         ray.get(self.board.lost.remote(self.crew, cause))
 
 
-class Groups:
+class WorkerGroups:
     """Groups at work, in threads of the driver. Needs a `cluster`."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: GroupConfig) -> None:
         self.shape = shape
         # Each worker and each trial waits in a call of its own.
         most = 2 * shape.groups * (shape.workers + 2) + 8
         # On the head, as the driver: a machine that trains may go, and the board with it.
         here = {"node:__internal_head__": 0.001}
-        board = ray.remote(Board).options(num_cpus=0, resources=here, max_concurrency=most)
+        board = ray.remote(TrialQueue).options(num_cpus=0, resources=here, max_concurrency=most)
         self.board: Any = board.remote()
         self.dead: list[str] = []
         """Why groups cannot be begun any more."""
@@ -112,7 +112,7 @@ class Groups:
     def close(self) -> None:
         """Send the workers home and wait until they are gone; not for a group that never began."""
         ray.get(self.board.close.remote())
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + DRAIN_TIMEOUT_S
         for thread in self.threads:
             thread.join(max(0.0, until - time.monotonic()))
 
@@ -120,8 +120,8 @@ class Groups:
         """Tell the board which machines there are, as long as there is a cluster."""
         try:
             while not ray.get(self.board.over.remote()):
-                ray.get(self.board.there.remote(alive()))
-                time.sleep(LOOK)
+                ray.get(self.board.there.remote(alive_node_ids()))
+                time.sleep(NODE_POLL_INTERVAL_S)
         except Exception:
             if ray.is_initialized():
                 raise
@@ -149,7 +149,7 @@ class Groups:
                 cause = last_line(problem)
                 ray.get(board.lost.remote(crew, cause))
                 failed = failed + 1 if ray.get(board.begun.remote()) == before else 0
-            if failed == CHANCES:
+            if failed == MAX_FAILED_STARTS:
                 self.dead.append(cause)
                 break
         if self.problem:
@@ -158,7 +158,7 @@ class Groups:
     def _trainer(self, crew: int) -> TorchTrainer:
         shape = self.shape
         return TorchTrainer(
-            serve,
+            worker_loop,
             train_loop_config={"board": self.board, "crew": crew, "once": shape.once},
             torch_config=TorchConfig(backend="nccl" if shape.gpus else "gloo"),
             scaling_config=ScalingConfig(
@@ -173,9 +173,9 @@ class Groups:
                 name=f"group{crew}-{os.urandom(4).hex()}",  # of an old name it would resume
                 storage_path=str(shape.folder.absolute()),
                 failure_config=FailureConfig(
-                    max_failures=0 if shape.once else LOSSES, controller_failure_limit=3
+                    max_failures=0 if shape.once else MAX_WORKER_LOSSES, controller_failure_limit=3
                 ),
-                callbacks=[Loss(self.board, crew)],
+                callbacks=[WorkerLossCallback(self.board, crew)],
                 logging_config=ray.train.LoggingConfig(log_level="CRITICAL"),
             ),
         )

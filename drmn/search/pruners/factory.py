@@ -2,11 +2,11 @@
 
 from drmn.search.config import PolicyConfig
 from drmn.search.pruners.hyperband import Hyperband
-from drmn.search.pruners.successive_halving import Halving
+from drmn.search.pruners.successive_halving import SuccessiveHalving
 
 
-def stopper(config: PolicyConfig) -> Halving | Hyperband:
+def make_pruner(config: PolicyConfig) -> SuccessiveHalving | Hyperband:
     """Return what decides which trials stop; it is not asked where nothing is pruned."""
     if config.pruner == "hyperband":
         return Hyperband(config)
-    return Halving(config.first_rung, config.factor, config.window)
+    return SuccessiveHalving(config.first_rung, config.factor, config.window)

@@ -1,7 +1,7 @@
 """Hyperband: successive halving with the first rung in three places."""
 
 from drmn.search.config import PolicyConfig
-from drmn.search.pruners.successive_halving import Halving
+from drmn.search.pruners.successive_halving import SuccessiveHalving
 
 BRACKETS = 3
 
@@ -20,21 +20,21 @@ class Hyperband:
 
     def __init__(self, config: PolicyConfig) -> None:
         firsts = [config.first_rung * config.factor**b for b in range(BRACKETS)]
-        self.brackets = [Halving(first, config.factor, config.window) for first in firsts]
+        self.brackets = [SuccessiveHalving(first, config.factor, config.window) for first in firsts]
         rounds = range(BRACKETS - 1, -1, -1)  # rungs that a bracket has after its first
         self.shares = [config.factor**s / (s + 1) for s in rounds]
 
-    def stops(self, trial: int, epoch: int, best: float) -> bool:
+    def should_prune(self, trial: int, epoch: int, best: float) -> bool:
         """Note that `trial` has come to `epoch`; return whether it is to stop there."""
-        return self.brackets[self.bracket(trial)].stops(trial, epoch, best)
+        return self.brackets[self.bracket(trial)].should_prune(trial, epoch, best)
 
     def note(self, trial: int, epoch: int, best: float) -> None:
         """Note that `trial` has come to `epoch`."""
         self.brackets[self.bracket(trial)].note(trial, epoch, best)
 
-    def why(self, epoch: int) -> str:
+    def reason(self, epoch: int) -> str:
         """Return the cause of a trial that was stopped."""
-        return self.brackets[0].why(epoch)
+        return self.brackets[0].reason(epoch)
 
     def is_rung(self, epoch: int) -> bool:
         """Return whether any trials are compared after `epoch` epochs."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Halving:
+class SuccessiveHalving:
     """Asynchronous successive halving (Li et al., arXiv:1810.05934), the stopping variant.
 
     At each rung a trial goes on if its best value so far is in the top 1/factor of all that have
@@ -20,7 +20,7 @@ class Halving:
     reached: dict[int, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     """Best value so far by rung and trial."""
 
-    def stops(self, trial: int, epoch: int, best: float) -> bool:
+    def should_prune(self, trial: int, epoch: int, best: float) -> bool:
         """Note that `trial` has come to `epoch`; return whether it is to stop there."""
         self.note(trial, epoch, best)
         if not self.is_rung(epoch):
@@ -40,7 +40,7 @@ class Halving:
         if self.is_rung(epoch):
             self.reached[epoch][trial] = best
 
-    def why(self, epoch: int) -> str:
+    def reason(self, epoch: int) -> str:
         """Return the cause of a trial that was stopped."""
         return f"not in the top 1/{self.factor} at epoch {epoch}"
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import optuna
 
 from drmn.search.config import PolicyConfig
-from drmn.search.samplers.latin_hypercube import LatinSampler
-from drmn.search.samplers.learning_curve_sampler import CurveSampler, Fits
+from drmn.search.samplers.latin_hypercube import LatinHypercubeSampler
+from drmn.search.samplers.learning_curve_sampler import KernelCache, LearningCurveSampler
 
 
-def build_sampler(
+def make_sampler(
     config: PolicyConfig,
     seed: int,
     number: int,
     known: int,
-    learnt: tuple[Fits, Sequence[int]] | None = None,
+    learnt: tuple[KernelCache, Sequence[int]] | None = None,
 ) -> optuna.samplers.BaseSampler:
     """Return the sampler for trial `number`.
 
@@ -27,10 +27,10 @@ def build_sampler(
         seed: Of the study.
         number: Of the trial.
         known: The number of trials that it may learn from.
-        learnt: For the sampler `curves`: what it has fitted, and in which order trials came in.
+        learnt: For the sampler `curve-gp`: what it has fitted, and in which order trials came in.
     """
     if config.sampler != "random" and known < config.startup_trials:
-        return LatinSampler(seed, number, config.startup_trials)
+        return LatinHypercubeSampler(seed, number, config.startup_trials)
     seed = 1_000_003 * seed + number
     if config.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
@@ -43,11 +43,11 @@ def build_sampler(
             group=True,  # conditional spaces: each branch is modelled with its own parameters
             constant_liar=True,
         )
-        if config.sampler == "tpe" or (config.second and config.sampler == "curves"):
+        if config.sampler == "tpe" or (config.second_objective and config.sampler == "curve-gp"):
             return tpe
-        if config.sampler == "curves":
-            fits, order = learnt or (Fits(), ())
-            return CurveSampler(seed, tpe, fits, order)
+        if config.sampler == "curve-gp":
+            fits, order = learnt or (KernelCache(), ())
+            return LearningCurveSampler(seed, tpe, fits, order)
         return optuna.samplers.GPSampler(
             seed=seed,
             independent_sampler=tpe,  # for what only some trials have: a GP needs all in all

@@ -13,10 +13,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from drmn.search.samplers.unit_cube import drawn_at
+from drmn.search.samplers.unit_cube import from_quantile
 
 
-class LatinSampler(optuna.samplers.BaseSampler):
+class LatinHypercubeSampler(optuna.samplers.BaseSampler):
     """Draws trial `number` of a study.
 
     Args:
@@ -55,4 +55,4 @@ class LatinSampler(optuna.samplers.BaseSampler):
         del study, trial
         key = (self.seed, self.round, zlib.crc32(param_name.encode()))
         part = np.random.default_rng(key).permutation(self.parts)[self.place]
-        return drawn_at(float(part + self.within.random()) / self.parts, param_distribution)
+        return from_quantile(float(part + self.within.random()) / self.parts, param_distribution)

@@ -7,25 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from drmn.search.samplers.learning_curve_gp import Data
-from drmn.search.samplers.unit_cube import Space, encoded, places_of
+from drmn.search.samplers.learning_curve_gp import CurveData
+from drmn.search.samplers.unit_cube import Distributions, one_hot, to_unit_point
 from drmn.search.trial_summary import bests
 
-MOST, BEST = 300, 60
+MAX_CURVES, BEST_CURVES = 300, 60
 """Trials that are looked at where there are more, and how many of them are the best of all; the
 others are the latest. Time and memory grow with the cube and the square of their number."""
-KEPT = 3
+EPOCH_FACTOR = 3
 """Of a curve the epochs 1, 3, 9, … are kept, and the last."""
 
 
-def looked_at(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def selected(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that a choice is made by: all, or of many the best and the latest."""
-    if len(trials) <= MOST:
+    if len(trials) <= MAX_CURVES:
         return list(trials)
     ranked = sorted(range(len(trials)), key=lambda place: -worth(trials[place]))
-    chosen = set(ranked[:BEST])
+    chosen = set(ranked[:BEST_CURVES])
     late = (place for place in reversed(range(len(trials))) if place not in chosen)
-    chosen |= set(itertools.islice(late, MOST - BEST))
+    chosen |= set(itertools.islice(late, MAX_CURVES - BEST_CURVES))
     return [trials[place] for place in sorted(chosen)]
 
 
@@ -34,7 +34,7 @@ def worth(trial: FrozenTrial) -> float:
     return max(trial.intermediate_values.values(), default=-math.inf)
 
 
-def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
+def data_of(trials: Sequence[FrozenTrial], space: Distributions, last: int) -> CurveData:
     """Return the curves' values, the best so far at each epoch that is kept.
 
     One that is told without a curve, a failed trial, has its value at the last epoch.
@@ -45,9 +45,9 @@ def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
         end = max(curve)
         kept = sorted({e for e in curve if _is_power(e)} | {end})
         rows += [(index, epoch, curve[epoch]) for epoch in kept]
-    points = encoded(places_of([trial.params for trial in trials], space), space)
+    points = one_hot(to_unit_point([trial.params for trial in trials], space), space)
     places = np.array([index for index, _, _ in rows])
-    return Data(
+    return CurveData(
         points=points[places],
         epochs=np.array([float(epoch) for _, epoch, _ in rows]),
         trials=places,
@@ -56,4 +56,4 @@ def data_of(trials: Sequence[FrozenTrial], space: Space, last: int) -> Data:
 
 
 def _is_power(epoch: int) -> bool:
-    return KEPT ** round(math.log(epoch, KEPT)) == epoch
+    return EPOCH_FACTOR ** round(math.log(epoch, EPOCH_FACTOR)) == epoch

@@ -23,9 +23,9 @@ from scipy.optimize import minimize
 from scipy.special import ndtr
 from torch import Tensor
 
-Points = Float[np.ndarray, "value setting"]
+PointMatrix = Float[np.ndarray, "value setting"]
 Vector = Float[np.ndarray, " value"]
-STEPS = 30
+OPTIMISER_STEPS = 30
 """Of the optimiser that fits the kernel."""
 PRIOR = {"length": (math.log(0.8), 1.0), "memory": (math.log(0.7), 1.0)}
 PRIOR |= {"noise": (math.log(0.05), 1.5), "share": (0.0, 1.5), "own": (math.log(0.1), 1.5)}
@@ -40,17 +40,17 @@ PART = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class CurveData:
     """Values of trials at epochs."""
 
-    points: Points
+    points: PointMatrix
     """Settings, each scaled to [0, 1]."""
     epochs: Vector
     trials: Int[np.ndarray, " value"]
     values: Vector
 
 
-class Curves:
+class LearningCurveGP:
     """A process that knows `data`. Deterministic: it depends on nothing else.
 
     Args:
@@ -58,7 +58,7 @@ class Curves:
         kernel: Its parameters, fitted before; fitted to the data if there are none.
     """
 
-    def __init__(self, data: Data, kernel: Tensor | None = None) -> None:
+    def __init__(self, data: CurveData, kernel: Tensor | None = None) -> None:
         self.data = data
         self.means = mean_curve(data)
         left = data.values - self.mean(data.epochs)
@@ -74,7 +74,7 @@ class Curves:
         return np.interp(epochs, known, [self.means[epoch] for epoch in known])
 
     def predict(
-        self, points: Points, epoch: float, trials: Int[np.ndarray, " value"]
+        self, points: PointMatrix, epoch: float, trials: Int[np.ndarray, " value"]
     ) -> tuple[Vector, Vector]:
         """Return mean and standard deviation of what settings come to after `epoch` epochs.
 
@@ -97,7 +97,7 @@ class Curves:
         return across @ self.weights, variance
 
     def _rows(
-        self, points: Points, epochs: Vector, trials: Int[np.ndarray, " value"]
+        self, points: PointMatrix, epochs: Vector, trials: Int[np.ndarray, " value"]
     ) -> tuple[Tensor, Tensor, Tensor]:
         return (
             torch.from_numpy(np.asarray(points, float)),
@@ -154,7 +154,7 @@ class Curves:
             jac=True,
             method="L-BFGS-B",
             bounds=[(float(low), float(high)) for low, high in bounds],
-            options={"maxiter": STEPS},
+            options={"maxiter": OPTIMISER_STEPS},
         )
         return torch.from_numpy(found.x)
 
@@ -166,7 +166,7 @@ class Curves:
             self.weights = torch.linalg.solve_triangular(self.lower.T, half, upper=True)[:, 0]
 
 
-def mean_curve(data: Data) -> dict[float, float]:
+def mean_curve(data: CurveData) -> dict[float, float]:
     """Return the mean curve at the epochs of `data`: gains between epochs, averaged and added up.
 
     Few trials come to late epochs, and these are good ones: their values' mean would be too high.

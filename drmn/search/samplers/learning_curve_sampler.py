@@ -12,31 +12,36 @@ from jaxtyping import Float, Int
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from drmn.search.samplers.learning_curve_data import MOST, data_of, looked_at, worth
-from drmn.search.samplers.learning_curve_gp import Curves, Data, Points, expected_improvement
+from drmn.search.samplers.learning_curve_data import MAX_CURVES, data_of, selected, worth
+from drmn.search.samplers.learning_curve_gp import (
+    CurveData,
+    LearningCurveGP,
+    PointMatrix,
+    expected_improvement,
+)
 from drmn.search.samplers.single_thread import lean
 from drmn.search.samplers.unit_cube import (
-    Places,
-    Space,
-    encoded,
-    params_at,
-    place,
-    places_of,
-    values_of,
+    Distributions,
+    UnitPoints,
+    from_unit_points,
+    grid_values,
+    one_hot,
+    to_unit,
+    to_unit_point,
 )
 
 Params = dict[str, Any]
-DRAWN, NEAR, LEADERS = 512, 256, 5
+RANDOM_CANDIDATES, NEAR_BEST, LEADERS = 512, 256, 5
 """Candidates of chance, candidates near the best trials, and how many these are."""
 STEP = 0.15
 """Standard deviation of a step to a candidate nearby, in a range of 1."""
-SMALL = 1024
+SMALL_GRID = 1024
 """Points of a grid that is looked at as a whole."""
-FIRST_FIT, GROWTH = 6, 1.2
+FIRST_FIT, REFIT_GROWTH = 6, 1.2
 """Trials of the first fit, and by how much their number grows until the next."""
 
 
-class Fits:
+class KernelCache:
     """What was fitted so far, by number of trials: a study that is opened again fits the same."""
 
     def __init__(self) -> None:
@@ -45,21 +50,21 @@ class Fits:
         self.common = optuna.search_space.IntersectionSearchSpace(include_pruned=True)
         """The settings that all trials have: it looks at each trial once."""
 
-    def kernel(self, trials: Sequence[FrozenTrial], space: Space, last: int) -> Any:
+    def kernel(self, trials: Sequence[FrozenTrial], space: Distributions, last: int) -> Any:
         """Return a kernel fitted to the first of these trials.
 
         How many these are grows in steps, for to fit takes longest.
         """
         count = FIRST_FIT
-        while math.ceil(GROWTH * count) <= min(len(trials), MOST):
-            count = math.ceil(GROWTH * count)
+        while math.ceil(REFIT_GROWTH * count) <= min(len(trials), MAX_CURVES):
+            count = math.ceil(REFIT_GROWTH * count)
         key = min(count, len(trials)), tuple(space)
         if key not in self.kernels:
-            self.kernels[key] = Curves(data_of(trials[:count], space, last)).kernel
+            self.kernels[key] = LearningCurveGP(data_of(trials[:count], space, last)).kernel
         return self.kernels[key]
 
 
-class CurveSampler(optuna.samplers.BaseSampler):
+class LearningCurveSampler(optuna.samplers.BaseSampler):
     """Chooses what is expected to be best at the last epoch.
 
     What only some trials have is left to `other`: a process needs all settings in all of them.
@@ -72,7 +77,7 @@ class CurveSampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(
-        self, seed: int, other: optuna.samplers.BaseSampler, fits: Fits, order: Sequence[int]
+        self, seed: int, other: optuna.samplers.BaseSampler, fits: KernelCache, order: Sequence[int]
     ) -> None:
         self.chance, self.other = np.random.default_rng(seed), other
         self.fits, self.order = fits, order
@@ -86,43 +91,43 @@ class CurveSampler(optuna.samplers.BaseSampler):
         return {name: each for name, each in sorted(common.items()) if not each.single()}
 
     def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: Space
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
     ) -> Params:
         """Return the candidate of the highest expected improvement; empty if nothing is known."""
         del trial
         with lean():
             return self._sampled(study, search_space)
 
-    def _sampled(self, study: optuna.Study, search_space: Space) -> Params:
+    def _sampled(self, study: optuna.Study, search_space: Distributions) -> Params:
         if not search_space:
             return {}
         trials = study.get_trials(deepcopy=False)
         running = [t for t in trials if t.state == TrialState.RUNNING and _has(t, search_space)]
-        over = [trials[place] for place in self.order if _told(trials[place], search_space)]
+        over = [trials[to_unit] for to_unit in self.order if _told(trials[to_unit], search_space)]
         known = over + [each for each in running if each.intermediate_values]
         if len(known) < FIRST_FIT:
             return {}
         curves, last = self._process(known, running, search_space)
         found = self._candidates(known, search_space)
-        points = encoded(found, search_space)
+        points = one_hot(found, search_space)
         for best in np.argsort(-_promise(curves, points, last), kind="stable"):
-            params = params_at(found[best], search_space)
+            params = from_unit_points(found[best], search_space)
             if not any(_same(params, each.params) for each in trials):
                 return params
         return {}
 
     def _process(
-        self, known: Sequence[FrozenTrial], running: Sequence[FrozenTrial], space: Space
-    ) -> tuple[Curves, int]:
+        self, known: Sequence[FrozenTrial], running: Sequence[FrozenTrial], space: Distributions
+    ) -> tuple[LearningCurveGP, int]:
         """Return what is known and believed of all settings, and the last epoch of any trial."""
-        seen = looked_at(known)
+        seen = selected(known)
         last = max(max(each.intermediate_values, default=1) for each in known)
         kernel = self.fits.kernel(known, space, last)
-        curves = Curves(data_of(seen, space, last), kernel)
+        curves = LearningCurveGP(data_of(seen, space, last), kernel)
         if running:
-            places = {each.number: place for place, each in enumerate(seen)}
+            places = {each.number: to_unit for to_unit, each in enumerate(seen)}
             own = np.array([places.get(each.number, -1) for each in running])
-            points = encoded(places_of([each.params for each in running], space), space)
+            points = one_hot(to_unit_point([each.params for each in running], space), space)
             curves = _believing(curves, points, own, last)
         return curves, last
 
@@ -136,42 +141,44 @@ class CurveSampler(optuna.samplers.BaseSampler):
         """Leave a conditional setting, or one of too few trials, to the other sampler."""
         return self.other.sample_independent(study, trial, param_name, param_distribution)
 
-    def _candidates(self, known: Sequence[FrozenTrial], space: Space) -> Places:
+    def _candidates(self, known: Sequence[FrozenTrial], space: Distributions) -> UnitPoints:
         """Return a small grid as a whole; of a large space some of chance and some near leaders."""
-        grids = [[place(value, each) for value in values_of(each)] for each in space.values()]
-        if math.prod(len(grid) if grid else SMALL + 1 for grid in grids) <= SMALL:
+        grids = [[to_unit(value, each) for value in grid_values(each)] for each in space.values()]
+        if math.prod(len(grid) if grid else SMALL_GRID + 1 for grid in grids) <= SMALL_GRID:
             return np.array(list(itertools.product(*grids)))
         leaders = heapq.nlargest(LEADERS, known, key=worth)
-        near = places_of([leader.params for leader in leaders], space)
-        return np.concatenate([self.chance.random((DRAWN, len(space))), self._near(near, space)])
+        near = to_unit_point([leader.params for leader in leaders], space)
+        return np.concatenate(
+            [self.chance.random((RANDOM_CANDIDATES, len(space))), self._near(near, space)]
+        )
 
     def _near(
-        self, leaders: Float[np.ndarray, "leader setting"], space: Space
+        self, leaders: Float[np.ndarray, "leader setting"], space: Distributions
     ) -> Float[np.ndarray, "near setting"]:
         """Return leaders of which some settings differ a little, or are of another kind."""
-        shape = NEAR, len(space)
-        near = leaders[self.chance.integers(len(leaders), size=NEAR)]
+        shape = NEAR_BEST, len(space)
+        near = leaders[self.chance.integers(len(leaders), size=NEAR_BEST)]
         moved = np.clip(near + STEP * self.chance.normal(size=shape), 0, 1)
         words = [isinstance(each, CategoricalDistribution) for each in space.values()]
         other = np.where(words, self.chance.random(shape), moved)
         return np.where(self.chance.random(shape) < 2 / (len(space) + 1), other, near)
 
 
-def _promise(curves: Curves, points: Points, last: int) -> Any:
+def _promise(curves: LearningCurveGP, points: PointMatrix, last: int) -> Any:
     """Return the expected improvement of new settings at the last epoch."""
     mean, spread = curves.predict(points, last, np.full(len(points), -1))
     return expected_improvement(mean, spread, _best(curves, last))
 
 
-def _best(curves: Curves, last: int) -> float:
+def _best(curves: LearningCurveGP, last: int) -> float:
     """Return the best value at the last epoch that is known or believed, or else at any."""
     ends = curves.data.values[curves.data.epochs == last]
     return float((ends if len(ends) else curves.data.values).max())
 
 
 def _believing(
-    curves: Curves, running: Points, own: Int[np.ndarray, " trial"], last: int
-) -> Curves:
+    curves: LearningCurveGP, running: PointMatrix, own: Int[np.ndarray, " trial"], last: int
+) -> LearningCurveGP:
     """Return a process that takes trials on their way for what it expects of them.
 
     `own` says which trials of the data they are; -1 for those without an epoch.
@@ -179,22 +186,22 @@ def _believing(
     mean, _ = curves.predict(running, last, own)
     data, count = curves.data, len(running)
     new = int(data.trials.max()) + 1 + np.arange(count)
-    more = Data(
+    more = CurveData(
         points=np.concatenate([data.points, running]),
         epochs=np.concatenate([data.epochs, np.full(count, float(last))]),
         trials=np.concatenate([data.trials, np.where(own < 0, new, own)]),
         values=np.concatenate([data.values, mean]),
     )
-    return Curves(more, curves.kernel)
+    return LearningCurveGP(more, curves.kernel)
 
 
-def _told(trial: FrozenTrial, space: Space) -> bool:
+def _told(trial: FrozenTrial, space: Distributions) -> bool:
     known = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     valued = bool(trial.intermediate_values) or trial.value is not None
     return known and valued and _has(trial, space)
 
 
-def _has(trial: FrozenTrial, space: Space) -> bool:
+def _has(trial: FrozenTrial, space: Distributions) -> bool:
     return all(name in trial.params for name in space)
 
 

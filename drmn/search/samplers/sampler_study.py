@@ -9,18 +9,18 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from drmn.metric_names import COST
 from drmn.search.config import PolicyConfig
-from drmn.search.samplers.factory import build_sampler
-from drmn.search.samplers.learning_curve_sampler import Fits
+from drmn.search.samplers.factory import make_sampler
+from drmn.search.samplers.learning_curve_sampler import KernelCache
 from drmn.search.trial_summary import epochs
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are to be seen
 
-Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
 REDRAWS = 20
 """How often a point that was tried is drawn again, before it is repeated with another seed."""
 
 
-class Adviser:
+class SamplerStudy:
     """A study in memory to ask for settings: what the sampler may learn from.
 
     The record is honest, and a sampler wants other things: to the GP, which looks at no pruned
@@ -44,7 +44,7 @@ class Adviser:
         """Where in this study the record's trials are, by number."""
         self.told: set[int] = set()
         self.inherited = len(inherited)
-        self.fits, self.order = Fits(), list[int]()
+        self.fits, self.order = KernelCache(), list[int]()
         self.worst: list[float] | None = None
         for trial in inherited:
             self._tell(self._enter(trial), trial)
@@ -65,24 +65,24 @@ class Adviser:
             first: What it is to be, if that is settled.
         """
         known = len(trials) if known is None else known
-        self.learn(trials, known)
+        self.sync(trials, known)
         if number in self.places:  # asked before, and never written down
             self.study.tell(self.places[number], state=TrialState.FAIL)
-        self.study.sampler = build_sampler(
+        self.study.sampler = make_sampler(
             self.config, self.seed, number, self.inherited + known, (self.fits, self.order)
         )
         if first is not None:
             self.study.enqueue_trial(dict(first))
         return self._asked(number)
 
-    def choose(
+    def ask_unseen(
         self,
         number: int,
         trials: Sequence[FrozenTrial],
         known: int,
         first: Mapping[str, Any] | None,
-        asks: Callable[[Trial], Asked],
-    ) -> tuple[Trial, Asked]:
+        asks: Callable[[Trial], Answered],
+    ) -> tuple[Trial, Answered]:
         """Return a trial that has been asked for its values, a point not tried if one is found.
 
         `asks` is what asks it, and what that returned comes second; the rest is as in `ask`.
@@ -103,7 +103,7 @@ class Adviser:
         self.places[number] = trial.number
         return trial
 
-    def learn(self, trials: Sequence[FrozenTrial], known: int) -> None:
+    def sync(self, trials: Sequence[FrozenTrial], known: int) -> None:
         """Take in the trials of the record; of the first `known` of them their epochs and ends."""
         for trial in trials:
             if trial.number not in self.places:
@@ -157,7 +157,7 @@ class Adviser:
 
 def directions(config: PolicyConfig) -> list[StudyDirection]:
     """Return whether each objective is to be large or small."""
-    names = [config.objective] + [config.second] * bool(config.second)
+    names = [config.objective] + [config.second_objective] * bool(config.second_objective)
     small, large = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
     return [small if name == COST else large for name in names]
 
@@ -172,11 +172,11 @@ def values_of(trial: FrozenTrial, config: PolicyConfig) -> list[float] | None:
         return [trial.value] if trial.value is not None else None
     best = max(curve, key=lambda epoch: (curve[epoch], -epoch))
     told = epochs(trial)
-    if not config.second:
+    if not config.second_objective:
         return [curve[best]]
-    if config.second == COST:
+    if config.second_objective == COST:
         return [curve[best], sum(each[COST] for each in told.values()) / len(told)]
-    return [curve[best], float(told[best][config.second])]
+    return [curve[best], float(told[best][config.second_objective])]
 
 
 def _when(trial: FrozenTrial) -> float:

@@ -13,14 +13,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-Space = Mapping[str, BaseDistribution]
-Places = Float[np.ndarray, "point setting"]
+Distributions = Mapping[str, BaseDistribution]
+UnitPoints = Float[np.ndarray, "point setting"]
 """Where settings lie in their ranges, in the order of a space."""
-MOST = 1024
+MAX_COUNTED = 1024
 """Whole numbers of a range that are counted one by one."""
 
 
-def place(value: Any, each: BaseDistribution) -> float:
+def to_unit(value: Any, each: BaseDistribution) -> float:
     """Return where a value lies in its range; 0 in a range of one value."""
     if isinstance(each, CategoricalDistribution):
         return each.choices.index(value) / max(1, len(each.choices) - 1)
@@ -33,7 +33,7 @@ def place(value: Any, each: BaseDistribution) -> float:
     return (value - low) / (high - low)
 
 
-def value_at(where: float, each: BaseDistribution) -> Any:
+def from_unit(where: float, each: BaseDistribution) -> Any:
     """Return the value that lies there in a range; of words each has an equal part of it."""
     if isinstance(each, CategoricalDistribution):
         return each.choices[min(int(where * len(each.choices)), len(each.choices) - 1)]
@@ -46,37 +46,37 @@ def value_at(where: float, each: BaseDistribution) -> Any:
     return round(value) if isinstance(each, IntDistribution) else value
 
 
-def drawn_at(share: float, each: BaseDistribution) -> Any:
+def from_quantile(share: float, each: BaseDistribution) -> Any:
     """Return the value below which a share of a distribution lies, from 0 up to but not 1.
 
-    Each step has an equal part of it; in `value_at` those at either end have half of one.
+    Each step has an equal part of it; in `from_unit` those at either end have half of one.
     """
     if isinstance(each, FloatDistribution | IntDistribution) and each.step and not each.log:
         steps = math.floor((each.high - each.low) / each.step + 1e-9)
         share = (share * (steps + 1) - 0.5) / max(1, steps)
-    return value_at(share, each)
+    return from_unit(share, each)
 
 
-def values_of(each: BaseDistribution) -> list[Any]:
+def grid_values(each: BaseDistribution) -> list[Any]:
     """Return all values of a distribution; none of one that has too many."""
     if isinstance(each, CategoricalDistribution):
         return list(each.choices)
-    if isinstance(each, IntDistribution) and (each.high - each.low) // each.step < MOST:
+    if isinstance(each, IntDistribution) and (each.high - each.low) // each.step < MAX_COUNTED:
         return list(range(each.low, each.high + 1, each.step))
     return []
 
 
-def places_of(params: Sequence[Mapping[str, Any]], space: Space) -> Places:
+def to_unit_point(params: Sequence[Mapping[str, Any]], space: Distributions) -> UnitPoints:
     """Return where settings lie in their ranges."""
-    return np.array([[place(each[n], d) for n, d in space.items()] for each in params])
+    return np.array([[to_unit(each[n], d) for n, d in space.items()] for each in params])
 
 
-def params_at(places: Float[np.ndarray, " setting"], space: Space) -> dict[str, Any]:
+def from_unit_points(places: Float[np.ndarray, " setting"], space: Distributions) -> dict[str, Any]:
     """Return the settings that lie there."""
-    return {n: value_at(float(x), d) for x, (n, d) in zip(places, space.items(), strict=True)}
+    return {n: from_unit(float(x), d) for x, (n, d) in zip(places, space.items(), strict=True)}
 
 
-def encoded(places: Places, space: Space) -> Float[np.ndarray, "point column"]:
+def one_hot(places: UnitPoints, space: Distributions) -> Float[np.ndarray, "point column"]:
     """Return what a distance is taken of: of three words and more each has a column.
 
     A place between two values is that of the value that lies there.
@@ -88,7 +88,7 @@ def encoded(places: Places, space: Space) -> Float[np.ndarray, "point column"]:
 def _columns(places: Float[np.ndarray, " point"], each: BaseDistribution) -> np.ndarray:
     if isinstance(each, FloatDistribution) and each.step is None:
         return places[:, None]
-    there = np.array([place(value_at(float(x), each), each) for x in places])
+    there = np.array([to_unit(from_unit(float(x), each), each) for x in places])
     if isinstance(each, CategoricalDistribution) and len(each.choices) > 2:
         words = np.rint(there * (len(each.choices) - 1)).astype(int)
         return np.eye(len(each.choices))[words] / math.sqrt(2)

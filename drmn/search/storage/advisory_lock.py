@@ -12,7 +12,7 @@ import sqlalchemy
 from sqlalchemy import URL, Connection, text
 
 from drmn.errors import StudyError
-from drmn.search.storage.postgres import address, engine, key, shown, told
+from drmn.search.storage.postgres import create_engine, explained, lock_key, parse_url, redacted
 
 ATTEMPTS = 10
 """To hold a study, a second in all: the server takes a moment to notice that a driver died."""
@@ -24,7 +24,7 @@ WATCHFUL = """
 """
 """A session that is idle for days is kept, and one whose machine is gone is over in a minute (by
 default after two hours)."""
-HOLDER = """
+HOLDER_QUERY = """
     SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND objsubid = 1 AND granted
         AND (classid::bigint << 32) + objid::bigint = :key
@@ -32,7 +32,7 @@ HOLDER = """
 """
 
 
-class Claim:
+class StudyLock:
     """A study that this driver holds, as long as the connection lives."""
 
     def __init__(self, url: URL, name: str, connection: Connection) -> None:
@@ -46,7 +46,7 @@ class Claim:
                 self._lost = not self._answers()
         if self._lost:
             raise StudyError(
-                f"--storage {shown(self.url)}: the connection that holds study {self.name} is "
+                f"--storage {redacted(self.url)}: the connection that holds study {self.name} is "
                 "lost; the same command goes on when the server is there."
             )
 
@@ -59,7 +59,7 @@ class Claim:
 
 
 @contextmanager
-def claimed(storage: str, name: str) -> Iterator[Claim | None]:
+def lock_in_database(storage: str, name: str) -> Iterator[StudyLock | None]:
     """Hold a study of a database for a `with` block; None without a database.
 
     Raises:
@@ -68,16 +68,16 @@ def claimed(storage: str, name: str) -> Iterator[Claim | None]:
     if not storage:
         yield None
         return
-    url = address(storage)
-    with told(url), engine(url).connect() as connection:
+    url = parse_url(storage)
+    with explained(url), create_engine(url).connect() as connection:
         connection.execute(text(WATCHFUL))
         if not _locked(connection, name):
             raise StudyError(
-                f"Study {name} in {shown(url)} is being run by "
+                f"Study {name} in {redacted(url)} is being run by "
                 f"{_holder(connection, name) or 'a driver that is just ending'}; wait for it, or "
                 "use --study NAME to start another."
             )
-        yield Claim(url, name, connection)
+        yield StudyLock(url, name, connection)
 
 
 def _locked(connection: Connection, name: str) -> bool:
@@ -89,18 +89,18 @@ def _locked(connection: Connection, name: str) -> bool:
     return False
 
 
-def driver(storage: str, name: str) -> str:
+def driver_in_database(storage: str, name: str) -> str:
     """Return who holds a study of a database, in words; empty if nobody does."""
-    url = address(storage)
-    with told(url), engine(url).connect() as connection:
+    url = parse_url(storage)
+    with explained(url), create_engine(url).connect() as connection:
         return _holder(connection, name)
 
 
 def _holder(connection: Connection, name: str) -> str:
-    known = connection.scalar(text(HOLDER), _named(name))
+    known = connection.scalar(text(HOLDER_QUERY), _named(name))
     pid, _, host = str(known or "").removeprefix("drmn ").partition("@")
     return f"process {pid} on {host}" if known else ""
 
 
 def _named(study: str) -> dict[str, int]:
-    return {"key": key(f"drmn study {study}")}
+    return {"key": lock_key(f"drmn study {study}")}

@@ -13,18 +13,18 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 
 P = ParamSpec("P")
-T = TypeVar("T")
-AGAIN = 2.0
+Result = TypeVar("Result")
+RETRY_INTERVAL_S = 2.0
 """Seconds between two attempts."""
 PROBE = 32 << 20
 """Bytes that have to fit, before trials are begun again that found no room for a checkpoint."""
 WORDS = ("disk is full", "no space left", "disk quota exceeded")
 """What SQLite, PostgreSQL and the system say of it."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-def full(problem: BaseException | None) -> bool:
+def is_disk_full(problem: BaseException | None) -> bool:
     """Return whether a disk without room is what an exception, or what caused it, is about."""
     while problem is not None:
         if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -35,7 +35,7 @@ def full(problem: BaseException | None) -> bool:
     return False
 
 
-def wait(folder: Path) -> None:
+def wait_for_space(folder: Path) -> None:
     """Wait until there is room in a folder again."""
 
     def probe() -> None:
@@ -50,7 +50,7 @@ def wait(folder: Path) -> None:
     _until_done(str(folder), probe)
 
 
-def _until_done(where: str, work: Callable[[], T]) -> T:
+def _until_done(where: str, work: Callable[[], Result]) -> Result:
     """Do something as soon as there is room for it, and say once that it waits."""
     waited = False
     while True:
@@ -61,33 +61,33 @@ def _until_done(where: str, work: Callable[[], T]) -> T:
             sqlalchemy.exc.DBAPIError,
             optuna.exceptions.StorageInternalError,
         ) as problem:
-            if not full(problem):
+            if not is_disk_full(problem):
                 raise
         else:
             if waited:
-                log.warning("%s: there is room again; the search goes on.", where)
+                logger.warning("%s: there is room again; the search goes on.", where)
             return done
         if not waited:
-            log.warning(
+            logger.warning(
                 "%s: the disk is full; the search waits, and goes on when there is room.", where
             )
         waited = True
-        time.sleep(AGAIN)
+        time.sleep(RETRY_INTERVAL_S)
 
 
 def _patient(
-    method: Callable[Concatenate[RDBStorage, P], T],
-) -> Callable[Concatenate[RDBStorage, P], T]:
+    method: Callable[Concatenate[RDBStorage, P], Result],
+) -> Callable[Concatenate[RDBStorage, P], Result]:
     """Return a way to write into the record that waits for room; each is one transaction."""
 
-    def patient(self: RDBStorage, /, *given: P.args, **named: P.kwargs) -> T:
+    def patient(self: RDBStorage, /, *given: P.args, **named: P.kwargs) -> Result:
         where = self.engine.url.database or "The record"
         return _until_done(where, lambda: method(self, *given, **named))
 
     return patient
 
 
-class PatientStorage(RDBStorage):
+class RetryingStorage(RDBStorage):
     """Optuna's database; what finds no room is written as soon as there is."""
 
     create_new_trial = _patient(RDBStorage.create_new_trial)

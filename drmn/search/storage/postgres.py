@@ -15,14 +15,14 @@ from drmn.errors import ConfigError, StudyError
 
 DRIVER = "postgresql+psycopg2"
 """Named in full: SQLAlchemy's own choice has changed between versions."""
-EXAMPLE = "postgresql://user@host/database"
-SECONDS = 10
+EXAMPLE_URL = "postgresql://user@host/database"
+CONNECT_TIMEOUT_S = 10
 """That a server is given to answer."""
-TABLES = "drmn tables"
+TABLES_LOCK = "drmn tables"
 """What is locked while Optuna's tables are made: it makes them twice if two drivers begin."""
 
 
-def address(storage: str) -> URL:
+def parse_url(storage: str) -> URL:
     """Return the database that `--storage` names; whether it is there is not looked at.
 
     Raises:
@@ -32,24 +32,26 @@ def address(storage: str) -> URL:
     scheme, found, _ = storage.partition("://")
     if not found:
         raise ConfigError(
-            f"--storage must be {EXAMPLE}; got no URL. The folder of results is --results."
+            f"--storage must be {EXAMPLE_URL}; got no URL. The folder of results is --results."
         )
     if scheme != "postgresql":
         raise ConfigError(
-            f"--storage must be {EXAMPLE}, or left out for a SQLite file in the study's folder; "
+            f"--storage must be {EXAMPLE_URL}, or left out for SQLite in the study's folder; "
             f"got {scheme}://."
         )
     try:
         url = sqlalchemy.make_url(storage)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise ConfigError(f"--storage must be {EXAMPLE}; got a URL that is not whole.") from None
+        raise ConfigError(
+            f"--storage must be {EXAMPLE_URL}; got a URL that is not whole."
+        ) from None
     refuse_password("--storage", storage, "~/.pgpass or PGPASSWORD")
     if not url.database:
-        raise ConfigError(f"--storage must be {EXAMPLE}; got no database.")
+        raise ConfigError(f"--storage must be {EXAMPLE_URL}; got no database.")
     return url.set(drivername=DRIVER)
 
 
-def shown(url: URL) -> str:
+def redacted(url: URL) -> str:
     """Return a database's address as messages have it."""
     plain = url.set(drivername="postgresql", query={}, host=url.host or _socket(url))
     return plain.render_as_string()
@@ -61,13 +63,13 @@ def _socket(url: URL) -> str | None:
 
 
 @contextmanager
-def told(url: URL) -> Iterator[None]:
+def explained(url: URL) -> Iterator[None]:
     """Turn what goes wrong with the server in a `with` block into one sentence."""
     try:
         yield
     except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as problem:
         reason = _reason(problem)
-        raise StudyError(f"--storage {shown(url)}: {reason}; {_remedy(reason)}.") from None
+        raise StudyError(f"--storage {redacted(url)}: {reason}; {_remedy(reason)}.") from None
 
 
 def _reason(problem: BaseException) -> str:
@@ -88,14 +90,14 @@ def _remedy(reason: str) -> str:
     return "see that the server is there and lets this user and machine in"
 
 
-def reach(storage: str) -> None:
+def check_connection(storage: str) -> None:
     """Raise `UserError` if the database cannot be reached."""
-    url = address(storage)
-    with told(url), engine(url).connect():
+    url = parse_url(storage)
+    with explained(url), create_engine(url).connect():
         pass
 
 
-def engine(url: URL) -> Engine:
+def create_engine(url: URL) -> Engine:
     """Return what makes connections, each under the name of this process."""
     try:
         return sqlalchemy.create_engine(
@@ -106,25 +108,25 @@ def engine(url: URL) -> Engine:
         )
     except ImportError as problem:
         raise ConfigError(
-            f"--storage {shown(url)}: {problem}; pip install -e '.[postgres]' brings what it needs."
+            f"--storage {redacted(url)}: {problem}; pip install -e '.[postgres]' installs it."
         ) from None
 
 
 def connect_args(url: URL) -> dict[str, str | int]:
     """Return what every connection is made with."""
     name = f"drmn {os.getpid()}@{socket.gethostname()}"  # the server cuts it after 63 bytes
-    wait = {} if "connect_timeout" in url.query else {"connect_timeout": SECONDS}
+    wait = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT_S}
     return {"application_name": name, **wait}
 
 
 @contextmanager
-def alone(url: URL) -> Iterator[None]:
+def tables_locked(url: URL) -> Iterator[None]:
     """Let no other driver look for Optuna's tables during a `with` block."""
-    with engine(url).connect() as connection:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key(TABLES)})
+    with create_engine(url).connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(TABLES_LOCK)})
         yield
 
 
-def key(what: str) -> int:
+def lock_key(what: str) -> int:
     """Return the number by which PostgreSQL knows a lock: 64 bits with a sign."""
     return int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], "big", signed=True)

@@ -12,67 +12,67 @@ import optuna
 import sqlalchemy
 
 from drmn.errors import StudyError
-from drmn.experiment.identity import Identity, difference
-from drmn.experiment.lock import holder
+from drmn.experiment.identity import Identity, refusal
+from drmn.experiment.lock import locked_by
 from drmn.search.storage import advisory_lock as claims
 from drmn.search.storage import postgres
-from drmn.search.storage.advisory_lock import Claim
-from drmn.search.storage.disk_full import PatientStorage
-from drmn.search.trial_summary import BEGUN
+from drmn.search.storage.advisory_lock import StudyLock
+from drmn.search.storage.disk_full import RetryingStorage
+from drmn.search.trial_summary import STARTED
 
 RECORD = "record.db"
 """File of a study's folder: its record."""
 
 
 def open_study(
-    folder: Path, name: str, identity: Identity, claim: Claim | None = None
+    folder: Path, name: str, identity: Identity, claim: StudyLock | None = None
 ) -> optuna.Study:
     """Open the record in `folder`, or in the database of a `claim`; or start it.
 
     Raises:
         StudyError: It was made with another identity; says what differs.
     """
-    with _readable(folder / RECORD) if claim is None else postgres.told(claim.url):
+    with _readable(folder / RECORD) if claim is None else postgres.explained(claim.url):
         storage = _file(folder / RECORD) if claim is None else _server(claim.url, claim)
         study = _create(storage, name)
         made = study.user_attrs.get("identity", {})
         now = json.loads(json.dumps(identity))
         if made != now and any(trial.intermediate_values for trial in study.trials):
-            raise StudyError(difference("study", name, made, now))
+            raise StudyError(refusal("study", name, made, now))
         if made != now:  # nothing was found out under the old identity
             optuna.delete_study(study_name=name, storage=storage)
             study = _create(storage, name)
             study.set_user_attr("identity", now)
             study.set_user_attr("key", f"{name}-{uuid.uuid4().hex[:8]}")
-            study.set_user_attr(BEGUN, time.time())
+            study.set_user_attr(STARTED, time.time())
         return study
 
 
-def names(studies: Path, url: str = "") -> list[str]:
+def study_names(studies: Path, url: str = "") -> list[str]:
     """Return the studies in a folder of studies, or in the database at `url`."""
     if not url:
         return sorted(path.parent.name for path in studies.glob(f"*/{RECORD}"))
-    place = postgres.address(url)
-    with postgres.told(place):
+    place = postgres.parse_url(url)
+    with postgres.explained(place):
         found = _server(place).get_all_studies()
     # Others may keep studies there too.
     return sorted(study.study_name for study in found if "identity" in study.user_attrs)
 
 
-def recorded(studies: Path, name: str, url: str = "") -> optuna.Study:
+def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
     """Return a study of a folder or a database, to be read; its driver may be at work.
 
     Raises:
         StudyError: There is none of that name, or its record cannot be read.
     """
-    if name not in (have := names(studies, url)):
-        where = postgres.shown(postgres.address(url)) if url else studies
+    if name not in (have := study_names(studies, url)):
+        where = postgres.redacted(postgres.parse_url(url)) if url else studies
         raise StudyError(
             f"There is no study {name!r} in {where}; there are: {', '.join(have) or 'none'}."
         )
     if url:
-        place = postgres.address(url)
-        with postgres.told(place):
+        place = postgres.parse_url(url)
+        with postgres.explained(place):
             return optuna.load_study(study_name=name, storage=_server(place))
     path = studies / name / RECORD
     with _readable(path):
@@ -93,23 +93,23 @@ def _readable(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _file(path: Path) -> PatientStorage:
-    storage = PatientStorage(f"sqlite:///{path.absolute()}")
+def _file(path: Path) -> RetryingStorage:
+    storage = RetryingStorage(f"sqlite:///{path.absolute()}")
     sqlalchemy.event.listen(storage.engine, "connect", _durable)
     storage.engine.dispose()  # connections made so far lack the settings
     return storage
 
 
-def _server(url: sqlalchemy.URL, claim: Claim | None = None) -> PatientStorage:
+def _server(url: sqlalchemy.URL, claim: StudyLock | None = None) -> RetryingStorage:
     """Return PostgreSQL as Optuna knows it; with a claim, nothing is done once that is lost."""
-    with postgres.alone(url):
+    with postgres.tables_locked(url):
         try:
-            storage = PatientStorage(
+            storage = RetryingStorage(
                 url.render_as_string(hide_password=False),
                 engine_kwargs={"connect_args": postgres.connect_args(url)},
             )
         except RuntimeError as problem:  # its tables are of another version of Optuna
-            raise StudyError(f"--storage {postgres.shown(url)}: {problem}") from None
+            raise StudyError(f"--storage {postgres.redacted(url)}: {problem}") from None
     sqlalchemy.event.listen(storage.engine, "connect", _committed)
     if claim is not None:
         sqlalchemy.event.listen(storage.engine, "checkout", lambda *_: claim.check())
@@ -117,7 +117,7 @@ def _server(url: sqlalchemy.URL, claim: Claim | None = None) -> PatientStorage:
     return storage
 
 
-def _create(storage: PatientStorage, name: str) -> optuna.Study:
+def _create(storage: RetryingStorage, name: str) -> optuna.Study:
     return optuna.create_study(
         storage=storage, study_name=name, direction="maximize", load_if_exists=True
     )
@@ -135,9 +135,9 @@ def _committed(connection: Any, _: object) -> None:
     connection.commit()
 
 
-def driver(folder: Path, name: str, url: str = "") -> str:
+def driver_of(folder: Path, name: str, url: str = "") -> str:
     """Return who runs a study, in words; empty if nobody does."""
     if url:
-        return claims.driver(url, name)
-    pid = holder(folder)
+        return claims.driver_in_database(url, name)
+    pid = locked_by(folder)
     return "" if pid is None else f"process {pid}"

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 
-class Written:
+class TrialCache:
     """All trials of an open study.
 
     Optuna would read all that run anew each time: of a thousand, seconds for each epoch. Nobody

@@ -3,18 +3,18 @@
 import optuna
 
 from drmn.search.study import warm_start
-from drmn.search.study.plan import Plan
-from drmn.search.study.record import Record
+from drmn.search.study.plan import StudyPlan
+from drmn.search.study.record import StudyRecord
 from drmn.space import load
 
 
-def begun(plan: Plan, study: optuna.Study) -> Record:
+def create_record(plan: StudyPlan, study: optuna.Study) -> StudyRecord:
     """Return the record of `plan` in a study, which takes over what it is to if it is new."""
-    warm_start.begin(
+    warm_start.inherit(
         study,
         plan.folder.parent,
         fork=plan.fork,
         warm_start=plan.warm_start,
         url=plan.storage,
     )
-    return Record(study, load(plan.space), plan.base, plan.policy)
+    return StudyRecord(study, load(plan.space), plan.base, plan.policy)

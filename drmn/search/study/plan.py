@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drmn.cluster.resources import EngineConfig
+from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig, flatten, require
 from drmn.experiment import code_digest
 from drmn.experiment.config import require_name
 from drmn.search.config import Budget, PolicyConfig
-from drmn.search.storage.postgres import address
+from drmn.search.storage.postgres import parse_url
 from drmn.space import source
 from drmn.tracking.uri import require_store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class StudyPlan:
     """A search to make or to go on with."""
 
     name: str
@@ -32,7 +32,7 @@ class Plan:
     tracking_uri: str
     storage: str = ""
     """The PostgreSQL that holds the record; empty for a SQLite file in the folder."""
-    engine: EngineConfig = field(default_factory=EngineConfig)
+    resources: ResourceConfig = field(default_factory=ResourceConfig)
     fork: str = ""
     """The study whose trials this one learns from."""
     warm_start: str = ""
@@ -45,7 +45,7 @@ class Plan:
         frozen = not self.policy.finetune or self.base.tier == "frozen"
         require("tier", self.base.tier, frozen, "frozen where policy.finetune is set")
         if self.storage:
-            address(self.storage)
+            parse_url(self.storage)
 
     def identity(self, store: Path) -> Mapping[str, Any]:
         """Return all that must stay as it is while the study on `store` goes on."""

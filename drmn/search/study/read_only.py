@@ -6,11 +6,11 @@ from typing import Protocol, runtime_checkable
 import optuna
 from optuna.trial import FrozenTrial
 
-from drmn.search.trial_summary import Row, complete, row_of, rows_of
+from drmn.search.trial_summary import TrialSummary, complete, summarize, summarize_all
 
 
 @runtime_checkable
-class Told(Protocol):
+class StudyView(Protocol):
     """A record as it is told: an open one, or one that is only read."""
 
     study: optuna.Study
@@ -21,18 +21,18 @@ class Told(Protocol):
     def trial(self, number: int) -> FrozenTrial:
         """Return a trial as Optuna has it."""
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TrialSummary]:
         """Return all trials that have settings."""
 
-    def row(self, number: int) -> Row:
+    def row(self, number: int) -> TrialSummary:
         """Return one trial."""
 
-    def best(self) -> Row | None:
+    def best(self) -> TrialSummary | None:
         """Return the complete trial of the highest value."""
 
 
 @dataclass(slots=True)
-class Reading:
+class ReadOnlyStudy:
     """A record that is only read; its driver may be at work, on another machine too."""
 
     study: optuna.Study
@@ -46,14 +46,14 @@ class Reading:
         """Return a trial as Optuna has it."""
         return self.study.get_trials(deepcopy=False)[number]
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TrialSummary]:
         """Return all trials that have settings."""
-        return rows_of(self.study)
+        return summarize_all(self.study)
 
-    def row(self, number: int) -> Row:
+    def row(self, number: int) -> TrialSummary:
         """Return one trial."""
-        return row_of(self.trial(number))
+        return summarize(self.trial(number))
 
-    def best(self) -> Row | None:
+    def best(self) -> TrialSummary | None:
         """Return the complete trial of the highest value."""
         return next(iter(complete(self.rows())), None)

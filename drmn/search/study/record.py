@@ -17,14 +17,23 @@ from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.metric_names import AT, Metrics
 from drmn.search.config import PolicyConfig
-from drmn.search.pruners.factory import stopper
-from drmn.search.samplers.sampler_study import Adviser
-from drmn.search.storage.trial_cache import Written
-from drmn.search.study.warm_start import first_points, inherited
-from drmn.search.trial_summary import AGAIN, CHECKPOINT, DROPPED, EPOCH, Point, Row, bests, row_of
+from drmn.search.pruners.factory import make_pruner
+from drmn.search.samplers.sampler_study import SamplerStudy
+from drmn.search.storage.trial_cache import TrialCache
+from drmn.search.study.warm_start import first_points, inherited_trials
+from drmn.search.trial_summary import (
+    CHECKPOINT,
+    DROPPED,
+    EPOCH,
+    FINETUNES,
+    TrialSpec,
+    TrialSummary,
+    bests,
+    summarize,
+)
 from drmn.space import Space, ask, settings
 
-LIVES = 3
+MAX_LOST_PROCESSES = 3
 """How often a trial may lose its process before that counts as its own failure."""
 MOVED = "moved"
 """User attribute: how often a trial lost its machine, or was told to leave it."""
@@ -32,7 +41,7 @@ PASSED = "passed"
 """User attribute: the last rung that a trial has passed."""
 
 
-class Record:
+class StudyRecord:
     """An open study.
 
     Args:
@@ -46,25 +55,25 @@ class Record:
         self, study: optuna.Study, space: Space, base: RunConfig, policy: PolicyConfig
     ) -> None:
         self.study, self.space, self.base, self.policy = study, space, base, policy
-        self.inherited = inherited(study, space)
-        self.adviser = Adviser(policy, base.seed, self.inherited)
-        self.stopper = stopper(policy)
+        self.inherited = inherited_trials(study, space)
+        self.sampler_study = SamplerStudy(policy, base.seed, self.inherited)
+        self.pruner = make_pruner(policy)
         self.first = first_points(study, space, base)
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, TrialSummary] = {}
         """Those of trials that are over."""
-        self._written = Written(study, flatten(base))
+        self._written = TrialCache(study, flatten(base))
         self.dropped: set[int] = set(study.user_attrs.get(DROPPED, []))
         """Trials whose best epoch's file was removed."""
         trials = self._written.all()
         self.interrupted = [t.number for t in trials if t.state == TrialState.RUNNING]
         """Trials whose process or driver died: `next` hands them out first."""
         chosen = self._chosen()
-        self.adviser.learn(chosen, self.policy.known(len(chosen)))
+        self.sampler_study.sync(chosen, self.policy.known(len(chosen)))
         for trial in chosen:
             for epoch, best in bests(trial.intermediate_values).items():
-                self.stopper.note(trial.number, epoch, best)
+                self.pruner.note(trial.number, epoch, best)
 
-    def next(self) -> Point | None:
+    def next(self) -> TrialSpec | None:
         """Return a trial that lost its process, or else a new one.
 
         None if the next one waits for results (`policy.window`).
@@ -80,11 +89,11 @@ class Record:
             return None
         return self._add(trials, known)
 
-    def _add(self, trials: Sequence[FrozenTrial], known: int) -> Point:
+    def _add(self, trials: Sequence[FrozenTrial], known: int) -> TrialSpec:
         """Choose a trial's settings and write it down, all at once: a driver may die."""
         number = self.count
         first = self.first[len(trials)] if len(trials) < len(self.first) else None
-        asked, run = self.adviser.choose(number, trials, known, first, self._run)
+        asked, run = self.sampler_study.ask_unseen(number, trials, known, first, self._run)
         params = asked.params  # a copy each time
         # A point once more says more with another seed than with the same.
         repeats = sum(trial.params == params for trial in trials)
@@ -98,7 +107,7 @@ class Record:
             self._written.add(TrialState.FAIL, asked, {"cause": str(mistake)})
             raise
 
-    def again(self) -> Point | None:
+    def again(self) -> TrialSpec | None:
         """Return one of the best trials, to be trained again with the backbone along.
 
         None while another is not over, and when there are no more of them (`policy.finetune`).
@@ -117,16 +126,18 @@ class Record:
         best = sorted(complete, key=lambda row: -(row.value or 0.0))[: self.policy.finetune]
         return [row.number for row in best if row.number not in done]
 
-    def _add_again(self, number: int) -> Point:
+    def _add_again(self, number: int) -> TrialSpec:
         trial = self.trial(number)
         found = trial.user_attrs["settings"] | {"tier": "finetuned"}
-        about = {"settings": found, AGAIN: number}
+        about = {"settings": found, FINETUNES: number}
         return self.point(self._written.add(TrialState.RUNNING, trial, about))
 
-    def point(self, number: int) -> Point:
+    def point(self, number: int) -> TrialSpec:
         """Return a recorded trial as it is to be run."""
         trial = self.trial(number)
-        return Point(number, settings(self.base, trial.user_attrs["settings"], {}), trial.params)
+        return TrialSpec(
+            number, settings(self.base, trial.user_attrs["settings"], {}), trial.params
+        )
 
     def report(
         self,
@@ -158,17 +169,17 @@ class Record:
             self.study.tell(number, max(best.values()))
             return True
         if stopped:
-            trial.set_user_attr("cause", self.stopper.why(epoch))
+            trial.set_user_attr("cause", self.pruner.reason(epoch))
             self.study.tell(number, state=TrialState.PRUNED)
         return stopped
 
     def _stops(self, trial: Trial, epoch: int, best: float) -> bool:
         """Return whether a trial stops at a rung; one that passed it once has passed it."""
-        free = self.policy.pruner == "none" or AGAIN in trial.user_attrs
+        free = self.policy.pruner == "none" or FINETUNES in trial.user_attrs
         if free or trial.user_attrs.get(PASSED, 0) >= epoch:
             return False
-        stopped = self.stopper.stops(trial.number, epoch, best)
-        if self.stopper.is_rung(epoch) and not stopped:
+        stopped = self.pruner.should_prune(trial.number, epoch, best)
+        if self.pruner.is_rung(epoch) and not stopped:
             trial.set_user_attr(PASSED, epoch)
         return stopped
 
@@ -197,8 +208,8 @@ class Record:
             return True
         times = int(trial.user_attrs.get("interrupted", 0)) + 1
         trial.set_user_attr("interrupted", times)
-        if times >= LIVES:
-            self.fail(number, f"lost its process {LIVES} times")
+        if times >= MAX_LOST_PROCESSES:
+            self.fail(number, f"lost its process {MAX_LOST_PROCESSES} times")
             return False
         self.interrupted.append(number)
         return True
@@ -212,23 +223,23 @@ class Record:
         """Return all trials that have settings, as Optuna has them."""
         return [trial for trial in self._written.all() if "settings" in trial.user_attrs]
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TrialSummary]:
         """Return all trials, in the order they were asked for."""
         return [self._row(trial) for trial in self.trials()]
 
-    def row(self, number: int) -> Row:
+    def row(self, number: int) -> TrialSummary:
         """Return one trial."""
         return self._row(self.trial(number))
 
-    def _row(self, trial: FrozenTrial) -> Row:
+    def _row(self, trial: FrozenTrial) -> TrialSummary:
         if trial.number in self._rows:
             return self._rows[trial.number]
-        row = row_of(trial, self.dropped)
+        row = summarize(trial, self.dropped)
         if trial.state.is_finished():  # nothing changes any more
             self._rows[trial.number] = row
         return row
 
-    def best(self) -> Row | None:
+    def best(self) -> TrialSummary | None:
         """Return the complete trial of the highest value; of equals the first."""
         complete = [row for row in self.rows() if row.state == "COMPLETE"]
         return max(complete, key=lambda row: row.value or 0.0, default=None)
@@ -239,4 +250,4 @@ class Record:
 
     def _chosen(self) -> list[FrozenTrial]:
         """Return the trials whose settings were chosen, not taken from others."""
-        return [trial for trial in self._written.all() if AGAIN not in trial.user_attrs]
+        return [trial for trial in self._written.all() if FINETUNES not in trial.user_attrs]

@@ -9,9 +9,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from drmn.config import RunConfig, with_overrides
 from drmn.errors import ConfigError
 from drmn.search.config import PolicyConfig
-from drmn.search.samplers.sampler_study import Adviser
-from drmn.search.study.warm_start import first_points, inherited
-from drmn.search.trial_summary import AGAIN, times
+from drmn.search.samplers.sampler_study import SamplerStudy
+from drmn.search.study.warm_start import first_points, inherited_trials
+from drmn.search.trial_summary import FINETUNES, times
 from drmn.space import Space, ask
 
 
@@ -35,9 +35,9 @@ def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
     Returns each trial's number and whether it comes out as it is recorded.
     """
     base, policy = policy_of(study)
-    adviser = Adviser(policy, base.seed, inherited(study, space))
+    sampler_study = SamplerStudy(policy, base.seed, inherited_trials(study, space))
     first = first_points(study, space, base)
-    trials = [t for t in study.get_trials(deepcopy=False) if AGAIN not in t.user_attrs]
+    trials = [t for t in study.get_trials(deepcopy=False) if FINETUNES not in t.user_attrs]
     found = []
     for place, trial in enumerate(trials):
         before, known = trials[:place], policy.known(place)
@@ -45,7 +45,7 @@ def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
             before = _then(before, trial.datetime_start)
         settled = first[place] if place < len(first) else None
         try:
-            asked, _ = adviser.choose(
+            asked, _ = sampler_study.ask_unseen(
                 trial.number, before, known, settled, lambda each: ask(space, each)
             )
         except ConfigError:  # so it was then

@@ -15,18 +15,20 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
 from drmn.config import RunConfig, flatten, with_overrides
 from drmn.errors import ConfigError
-from drmn.search.storage.studies import recorded
-from drmn.search.trial_summary import Row, rows_of
+from drmn.search.storage.studies import load_study
+from drmn.search.trial_summary import TrialSummary, summarize_all
 from drmn.space import Space, ask, baseline
 
 FIRST, INHERITED = "first", "inherited"
 """The study's attributes that hold points to begin with, and trials of the parent."""
-MOST = 5
+MAX_WARM_STARTS = 5
 """Settings of another study that a warm start tries."""
-Params = dict[str, Any]
+Point = dict[str, Any]
 
 
-def begin(study: optuna.Study, studies: Path, *, fork: str, warm_start: str, url: str = "") -> None:
+def inherit(
+    study: optuna.Study, studies: Path, *, fork: str, warm_start: str, url: str = ""
+) -> None:
     """Write into a new study what it takes over; it then needs the others no more.
 
     Args:
@@ -43,19 +45,19 @@ def begin(study: optuna.Study, studies: Path, *, fork: str, warm_start: str, url
     if study.get_trials(deepcopy=False):
         return
     if fork:
-        trials = recorded(studies, fork, url).get_trials(deepcopy=False)
+        trials = load_study(studies, fork, url).get_trials(deepcopy=False)
         study.set_user_attr(INHERITED, [_told(t) for t in trials if t.state.is_finished()])
     if warm_start:
         study.set_user_attr(FIRST, _points(studies, warm_start, url))
 
 
-def inherited(study: optuna.Study, space: Space) -> list[FrozenTrial]:
+def inherited_trials(study: optuna.Study, space: Space) -> list[FrozenTrial]:
     """Return the parent's trials that are points of `space` too."""
     found = (_again(told, space) for told in study.user_attrs.get(INHERITED, []))
     return [trial for trial in found if trial is not None]
 
 
-def first_points(study: optuna.Study, space: Space, base: RunConfig) -> list[Params]:
+def first_points(study: optuna.Study, space: Space, base: RunConfig) -> list[Point]:
     """Return what is tried before anything is chosen: the baseline, then those of a warm start.
 
     Each is the point of `space` nearest to the settings.
@@ -93,14 +95,18 @@ def _again(told: Mapping[str, Any], space: Space) -> FrozenTrial | None:
         return None
 
 
-def _points(studies: Path, source: str, url: str) -> list[Params]:
+def _points(studies: Path, source: str, url: str) -> list[Point]:
     """Return the best settings of a study, or those in a JSON file."""
     if not source.endswith(".json"):
-        return [dict(row.settings) for row in _best(rows_of(recorded(studies, source, url)))]
+        return [
+            dict(row.settings) for row in _best(summarize_all(load_study(studies, source, url)))
+        ]
     try:
         content = json.loads(Path(source).read_text())
         if isinstance(content, dict):  # as --json writes it
-            content = [row["params"] for row in sorted(content["trials"], key=_rank)[:MOST]]
+            content = [
+                row["params"] for row in sorted(content["trials"], key=_rank)[:MAX_WARM_STARTS]
+            ]
         return [dict(point) for point in content]
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise ConfigError(
@@ -109,9 +115,9 @@ def _points(studies: Path, source: str, url: str) -> list[Params]:
         ) from None
 
 
-def _best(rows: Iterable[Row]) -> list[Row]:
+def _best(rows: Iterable[TrialSummary]) -> list[TrialSummary]:
     complete = [row for row in rows if row.state == TrialState.COMPLETE.name]
-    return sorted(complete, key=lambda row: -(row.value or 0.0))[:MOST]
+    return sorted(complete, key=lambda row: -(row.value or 0.0))[:MAX_WARM_STARTS]
 
 
 def _rank(trial: Mapping[str, Any]) -> tuple[bool, float]:

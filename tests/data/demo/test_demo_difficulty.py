@@ -8,7 +8,7 @@ from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.data.images import decode
 from drmn.data.splits import development
 from drmn.data.store.feature_store import FeatureKey
-from drmn.evaluation.baselines import lines, strongest
+from drmn.evaluation.baselines import fit_baselines, strongest
 from drmn.prepare.datasets import open_dataset
 from drmn.training.loop import fit
 
@@ -31,7 +31,7 @@ def test_a_linear_model_on_pooled_pixels_fails_where_attention_on_features_does_
         levels=(32,),
     )
     store = write_store(tmp_path, key, catalogue, {32: thumbnails(catalogue)})
-    linear = strongest(lines(development.open_store(store)))
+    linear = strongest(fit_baselines(development.open_store(store)))
     (store,) = (demo / "features").glob("demo-tf_efficientnet_lite0-160px-*")
     config = RunConfig(
         model=ModelConfig(sit="none", levels="16+32", fusion="concat", scale=2.2, width=192),

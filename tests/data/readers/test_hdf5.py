@@ -15,7 +15,7 @@ from drmn.data.sealed.open import open_test
 from drmn.data.specs import AWA2, CUB, DEMO
 from drmn.data.splits import development, export_hdf5
 from drmn.data.store import feature_store
-from drmn.data.store.layout import Span
+from drmn.data.store.layout import RowRange
 from drmn.errors import ConfigError, DataError
 from drmn.io import file_digest
 from drmn.io.progress import silent
@@ -156,7 +156,7 @@ def test_an_interrupted_import_goes_on_with_the_shards_that_are_missing(
 ):
     catalogue = open_dataset("cub", root, tmp_path, hdf5_file=file)
     source = Imported(catalogue, file, tmp_path / "images.db", silent)
-    spans = [Span(3, 300, 310), Span(5, 440, 448)]
+    spans = [RowRange(3, 300, 310), RowRange(5, 440, 448)]
     for (_, maps), span in zip(source.fill(spans), spans, strict=True):
         assert torch.equal(maps[32], every_row(store)[span.start : span.stop])
 
@@ -344,7 +344,7 @@ def square(content, root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("square")
     maps = hdf5_files.maps(content, (6, 2, 2))
     made = imported(write(folder / "in.hdf5", content | {"feature_map": maps}), root, folder)[0]
-    notes = export_hdf5.write(folder / "out.hdf5", made.folder, 2)
+    notes = export_hdf5.write_hdf5(folder / "out.hdf5", made.folder, 2)
     return made, folder / "out.hdf5", notes
 
 
@@ -388,7 +388,7 @@ def test_what_was_exported_is_imported_as_it_was_bit_by_bit(square, tmp_path):
 
 
 def test_the_coarsest_level_alone_is_exported(toy_store, tmp_path):
-    notes = export_hdf5.write(tmp_path / "x.hdf5", toy_store, 1)
+    notes = export_hdf5.write_hdf5(tmp_path / "x.hdf5", toy_store, 1)
     assert notes[1] == "of the levels 32 alone is in it, without 16."
     with h5py.File(tmp_path / "x.hdf5") as content:
         maps = torch.from_numpy(content["feature_map"][()])
@@ -402,7 +402,7 @@ def test_missing_word_vectors_are_told_and_left_out(content, tmp_path):
     parts["feature_map"] = hdf5_files.maps(content, (6, 2, 2))
     file = write(tmp_path / "in.hdf5", parts)
     store, _ = imported(file, tmp_path / "no root", tmp_path)
-    notes = export_hdf5.write(tmp_path / "out.hdf5", store.folder, 1)
+    notes = export_hdf5.write_hdf5(tmp_path / "out.hdf5", store.folder, 1)
     assert notes[-1] == "w2v_att is not in it: there are no word vectors."
     with h5py.File(tmp_path / "out.hdf5") as written:
         assert sorted(written) == sorted(parts)
@@ -412,15 +412,15 @@ def test_a_file_that_exists_is_not_written_over(square):
     store, file, _ = square
     before = file.read_bytes()
     with pytest.raises(DataError, match=re.escape(f"--export-hdf5 {file}: exists")):
-        export_hdf5.write(file, store.folder, 1)
+        export_hdf5.write_hdf5(file, store.folder, 1)
     assert file.read_bytes() == before
 
 
 def test_an_export_that_fails_leaves_nothing(square, store, tmp_path):
     with pytest.raises(DataError, match="6 regions make no square map"):
-        export_hdf5.write(tmp_path / "x.hdf5", store.folder, 1)
+        export_hdf5.write_hdf5(tmp_path / "x.hdf5", store.folder, 1)
     with pytest.raises(DataError, match="no such folder to write into"):
-        export_hdf5.write(tmp_path / "no" / "x.hdf5", square[0].folder, 1)
+        export_hdf5.write_hdf5(tmp_path / "no" / "x.hdf5", square[0].folder, 1)
     assert not list(tmp_path.iterdir())
 
 

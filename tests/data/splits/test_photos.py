@@ -10,7 +10,7 @@ from conftest import toy_catalogue
 from PIL import Image
 
 from drmn.data.images.decode import Preprocess
-from drmn.data.splits.epoch_rng import Chance
+from drmn.data.splits.epoch_rng import EpochRng
 from drmn.data.splits.photos import open_photos
 from drmn.data.store import feature_store
 from drmn.errors import DataError
@@ -58,16 +58,16 @@ def test_evaluation_sees_the_middle_every_time(photos):
 @pytest.mark.parametrize("augment", ["crop", "color"])
 def test_training_sees_another_view_each_epoch_whatever_the_order(photos, augment):
     train = open_photos(photos, PREPROCESS, augment=augment).train
-    first = shown(train, [0, 1, 2], Chance(0, 1))
-    again = shown(train, [2, 1, 0], Chance(0, 1))
+    first = shown(train, [0, 1, 2], EpochRng(0, 1))
+    again = shown(train, [2, 1, 0], EpochRng(0, 1))
     assert torch.equal(first.inputs, again.inputs.flip(0))
-    assert not torch.equal(first.inputs, shown(train, [0, 1, 2], Chance(0, 2)).inputs)
-    assert not torch.equal(first.inputs, shown(train, [0, 1, 2], Chance(1, 1)).inputs)
+    assert not torch.equal(first.inputs, shown(train, [0, 1, 2], EpochRng(0, 2)).inputs)
+    assert not torch.equal(first.inputs, shown(train, [0, 1, 2], EpochRng(1, 1)).inputs)
 
 
 def test_colour_changes_the_tone_of_the_same_crop(photos):
     crop, color = (
-        shown(open_photos(photos, PREPROCESS, augment=kind).train, [0], Chance(0, 1)).inputs
+        shown(open_photos(photos, PREPROCESS, augment=kind).train, [0], EpochRng(0, 1)).inputs
         for kind in ("crop", "color")
     )
     assert not torch.allclose(crop, color)
@@ -78,7 +78,7 @@ def test_colour_changes_the_tone_of_the_same_crop(photos):
 
 def test_without_augmentation_training_sees_the_middle(photos):
     train = open_photos(photos, PREPROCESS, augment="none").train
-    assert torch.equal(shown(train, [5], Chance(0, 1)).inputs, shown(train, [5]).inputs)
+    assert torch.equal(shown(train, [5], EpochRng(0, 1)).inputs, shown(train, [5]).inputs)
 
 
 def test_a_store_s_catalogue_has_no_photos(toy_store):

@@ -27,7 +27,7 @@ from feature_stores import (
 from drmn.data.store import feature_store, integrity
 from drmn.data.store import layout as plan
 from drmn.data.store.build import build
-from drmn.data.store.layout import Plan
+from drmn.data.store.layout import StoreLayout
 from drmn.data.store.partial_store import journal
 from drmn.errors import DataError
 
@@ -314,7 +314,7 @@ def test_the_one_that_waits_takes_over_from_one_that_dies(tmp_path, undisturbed)
 def test_views_are_rows_after_the_plain_ones(tmp_path):
     key = replace(KEY, views=2)
     maps = random_maps(3 * 5)
-    plan = Plan(key=key, catalogue=catalogue(5), shapes=SHAPES)
+    plan = StoreLayout(key=key, catalogue=catalogue(5), shapes=SHAPES)
     assert plan.rows == 15
 
     def fill(spans):

@@ -31,14 +31,14 @@ def names(kept):
 
 
 def test_stores_are_listed_by_when_they_were_last_opened(tmp_path, three):
-    assert names(inventory.every(tmp_path)) == ["new", "mid", "old"]
+    assert names(inventory.list_stores(tmp_path)) == ["new", "mid", "old"]
     feature_store.read(three[1])
-    assert names(inventory.every(tmp_path)) == ["old", "new", "mid"]
+    assert names(inventory.list_stores(tmp_path)) == ["old", "new", "mid"]
 
 
 @pytest.mark.usefixtures("three")
 def test_a_store_says_how_many_images_and_bytes_it_has(tmp_path):
-    kept = inventory.every(tmp_path)[0]
+    kept = inventory.list_stores(tmp_path)[0]
     assert (kept.images, kept.done) == (200, 1.0)
     assert kept.bytes >= 200 * 17 * 2
 
@@ -46,7 +46,7 @@ def test_a_store_says_how_many_images_and_bytes_it_has(tmp_path):
 def test_half_a_store_says_how_much_of_it_is_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path, PLAN, filling(ends_after=3))
-    (kept,) = inventory.every(tmp_path)
+    (kept,) = inventory.list_stores(tmp_path)
     assert kept.done == 0.5
     assert kept.key == KEY
 
@@ -56,7 +56,7 @@ def test_a_plan_cut_short_neither_stops_a_list_nor_room_being_made(tmp_path):
         build(tmp_path, PLAN, filling(ends_after=3))
     (plan,) = tmp_path.glob(".*.building/plan.json")
     plan.write_text("")
-    assert inventory.every(tmp_path) == []
+    assert inventory.list_stores(tmp_path) == []
     inventory.prune(tmp_path, 0)
 
 
@@ -65,7 +65,7 @@ def test_a_store_with_all_its_shards_there_is_whole_only_once_it_is_published(tm
 
     def fill(spans):
         yield from filling()(spans)
-        seen.extend(inventory.every(tmp_path))
+        seen.extend(inventory.list_stores(tmp_path))
         seen.extend(inventory.prune(tmp_path, 0))
 
     place = build(tmp_path, PLAN, fill)
@@ -86,22 +86,22 @@ def test_a_manifest_of_something_else_is_no_store(tmp_path):
     for name, text in (("web", '{"name": "app"}'), ("broken", "{")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").write_text(text)
-    assert names(inventory.every(tmp_path)) == ["new", "mid", "old"]
+    assert names(inventory.list_stores(tmp_path)) == ["new", "mid", "old"]
     inventory.prune(tmp_path, 0)
     assert (tmp_path / "web" / "manifest.json").exists()
 
 
 def test_the_least_recently_used_go_until_the_rest_fits(tmp_path, three):
-    size = inventory.every(tmp_path)[0].bytes
+    size = inventory.list_stores(tmp_path)[0].bytes
     assert names(inventory.prune(tmp_path, 2 * size + 100)) == ["old"]
     assert [folder.is_dir() for folder in three] == [True, False, True]
     assert names(inventory.prune(tmp_path, 0)) == ["mid", "new"]
-    assert inventory.every(tmp_path) == []
+    assert inventory.list_stores(tmp_path) == []
 
 
 @pytest.mark.usefixtures("three")
 def test_weights_that_no_store_needs_go_with_the_last_store(tmp_path):
-    inventory.prune(tmp_path, 2 * inventory.every(tmp_path)[0].bytes + 100)
+    inventory.prune(tmp_path, 2 * inventory.list_stores(tmp_path)[0].bytes + 100)
     kept = sorted(file.name for file in tmp_path.glob("weights-*"))
     assert kept == ["weights-w-mid.safetensors", "weights-w-new.safetensors"]
 

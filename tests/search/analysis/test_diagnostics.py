@@ -9,7 +9,7 @@ from optuna.trial import create_trial
 
 from drmn.search.analysis.diagnostics import effects, notes
 from drmn.search.analysis.parameter_effects import effect
-from drmn.search.trial_summary import row_of
+from drmn.search.trial_summary import summarize
 
 SPACE = {
     "optim.lr": FloatDistribution(1e-4, 1e-2, log=True),
@@ -41,7 +41,7 @@ def trials(count, value, **more):
 
 
 def said(made):
-    rows = [row_of(trial) for trial in made]
+    rows = [summarize(trial) for trial in made]
     return notes(max(rows, key=lambda row: row.value), rows, made, rung=1)
 
 

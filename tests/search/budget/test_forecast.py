@@ -11,7 +11,7 @@ from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.search.budget.forecast import MACHINE, forecast, quantiles
 from drmn.search.budget.step_timing import TIMES, Sample, measure, points
 from drmn.search.config import Budget, PolicyConfig
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 
 RUN = RunConfig(optim=OptimConfig(epochs=9))
 HOUR = [Sample(RUN, 3600.0, 2_000_000)]
@@ -57,9 +57,9 @@ def test_a_sampler_that_learns_has_fewer_trials_stopped():
         sampler: quantiles(
             forecast(HOUR, PolicyConfig(sampler=sampler), Budget(trials=24), at_once=1).epochs
         )[1]
-        for sampler in ("curves", "random")
+        for sampler in ("curve-gp", "random")
     }
-    assert 132 <= made["curves"] <= 144
+    assert 132 <= made["curve-gp"] <= 144
     assert 117 <= made["random"] <= 129
 
 
@@ -85,10 +85,10 @@ def test_cheap_and_dear_settings_make_a_spread():
 def test_the_settings_that_are_timed_are_those_that_the_study_begins_with(tmp_path):
     """The baseline and the first ones by chance: their costs are known, not guessed."""
     new = PolicyConfig(startup_trials=4)
-    begun = Record(optuna.create_study(direction="maximize"), space, RunConfig(), new)
+    begun = StudyRecord(optuna.create_study(direction="maximize"), space, RunConfig(), new)
     planned = [run.optim.lr for run in islice(points(begun), 4)]
     assert planned[0] == RunConfig().optim.lr
-    study = open_record(tmp_path, sampler="curves", startup_trials=4)
+    study = open_record(tmp_path, sampler="curve-gp", startup_trials=4)
     assert planned == [finish(study, [0.1, 0.2, 0.3]).settings["optim.lr"] for _ in range(4)]
     assert len(set(planned)) == 4
 

@@ -5,17 +5,17 @@ import time
 
 import pytest
 
-from drmn.search.budget.limits import Purse, expected_gain, spent
+from drmn.search.budget.limits import BudgetTracker, expected_gain, spent
 from drmn.search.config import Budget
-from drmn.search.trial_summary import Row
+from drmn.search.trial_summary import TrialSummary
 
 
 def row(number, value=0.5, *, epochs=3, seconds=0.0, state="COMPLETE"):
-    return Row(number, state, "", epochs, value, 1, {}, {}, {}, seconds)
+    return TrialSummary(number, state, "", epochs, value, 1, {}, {}, {}, seconds)
 
 
 def why(budget, rows):
-    return Purse(budget, time.monotonic()).empty(rows)
+    return BudgetTracker(budget, time.monotonic()).exhausted(rows)
 
 
 def test_what_trials_took_is_added_up():
@@ -46,8 +46,8 @@ def test_a_search_ends_when_a_cap_is_reached_and_says_which(budget, words):
 
 
 def test_minutes_are_of_one_start():
-    purse = Purse(Budget(minutes=10), time.monotonic() - 601)
-    assert purse.empty([]) == "it ran for 10 minutes (--budget.minutes 10)"
+    budget = BudgetTracker(Budget(minutes=10), time.monotonic() - 601)
+    assert budget.exhausted([]) == "it ran for 10 minutes (--budget.minutes 10)"
 
 
 def test_the_expected_gain_is_that_of_an_exponential_tail():

@@ -10,9 +10,14 @@ from rich.console import Console
 from studies import metrics, open_record
 
 from drmn.errors import DataError
-from drmn.experiment.trial_checkpoints import Keeper, TakenOverError, drop_last, trial_folder
-from drmn.search.analysis.export_best import state_of
-from drmn.search.callbacks.checkpoint_quota import Quota
+from drmn.experiment.trial_checkpoints import (
+    CheckpointWriter,
+    StaleWriterError,
+    drop_last,
+    trial_folder,
+)
+from drmn.search.analysis.export_best import best_state
+from drmn.search.callbacks.checkpoint_quota import CheckpointQuota
 from drmn.training.checkpoint import BEST, LAST, load
 
 KB = 30
@@ -22,7 +27,7 @@ KB = 30
 def trial(record, folder, values, weights=KB * 250):
     """Run a trial that writes real files, through the quota; return its row."""
     point = record.next()
-    keeper, best = Keeper(trial_folder(folder, point.number)), 0.0
+    keeper, best = CheckpointWriter(trial_folder(folder, point.number)), 0.0
     for epoch, value in enumerate(values, start=1):
         model = {"w": torch.full((weights,), value)}
         state = {"model": model, "metrics": metrics(value), "number": epoch}
@@ -34,7 +39,7 @@ def trial(record, folder, values, weights=KB * 250):
 
 
 def quota(record, folder, kilobytes):
-    return Quota(record, folder, kilobytes / 1000, Console(file=io.StringIO(), width=200))
+    return CheckpointQuota(record, folder, kilobytes / 1000, Console(file=io.StringIO(), width=200))
 
 
 def files(folder):
@@ -46,7 +51,7 @@ def search(folder, values, kilobytes):
     record = open_record(folder, pruner="none")
     keeper = quota(record, folder, kilobytes)
     for value in values:
-        keeper.ended(trial(record, folder, [value] * 3))
+        keeper.on_trial_end(trial(record, folder, [value] * 3))
     return record, keeper
 
 
@@ -81,7 +86,7 @@ def test_a_trial_that_was_pruned_yields_to_one_that_may_win(tmp_path):
     record = open_record(tmp_path)
     keeper = quota(record, tmp_path, 1.5 * KB)
     for values in ([0.4, 0.4, 0.5], [0.3, 0.9]):
-        keeper.ended(trial(record, tmp_path, values))
+        keeper.on_trial_end(trial(record, tmp_path, values))
     assert [row.state for row in record.rows()] == ["COMPLETE", "PRUNED"]
     assert files(tmp_path) == [0]
 
@@ -98,7 +103,7 @@ def test_a_trial_on_its_way_keeps_what_it_has(tmp_path):
     record, keeper = search(tmp_path, (0.4, 0.3), kilobytes=1)
     point = record.next()
     state = {"model": {}, "metrics": metrics(0.1), "number": 1}
-    kept = Keeper(trial_folder(tmp_path, point.number)).best(state)
+    kept = CheckpointWriter(trial_folder(tmp_path, point.number)).best(state)
     record.report(point.number, 1, metrics(0.1), kept)
     keeper.enforce()
     assert files(tmp_path) == [0, point.number]
@@ -127,10 +132,10 @@ def test_the_checkpoint_of_another_trial_is_not_packed(tmp_path):
     path = trial_folder(tmp_path, 1) / BEST
     shutil.copy(trial_folder(tmp_path, 0) / BEST, path)
     assert load(path) is not None  # valid in itself
-    assert state_of(tmp_path, record.row(0))["metrics"] == metrics(0.1)
+    assert best_state(tmp_path, record.row(0))["metrics"] == metrics(0.1)
     sentence = f"{path}: not the checkpoint that trial 1 wrote at epoch 1, by its SHA-256"
     with pytest.raises(DataError, match=re.escape(sentence)) as refused:
-        state_of(tmp_path, record.best())
+        best_state(tmp_path, record.best())
     assert f"--warm-start {tmp_path.name} --study NAME" in str(refused.value)
 
 
@@ -140,7 +145,7 @@ def test_a_damaged_or_missing_best_checkpoint_is_told_with_the_way_to_have_it_ag
     path.write_bytes(path.read_bytes()[:-1])
     for _ in range(2):  # damaged, and then put aside
         with pytest.raises(DataError, match=r"gone or damaged; put a copy back, or --warm-start"):
-            state_of(tmp_path, record.best())
+            best_state(tmp_path, record.best())
 
 
 def test_a_best_epoch_that_was_not_written_to_its_end_is_written_again(tmp_path):
@@ -148,11 +153,11 @@ def test_a_best_epoch_that_was_not_written_to_its_end_is_written_again(tmp_path)
         model = {"w": torch.full((9,), float(number))}
         return {"model": model, "metrics": metrics(0.1 * number), "number": number, "kept": kept}
 
-    keeper = Keeper(tmp_path)
+    keeper = CheckpointWriter(tmp_path)
     first = keeper.best(state(1))
     # It died after epoch 2, the best now, was saved to go on from, and before the best's own file.
     keeper.last(state(2, epoch=2))
-    keeper = Keeper(tmp_path)
+    keeper = CheckpointWriter(tmp_path)
     kept = keeper.known_best(load(tmp_path / LAST))
     assert kept["epoch"] == 2
     assert load(tmp_path / BEST)["model"]["w"][0] == 2
@@ -165,16 +170,16 @@ def test_a_best_epoch_that_was_not_written_to_its_end_is_written_again(tmp_path)
 
 def test_a_process_that_was_given_up_writes_no_more(tmp_path):
     state = {"model": {}, "metrics": metrics(0.1), "number": 1}
-    cut_off = Keeper(tmp_path)
+    cut_off = CheckpointWriter(tmp_path)
     cut_off.last(state)
     (tmp_path / "best.tmp").write_bytes(b"it was writing")
-    now = Keeper(tmp_path)
+    now = CheckpointWriter(tmp_path)
     assert not (tmp_path / "best.tmp").exists()
     now.last(state | {"number": 2})
     for write in (cut_off.last, cut_off.best):
-        with pytest.raises(TakenOverError, match="another process has gone on"):
+        with pytest.raises(StaleWriterError, match="another process has gone on"):
             write(state)
     assert load(tmp_path / LAST)["number"] == 2
     drop_last(tmp_path)  # the trial is over
-    with pytest.raises(TakenOverError):
+    with pytest.raises(StaleWriterError):
         now.last(state)

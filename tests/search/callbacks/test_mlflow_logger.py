@@ -7,17 +7,17 @@ from rich.console import Console
 from studies import IDENTITY, space, told
 
 from drmn.config import RunConfig
-from drmn.search.callbacks.mlflow_logger import Reporter
-from drmn.search.callbacks.study_metadata import About
+from drmn.search.callbacks.mlflow_logger import MlflowLogger
+from drmn.search.callbacks.study_metadata import StudyMetadata
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.read_only import Reading
-from drmn.search.study.record import Record
+from drmn.search.study.read_only import ReadOnlyStudy
+from drmn.search.study.record import StudyRecord
 from drmn.search.trial_summary import ENDED, RUNS
 from drmn.tracking.shipper import ShipperProcess, drain
 from drmn.tracking.spool import Spool
 
-ABOUT = About(
+ABOUT = StudyMetadata(
     experiment="toy",
     note="A note.",
     data="0123-fold1",
@@ -28,29 +28,29 @@ ABOUT = About(
 
 
 def live(folder):
-    """Search with a reporter that watches; return the record and the spool."""
+    """Search with a mlflow_logger that watches; return the record and the spool."""
     policy = PolicyConfig(sampler="random", first_rung=1, finetune=1)
-    record = Record(open_study(folder, "toy", IDENTITY), space, RunConfig(), policy)
+    record = StudyRecord(open_study(folder, "toy", IDENTITY), space, RunConfig(), policy)
     spool = Spool(folder / "spool.db")
-    reporter = Reporter(spool, "toy", record)
-    reporter.begin(ABOUT)
-    reporter.goes_on()
+    mlflow_logger = MlflowLogger(spool, "toy", record)
+    mlflow_logger.on_study_start(ABOUT)
+    mlflow_logger.on_resume()
     for value in (0.5, 0.3, 0.7):
-        watched(reporter, record, record.next(), value)
-    watched(reporter, record, record.again(), 0.8)
-    reporter.over("all was done")
+        watched(mlflow_logger, record, record.next(), value)
+    watched(mlflow_logger, record, record.again(), 0.8)
+    mlflow_logger.on_study_end("all was done")
     return record, spool
 
 
-def watched(reporter, record, point, value):
-    reporter.started(point)
+def watched(mlflow_logger, record, point, value):
+    mlflow_logger.on_trial_start(point)
     for epoch in (1, 2, 3):
         metrics = told(value)
         stop = record.report(point.number, epoch, metrics)
-        reporter.epoch(point.number, epoch, metrics)
+        mlflow_logger.on_epoch_end(point.number, epoch, metrics)
         if stop:
             break
-    reporter.ended(record.row(point.number))
+    mlflow_logger.on_trial_end(record.row(point.number))
 
 
 def events(spool, kind):
@@ -88,10 +88,10 @@ def test_the_record_alone_tells_all_that_was_told_live_at_the_same_times(tmp_pat
     record, spool = live(tmp_path)
     before = [event for _, event in spool.waiting(10_000)]
     other = Spool(tmp_path / "other.db")
-    reporter = Reporter(other, "toy", Reading(record.study))
-    reporter.begin(ABOUT)
-    reporter.replay()
-    reporter.over(record.study.user_attrs[ENDED])
+    mlflow_logger = MlflowLogger(other, "toy", ReadOnlyStudy(record.study))
+    mlflow_logger.on_study_start(ABOUT)
+    mlflow_logger.replay()
+    mlflow_logger.on_study_end(record.study.user_attrs[ENDED])
     after = [event for _, event in other.waiting(10_000)]
 
     def fixed(told):
@@ -107,7 +107,7 @@ def test_the_record_alone_tells_all_that_was_told_live_at_the_same_times(tmp_pat
 def test_telling_a_record_again_adds_nothing_to_a_spool_that_has_it(tmp_path):
     record, spool = live(tmp_path)
     before = len(events(spool, "metrics")) + len(events(spool, "run"))
-    Reporter(spool, "toy", record).replay()
+    MlflowLogger(spool, "toy", record).replay()
     assert len(events(spool, "metrics")) + len(events(spool, "run")) == before
 
 
@@ -123,7 +123,7 @@ def test_the_flags_of_a_trial_are_what_differs_from_the_defaults(tmp_path):
 def test_run_ids_that_mlflow_gave_are_written_into_the_record(tmp_path):
     record, spool = live(tmp_path)
     spool.shipped([], {"toy": "1234"})
-    Reporter(spool, "toy", record).note_runs()
+    MlflowLogger(spool, "toy", record).note_runs()
     assert record.study.user_attrs[RUNS] == {"toy": "1234"}
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from drmn.search.executors.trial_queue import Board, LostProcessError
+from drmn.search.executors.trial_queue import LostProcessError, TrialQueue
 
 
 @dataclass
@@ -33,7 +33,7 @@ def run(story):
 
 def test_a_group_of_two_takes_a_trial_together_and_ends_it_together():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         first = await soon(board.take(0, 0, 2, "p0"))
         assert first == ("a", Task("a"))
@@ -59,7 +59,7 @@ def test_a_group_of_two_takes_a_trial_together_and_ends_it_together():
 
 def test_a_slow_worker_gets_the_answer_that_the_quick_one_got():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         for rank in (0, 1):
             await soon(board.take(0, rank, 2, f"p{rank}"))
@@ -77,7 +77,7 @@ def test_a_slow_worker_gets_the_answer_that_the_quick_one_got():
 
 def test_a_worker_takes_no_second_trial_before_all_have_the_first():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         await board.submit("b", Task("b"))
         await soon(board.take(0, 0, 2, "p0"))
@@ -93,7 +93,7 @@ def test_a_worker_takes_no_second_trial_before_all_have_the_first():
 @pytest.mark.parametrize("how", ["told by Ray Train", "seen by the process"])
 def test_a_group_that_lost_a_worker_gives_its_trial_back_and_takes_another(how):
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         await board.submit("b", Task("b"))
         await soon(board.take(0, 0, 1, "p0"))
@@ -111,7 +111,7 @@ def test_a_group_that_lost_a_worker_gives_its_trial_back_and_takes_another(how):
 
 def test_a_trial_that_no_worker_had_begun_is_not_lost_with_its_group():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         assert await soon(board.work(0))
         asked = await waits(board.next("a"))
@@ -125,7 +125,7 @@ def test_a_trial_that_no_worker_had_begun_is_not_lost_with_its_group():
 
 def test_what_a_trial_raised_is_raised_where_it_was_asked_for():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         await soon(board.take(0, 0, 1, "p0"))
         asked = await waits(board.next("a"))
@@ -141,7 +141,7 @@ def test_what_a_trial_raised_is_raised_where_it_was_asked_for():
 
 def test_two_groups_never_write_into_one_folder():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("0007"))
         await soon(board.take(0, 0, 1, "p0"))
         # Whoever asked for it died, and the record hands the trial out again.
@@ -156,7 +156,7 @@ def test_two_groups_never_write_into_one_folder():
 
 def test_nobody_waits_for_groups_that_are_gone():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         asked = await waits(board.next("a"))
         await board.close()
@@ -169,7 +169,7 @@ def test_nobody_waits_for_groups_that_are_gone():
 
 def test_a_trial_that_is_taken_down_twice_is_down_and_asking_for_it_is_no_fault_of_its_own():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         await board.leave("a")
         await board.leave("a")
@@ -181,7 +181,7 @@ def test_a_trial_that_is_taken_down_twice_is_down_and_asking_for_it_is_no_fault_
 
 def test_a_worker_of_a_group_that_was_lost_gets_no_more_trials():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         assert await soon(board.take(0, 0, 1, "p")) == ("a", Task("a"))
         idle = await waits(board.take(1, 0, 1, "q"))
@@ -199,7 +199,7 @@ def test_a_worker_of_a_group_that_was_lost_gets_no_more_trials():
 
 def test_what_a_group_had_on_a_machine_that_is_gone_goes_back_to_the_driver():
     async def story():
-        board = Board()
+        board = TrialQueue()
         await board.submit("a", Task("a"))
         await soon(board.take(0, 0, 1, "p", "one"))
         asked = await waits(board.next("a"))

@@ -7,8 +7,8 @@ import sys
 
 from conftest import ROOT
 
-from drmn.experiment.trial_task import Task
-from drmn.search.executors.tune_memory import Handed
+from drmn.experiment.trial_task import TrialTask
+from drmn.search.executors.tune_memory import TaskRef
 
 
 def test_trials_that_are_over_leave_nothing_in_tune(tmp_path):
@@ -22,5 +22,5 @@ def test_trials_that_are_over_leave_nothing_in_tune(tmp_path):
 
 
 def test_a_task_on_its_way_is_not_copied():
-    handed = Handed(Task(settings={}, folder="", store="", objective="val/H"))
+    handed = TaskRef(TrialTask(settings={}, folder="", store="", objective="val/H"))
     assert copy.deepcopy({"task": handed})["task"] is handed

@@ -4,14 +4,14 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from drmn.search.samplers.latin_hypercube import LatinSampler
-from drmn.search.samplers.unit_cube import drawn_at
+from drmn.search.samplers.latin_hypercube import LatinHypercubeSampler
+from drmn.search.samplers.unit_cube import from_quantile
 
 PARTS = 8
 
 
 def drawn(seed, number, again=0):
-    study = optuna.create_study(sampler=LatinSampler(seed, number, PARTS))
+    study = optuna.create_study(sampler=LatinHypercubeSampler(seed, number, PARTS))
     for _ in range(again):
         space(study.ask())
     return space(study.ask())
@@ -35,7 +35,8 @@ def test_of_eight_trials_each_has_its_own_part_of_every_range(begin):
     assert sorted(int((t["x"] + 1) / 4 * PARTS) for t in trials) == list(range(PARTS))
     scales = [FloatDistribution(1e-4, 1.0, log=True).to_internal_repr(t["rate"]) for t in trials]
     edges = [
-        drawn_at(part / PARTS, FloatDistribution(1e-4, 1.0, log=True)) for part in range(1, PARTS)
+        from_quantile(part / PARTS, FloatDistribution(1e-4, 1.0, log=True))
+        for part in range(1, PARTS)
     ]
     assert sorted(sum(scale >= edge for edge in edges) for scale in scales) == list(range(PARTS))
     assert sorted(t["kind"] for t in trials) == ["a"] * 4 + ["b"] * 4
@@ -71,7 +72,7 @@ def test_a_trial_is_the_same_each_time_and_another_when_it_is_drawn_again():
     ids=str,
 )
 def test_each_of_a_few_values_has_the_same_share(distribution, values):
-    found = [drawn_at((n + 0.5) / 300, distribution) for n in range(300)]
+    found = [from_quantile((n + 0.5) / 300, distribution) for n in range(300)]
     assert [found.count(value) for value in values] == [100, 100, 100]
 
 
@@ -86,7 +87,7 @@ def test_each_of_a_few_values_has_the_same_share(distribution, values):
     ids=str,
 )
 def test_both_ends_are_within_the_range(distribution):
-    low, high = drawn_at(0.0, distribution), drawn_at(1 - 2**-53, distribution)
+    low, high = from_quantile(0.0, distribution), from_quantile(1 - 2**-53, distribution)
     assert distribution._contains(distribution.to_internal_repr(low))
     assert distribution._contains(distribution.to_internal_repr(high))
     assert low == distribution.low

@@ -10,13 +10,18 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from drmn.config import RunConfig
 from drmn.search.config import PolicyConfig
-from drmn.search.samplers.learning_curve_data import BEST, MOST, data_of, looked_at
-from drmn.search.samplers.learning_curve_gp import Curves, Data, expected_improvement, mean_curve
-from drmn.search.samplers.learning_curve_sampler import CurveSampler, Fits
+from drmn.search.samplers.learning_curve_data import BEST_CURVES, MAX_CURVES, data_of, selected
+from drmn.search.samplers.learning_curve_gp import (
+    CurveData,
+    LearningCurveGP,
+    expected_improvement,
+    mean_curve,
+)
+from drmn.search.samplers.learning_curve_sampler import KernelCache, LearningCurveSampler
 from drmn.search.samplers.single_thread import lean
-from drmn.search.samplers.unit_cube import encoded, params_at, places_of
+from drmn.search.samplers.unit_cube import from_unit_points, one_hot, to_unit_point
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 
 SPACE = {
     "rate": FloatDistribution(1e-4, 1e-2, log=True),
@@ -29,7 +34,7 @@ SPACE = {
 def curves_of(places, epochs=(1, 3, 9), late=0.0):
     """Return data of trials at these places of one setting: best at .6, the later the `late`r."""
     rows = [(i, x, e) for i, x in enumerate(places) for e in epochs]
-    return Data(
+    return CurveData(
         points=np.array([[x] for _, x, _ in rows]),
         epochs=np.array([float(e) for _, _, e in rows]),
         trials=np.array([i for i, _, _ in rows]),
@@ -43,7 +48,7 @@ def test_settings_are_numbers_between_0_and_1_and_words_have_columns():
         {"rate": 1e-4, "layers": 5, "kind": "a", "on": False},
     ]
     half = 1 / math.sqrt(2)
-    assert encoded(places_of(params, SPACE), SPACE) == pytest.approx(
+    assert one_hot(to_unit_point(params, SPACE), SPACE) == pytest.approx(
         np.array([[0.5, 0.25, 0, half, 0, 0], [0, 1, half, 0, 0, 1]])
     )
 
@@ -64,18 +69,18 @@ def test_settings_come_back_from_their_places():
         for kind in "abc"
         for on in (True, False)
     ]
-    back = [params_at(each, SPACE) for each in places_of(params, SPACE)]
+    back = [from_unit_points(each, SPACE) for each in to_unit_point(params, SPACE)]
     assert back == [each | {"rate": pytest.approx(3e-4)} for each in params]
 
 
 def test_a_place_between_two_values_counts_as_the_value_that_lies_there():
     places = np.array([[0.5, 0.3, 0.4, 0.9]])
-    there = places_of([params_at(places[0], SPACE)], SPACE)
-    assert encoded(places, SPACE) == pytest.approx(encoded(there, SPACE))
+    there = to_unit_point([from_unit_points(places[0], SPACE)], SPACE)
+    assert one_hot(places, SPACE) == pytest.approx(one_hot(there, SPACE))
 
 
 def test_it_interpolates_what_it_knows_and_doubts_what_is_far():
-    known = Curves(curves_of([0.0, 0.1, 0.2, 0.3, 0.4]))
+    known = LearningCurveGP(curves_of([0.0, 0.1, 0.2, 0.3, 0.4]))
     mean, spread = known.predict(np.array([[0.2], [0.25], [1.0]]), 9, np.array([-1, -1, -1]))
     assert mean[:2] == pytest.approx([0.5 - 0.16, 0.5 - 0.35**2], abs=0.01)
     assert spread[2] > 3 * spread[0]
@@ -86,8 +91,8 @@ def test_early_epochs_of_others_tell_of_late_ones():
     data = curves_of(np.linspace(0, 1, 8), late=0.1)
     short = data.epochs < 2
     seen = (data.trials != 4) | short
-    part = Data(data.points[seen], data.epochs[seen], data.trials[seen], data.values[seen])
-    mean, _ = Curves(part).predict(data.points[[12]], 9, np.array([4]))
+    part = CurveData(data.points[seen], data.epochs[seen], data.trials[seen], data.values[seen])
+    mean, _ = LearningCurveGP(part).predict(data.points[[12]], 9, np.array([4]))
     assert mean == pytest.approx(data.values[14], abs=0.02)
 
 
@@ -95,7 +100,7 @@ def test_the_mean_curve_is_not_that_of_the_survivors():
     values = {0: {1: 0.1, 3: 0.2, 9: 0.4}, 1: {1: 0.9, 3: 1.0, 9: 1.2}, 2: {1: 0.2}}
     rows = [(t, e, v) for t, curve in values.items() for e, v in curve.items()]
     trials, epochs, seen = (np.array(column) for column in zip(*rows, strict=True))
-    data = Data(np.zeros((7, 1)), epochs.astype(float), trials, seen)
+    data = CurveData(np.zeros((7, 1)), epochs.astype(float), trials, seen)
     assert mean_curve(data) == pytest.approx({1: 0.4, 3: 0.5, 9: 0.7})
 
 
@@ -108,18 +113,18 @@ def test_expected_improvement_is_that_of_draws():
 
 def test_of_many_trials_the_best_and_the_latest_are_looked_at():
     study = optuna.create_study(direction="maximize")
-    for number in range(MOST + 50):
+    for number in range(MAX_CURVES + 50):
         study.add_trial(
             optuna.trial.create_trial(value=0.0, intermediate_values={1: -float(number % 7)})
         )
     trials = study.get_trials()
-    seen = [trial.number for trial in looked_at(trials)]
-    assert len(seen) == MOST
+    seen = [trial.number for trial in selected(trials)]
+    assert len(seen) == MAX_CURVES
     assert seen == sorted(seen)
-    assert set(range(50 + BEST, MOST + 50)) <= set(seen)  # the latest
-    assert {number for number in range(MOST + 50) if number % 7 == 0} <= set(seen)  # the best
+    assert set(range(50 + BEST_CURVES, MAX_CURVES + 50)) <= set(seen)  # the latest
+    assert {number for number in range(MAX_CURVES + 50) if number % 7 == 0} <= set(seen)  # the best
     assert 2 not in seen
-    assert looked_at(trials[:MOST]) == trials[:MOST]
+    assert selected(trials[:MAX_CURVES]) == trials[:MAX_CURVES]
 
 
 def told(study, params, curve, state=optuna.trial.TrialState.COMPLETE):
@@ -147,9 +152,11 @@ def test_of_a_curve_the_powers_of_three_and_the_end_are_kept():
 def test_no_point_is_chosen_twice_as_long_as_there_are_others():
     study = optuna.create_study(direction="maximize")
     grid = {"layers": IntDistribution(1, 3), "on": CategoricalDistribution([True, False])}
-    fits, order = Fits(), []
+    fits, order = KernelCache(), []
     for number in range(12):
-        study.sampler = CurveSampler(number, optuna.samplers.RandomSampler(number), fits, order)
+        study.sampler = LearningCurveSampler(
+            number, optuna.samplers.RandomSampler(number), fits, order
+        )
         trial = study.ask(grid)
         order.append(trial.number)
         study.tell(trial, float(trial.params["layers"]))
@@ -179,7 +186,9 @@ def chosen(*running):
                 intermediate_values=dict(enumerate(curve, start=1)),
             )
         )
-    study.sampler = CurveSampler(0, optuna.samplers.RandomSampler(0), Fits(), list(range(6)))
+    study.sampler = LearningCurveSampler(
+        0, optuna.samplers.RandomSampler(0), KernelCache(), list(range(6))
+    )
     return study.ask({"layers": layers}).params["layers"]
 
 
@@ -208,7 +217,7 @@ def value(params, epoch):
 def best_of(folder, sampler, trials=30):
     folder.mkdir()
     policy = PolicyConfig(sampler=sampler, first_rung=3)
-    record = Record(open_study(folder, "toy", {}), space, RunConfig(), policy)
+    record = StudyRecord(open_study(folder, "toy", {}), space, RunConfig(), policy)
     for _ in range(trials):
         point = record.next()
         for epoch in range(1, 10):
@@ -219,5 +228,5 @@ def best_of(folder, sampler, trials=30):
 
 def test_it_finds_the_best_settings_of_a_space_of_three(tmp_path):
     most = 0.6 - 0.2 / 9
-    assert best_of(tmp_path / "curves", "curves") == pytest.approx(most, abs=0.003)
+    assert best_of(tmp_path / "curve-gp", "curve-gp") == pytest.approx(most, abs=0.003)
     assert best_of(tmp_path / "random", "random") < most - 0.003

@@ -6,12 +6,12 @@ from optuna.trial import TrialState
 
 from drmn.errors import ConfigError
 from drmn.search.config import Budget, PolicyConfig
-from drmn.search.samplers.factory import build_sampler
-from drmn.search.samplers.sampler_study import Adviser
+from drmn.search.samplers.factory import make_sampler
+from drmn.search.samplers.sampler_study import SamplerStudy
 
 
 def drawn(config, seed, number):
-    study = optuna.create_study(sampler=build_sampler(config, seed, number, known=number))
+    study = optuna.create_study(sampler=make_sampler(config, seed, number, known=number))
     return study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params["x"]
 
 
@@ -56,10 +56,10 @@ HISTORY = recorded(
 )
 def test_a_sampler_is_told_what_it_can_learn_from(sampler, pruned):
     """The GP looks at no pruned trial; a failed one is as bad as the worst before it."""
-    adviser = Adviser(PolicyConfig(sampler=sampler), seed=0)
+    sampler_study = SamplerStudy(PolicyConfig(sampler=sampler), seed=0)
     for _ in range(2):  # once, however often it is asked
-        adviser.ask(4, HISTORY)
-    told = adviser.study.get_trials()[:4]
+        sampler_study.ask(4, HISTORY)
+    told = sampler_study.study.get_trials()[:4]
     found = [(t.state.name, t._values[0] if t._values else None) for t in told]
     assert found == [("COMPLETE", 0.6), pruned, ("COMPLETE", 0.2), ("RUNNING", None)]
     assert [t.params["x"] for t in told] == [0.1, 0.2, 0.3, 0.4]
@@ -69,9 +69,9 @@ def test_a_sampler_is_told_what_it_can_learn_from(sampler, pruned):
 
 
 def test_of_trials_beyond_the_known_ones_the_settings_alone_are_told():
-    adviser = Adviser(PolicyConfig(window=3), seed=0)
-    adviser.ask(4, HISTORY, known=1)
-    told = adviser.study.get_trials()[:4]
+    sampler_study = SamplerStudy(PolicyConfig(window=3), seed=0)
+    sampler_study.ask(4, HISTORY, known=1)
+    told = sampler_study.study.get_trials()[:4]
     assert [t.state.name for t in told] == ["COMPLETE", "RUNNING", "RUNNING", "RUNNING"]
     assert [bool(t.intermediate_values) for t in told] == [True, False, False, False]
 
@@ -79,8 +79,8 @@ def test_of_trials_beyond_the_known_ones_the_settings_alone_are_told():
 def test_the_gp_follows_what_it_is_told():
     """Values rise towards x = 0.8, in pruned trials alone."""
     curve = [trial(x / 10, 1 - abs(x / 10 - 0.8), state=TrialState.PRUNED) for x in range(11)]
-    adviser = Adviser(PolicyConfig(sampler="gp", startup_trials=5), seed=0)
-    asked = adviser.ask(11, recorded(*curve))
+    sampler_study = SamplerStudy(PolicyConfig(sampler="gp", startup_trials=5), seed=0)
+    asked = sampler_study.ask(11, recorded(*curve))
     found = asked.suggest_float("x", 0, 1)
     assert found == pytest.approx(0.8, abs=0.1)
 
@@ -88,7 +88,7 @@ def test_the_gp_follows_what_it_is_told():
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
 def test_two_objectives_are_told_at_the_epoch_that_is_best_in_the_first(sampler):
     config = PolicyConfig(
-        sampler=sampler, second="cost/worker_seconds", pruner="none", startup_trials=2
+        sampler=sampler, second_objective="cost/worker_seconds", pruner="none", startup_trials=2
     )
     study = optuna.create_study(direction="maximize")
     study.add_trials(
@@ -106,19 +106,19 @@ def test_two_objectives_are_told_at_the_epoch_that_is_best_in_the_first(sampler)
             (0.3, False, TrialState.FAIL),
         ]
     )
-    adviser = Adviser(config, seed=0)
-    assert 0 <= adviser.ask(3, study.get_trials()).suggest_float("x", 0, 1) <= 1
-    values = [t.values for t in adviser.study.get_trials()[:3]]
+    sampler_study = SamplerStudy(config, seed=0)
+    assert 0 <= sampler_study.ask(3, study.get_trials()).suggest_float("x", 0, 1) <= 1
+    values = [t.values for t in sampler_study.study.get_trials()[:3]]
     assert values == [[0.5, 1.0], [0.5, 2.0], [0.5, 2.0]]
-    assert [d.name for d in adviser.study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert [d.name for d in sampler_study.study.directions] == ["MAXIMIZE", "MINIMIZE"]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "curves"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "curve-gp"])
 def test_the_first_trials_are_drawn_by_chance_so_that_there_is_something_to_compare(sampler):
     config = PolicyConfig(sampler=sampler, startup_trials=5)
-    kinds = [type(build_sampler(config, 0, n, known=n)).__name__ for n in (0, 4, 5)]
-    assert kinds[:2] == ["LatinSampler"] * 2
-    names = {"tpe": "TPESampler", "gp": "GPSampler", "curves": "CurveSampler"}
+    kinds = [type(make_sampler(config, 0, n, known=n)).__name__ for n in (0, 4, 5)]
+    assert kinds[:2] == ["LatinHypercubeSampler"] * 2
+    names = {"tpe": "TPESampler", "gp": "GPSampler", "curve-gp": "LearningCurveSampler"}
     assert kinds[2] == names[sampler]
 
 

@@ -18,18 +18,18 @@ from drmn.errors import ConfigError, StudyError, UserError
 from drmn.report import studies
 from drmn.search.config import PolicyConfig
 from drmn.search.storage import postgres as place
-from drmn.search.storage.advisory_lock import claimed
-from drmn.search.storage.studies import names, open_study, recorded
+from drmn.search.storage.advisory_lock import lock_in_database
+from drmn.search.storage.studies import load_study, open_study, study_names
 from drmn.search.study import warm_start
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 
 CHILD = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from studies import finish, metrics, open_record
-from drmn.search.storage.advisory_lock import claimed
-with claimed(sys.argv[1], "toy") as claim:
+from drmn.search.storage.advisory_lock import lock_in_database
+with lock_in_database(sys.argv[1], "toy") as claim:
     record = open_record(Path(sys.argv[2]), claim=claim, pruner="none")
     finish(record, [0.3, 0.5, 0.4])
     record.report(record.next().number, 1, metrics(0.7))
@@ -60,7 +60,7 @@ def kill(driver):
 
 def test_a_study_goes_on_after_its_driver_was_killed(driver, url, tmp_path):
     kill(driver)
-    with claimed(url, "toy") as claim:
+    with lock_in_database(url, "toy") as claim:
         record = open_record(tmp_path, claim=claim, pruner="none")
         assert [(row.number, row.state, row.epochs) for row in record.rows()] == [
             (0, "COMPLETE", 3),
@@ -77,25 +77,25 @@ def test_a_second_driver_is_told_who_holds_the_study(driver, url):
     who = f"process {driver.pid} on {socket.gethostname()}"
     with (
         pytest.raises(StudyError, match=re.escape(f"is being run by {who}; wait for it, or use")),
-        claimed(url, "toy"),
+        lock_in_database(url, "toy"),
     ):
         pass
-    with claimed(url, "other"):  # other studies are free
+    with lock_in_database(url, "other"):  # other studies are free
         pass
     kill(driver)
-    with claimed(url, "toy"):  # the server let go when the holder died
+    with lock_in_database(url, "toy"):  # the server let go when the holder died
         pass
 
 
 def test_a_driver_that_lost_the_study_writes_no_more(postgres, url, tmp_path):
-    with claimed(url, "toy") as claim:
+    with lock_in_database(url, "toy") as claim:
         record = open_record(tmp_path, claim=claim, pruner="none")
         finish(record, [0.3, 0.5, 0.4])
         database = claim.url.database
         postgres.query(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'", database
         )
-        with claimed(url, "toy") as other:
+        with lock_in_database(url, "toy") as other:
             for _ in range(2):
                 with pytest.raises(StudyError, match="that holds study toy is lost; the same"):
                     record.next()
@@ -103,13 +103,13 @@ def test_a_driver_that_lost_the_study_writes_no_more(postgres, url, tmp_path):
 
 
 def test_a_server_that_ends_is_one_sentence(postgres, url, tmp_path):
-    with claimed(url, "toy") as claim:
+    with lock_in_database(url, "toy") as claim:
         record = open_record(tmp_path, claim=claim, pruner="none")
         postgres.stop()
         with pytest.raises(StudyError, match="study toy is lost; the same command goes on"):
             record.next()
         postgres.start()
-    with claimed(url, "toy") as claim:
+    with lock_in_database(url, "toy") as claim:
         assert open_record(tmp_path, claim=claim, pruner="none").next().number == 0
 
 
@@ -118,23 +118,23 @@ def test_changed_settings_are_refused_and_the_record_is_as_it_was(driver, url, t
     changed = IDENTITY | {"base.optim.lr": 0.1}
     with (
         pytest.raises(StudyError, match=r"base\.optim\.lr was 0\.001, now 0\.1"),
-        claimed(url, "toy") as claim,
+        lock_in_database(url, "toy") as claim,
     ):
         open_study(tmp_path, "toy", changed, claim)
-    assert len(recorded(tmp_path, "toy", url).trials) == 2
+    assert len(load_study(tmp_path, "toy", url).trials) == 2
 
 
 def test_forks_and_warm_starts_find_their_study_in_the_database(driver, url, tmp_path):
     kill(driver)
-    with claimed(url, "child") as claim:
+    with lock_in_database(url, "child") as claim:
         study = open_study(tmp_path, "child", IDENTITY, claim)
-        warm_start.begin(study, tmp_path, fork="toy", warm_start="toy", url=url)
-        record = Record(study, space, RunConfig(), PolicyConfig(sampler="random"))
+        warm_start.inherit(study, tmp_path, fork="toy", warm_start="toy", url=url)
+        record = StudyRecord(study, space, RunConfig(), PolicyConfig(sampler="random"))
         assert [trial.value for trial in record.inherited] == [0.5]
         assert record.first == [{"optim.lr": RunConfig().optim.lr}]
     missing = r"There is no study 'sun' in postgresql://drmn@.*; there are: child, toy"
     with pytest.raises(StudyError, match=missing):
-        recorded(tmp_path, "sun", url)
+        load_study(tmp_path, "sun", url)
 
 
 def printed(show, *arguments):
@@ -160,15 +160,15 @@ def test_the_studies_of_a_database_are_listed_with_who_runs_them(driver, url, tm
 
 
 def test_what_others_keep_in_the_database_is_no_study_of_ours(url, tmp_path):
-    optuna.create_study(study_name="theirs", storage=place.address(url).render_as_string())
-    assert names(tmp_path, url) == []
+    optuna.create_study(study_name="theirs", storage=place.parse_url(url).render_as_string())
+    assert study_names(tmp_path, url) == []
 
 
 LIST = """
 import sys
 from pathlib import Path
-from drmn.search.storage.studies import names
-print(names(Path(), sys.argv[1]))
+from drmn.search.storage.studies import study_names
+print(study_names(Path(), sys.argv[1]))
 """
 
 
@@ -194,7 +194,7 @@ def test_several_may_look_into_an_empty_database_at_a_time(url):
 )
 def test_what_is_no_database_is_refused_and_no_password_repeated(storage, message):
     with pytest.raises(ConfigError, match=re.escape(message)) as refused:
-        place.address(storage)
+        place.parse_url(storage)
     assert "secret" not in str(refused.value)
 
 
@@ -208,18 +208,18 @@ def test_what_is_no_database_is_refused_and_no_password_repeated(storage, messag
 )
 def test_a_database_that_cannot_be_had_is_one_sentence(url, old, new, message):
     with pytest.raises(StudyError, match=re.escape(message)) as refused:
-        place.reach(re.sub(old, new, url))
+        place.check_connection(re.sub(old, new, url))
     assert "\n" not in str(refused.value)
 
 
 def test_a_wrong_password_is_one_sentence_without_it(url, monkeypatch):
     monkeypatch.setenv("PGPASSWORD", "guessed wrong")
     with pytest.raises(StudyError, match="password authentication failed for user") as refused:
-        place.reach(url)
+        place.check_connection(url)
     assert "guessed" not in str(refused.value)
 
 
 def test_a_driver_package_that_is_missing_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg2", None)
-    with pytest.raises(UserError, match=r"psycopg2.*; pip install -e '\.\[postgres\]' brings"):
-        place.reach("postgresql://me@127.0.0.1/d")
+    with pytest.raises(UserError, match=r"psycopg2.*; pip install -e '\.\[postgres\]' installs"):
+        place.check_connection("postgresql://me@127.0.0.1/d")

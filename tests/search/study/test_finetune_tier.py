@@ -8,11 +8,11 @@ from studies import told
 
 from drmn.config import RunConfig
 from drmn.errors import ConfigError
-from drmn.search.analysis.result import Outcome
-from drmn.search.budget.limits import Purse
+from drmn.search.analysis.result import SearchResult
+from drmn.search.budget.limits import BudgetTracker
 from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 
 
 def space(trial):
@@ -22,7 +22,9 @@ def space(trial):
 
 def open_record(folder, **policy):
     study = open_study(folder, "toy", {})
-    return Record(study, space, RunConfig(), PolicyConfig(sampler="random", first_rung=1, **policy))
+    return StudyRecord(
+        study, space, RunConfig(), PolicyConfig(sampler="random", first_rung=1, **policy)
+    )
 
 
 def run(record, point, values, **more):
@@ -69,10 +71,10 @@ def test_a_second_tier_is_not_stopped_and_teaches_the_first_nothing(tmp_path):
     assert (row.state, row.value) == ("COMPLETE", 0.3)
     assert record.best().number == 1
     for each in (record, open_record(tmp_path, finetune=1)):
-        assert all(row.number not in rung for rung in each.stopper.reached.values())
+        assert all(row.number not in rung for rung in each.pruner.reached.values())
     point = record.next()  # the search goes on when its budget is raised
     assert point.number == 3
-    assert 2 not in record.adviser.places
+    assert 2 not in record.sampler_study.places
     again = open_record(tmp_path, finetune=1)
     assert again.next().params == point.params
 
@@ -90,14 +92,18 @@ def test_trials_of_the_second_tier_are_not_counted_but_what_they_cost_is(tmp_pat
     record = open_record(tmp_path, finetune=1)
     search(record, [0.5], cost=3600.0)
     run(record, record.again(), [0.6] * 3, cost=3600.0)
-    assert not Purse(Budget(trials=2), 0).empty(record.rows())
-    assert "took 6.00 hours" in Purse(Budget(trials=2, worker_hours=5), 0).empty(record.rows())
-    assert "took 6.00 hours" in Purse(Budget(worker_hours=5), 0).overspent(record.rows())
-    assert not Purse(Budget(trials=1), 0).overspent(record.rows())
+    assert not BudgetTracker(Budget(trials=2), 0).exhausted(record.rows())
+    assert "took 6.00 hours" in BudgetTracker(Budget(trials=2, worker_hours=5), 0).exhausted(
+        record.rows()
+    )
+    assert "took 6.00 hours" in BudgetTracker(Budget(worker_hours=5), 0).over_limit(record.rows())
+    assert not BudgetTracker(Budget(trials=1), 0).over_limit(record.rows())
 
 
 def outcome(record, **more):
-    return Outcome(study="toy", data="d", best=record.best(), lines={}, rows=record.rows(), **more)
+    return SearchResult(
+        study="toy", data="d", best=record.best(), baselines={}, rows=record.rows(), **more
+    )
 
 
 def test_how_the_tiers_agree_is_told(tmp_path):
@@ -116,27 +122,27 @@ def test_how_the_tiers_agree_is_told(tmp_path):
 
 
 def test_of_two_objectives_those_that_none_beats_in_both_are_told(tmp_path):
-    record = open_record(tmp_path, pruner="none", second="val/S")
+    record = open_record(tmp_path, pruner="none", second_objective="val/S")
     for value, seen in ((0.5, 0.5), (0.6, 0.4), (0.4, 0.4), (0.3, 0.9)):
         run(record, record.next(), [value] * 3, seen=seen)
     failed = record.next()
     record.report(failed.number, 1, told(math.nan))
-    made = outcome(record, second="val/S")
-    assert [row.number for row in made.front] == [0, 1, 3]
-    assert outcome(record).front == []
+    made = outcome(record, second_objective="val/S")
+    assert [row.number for row in made.pareto_front] == [0, 1, 3]
+    assert outcome(record).pareto_front == []
     assert record.trial(failed.number).state == TrialState.FAIL
 
 
 def test_a_cheap_trial_is_not_beaten_by_a_dear_one(tmp_path):
-    record = open_record(tmp_path, pruner="none", second="cost/worker_seconds")
+    record = open_record(tmp_path, pruner="none", second_objective="cost/worker_seconds")
     for value, cost in ((0.5, 1.0), (0.6, 9.0), (0.5, 2.0)):
         run(record, record.next(), [value] * 3, cost=cost)
-    made = outcome(record, second="cost/worker_seconds")
-    assert [row.number for row in made.front] == [0, 1]
+    made = outcome(record, second_objective="cost/worker_seconds")
+    assert [row.number for row in made.pareto_front] == [0, 1]
 
 
 def test_settings_that_exclude_each_other_are_refused():
     with pytest.raises(ConfigError, match=r"policy\.pruner must be none where policy\.second"):
-        PolicyConfig(second="val/S")
-    with pytest.raises(ConfigError, match=r"policy\.second must be another than"):
-        PolicyConfig(second="val/H", pruner="none")
+        PolicyConfig(second_objective="val/S")
+    with pytest.raises(ConfigError, match=r"policy\.second_objective must be another than"):
+        PolicyConfig(second_objective="val/H", pruner="none")

@@ -10,7 +10,7 @@ from studies import IDENTITY, finish, metrics, open_record
 
 from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError, StudyError
-from drmn.experiment.lock import held
+from drmn.experiment.lock import lock_folder
 from drmn.search.storage.studies import open_study
 
 
@@ -95,7 +95,7 @@ def test_an_epoch_told_twice_counts_once(tmp_path):
     assert (row.epochs, row.value) == (3, 0.7)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "curves"])
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "curve-gp"])
 def test_a_reopened_study_draws_what_it_would_have_drawn(tmp_path, sampler):
     def points(name, reopen):
         (tmp_path / name).mkdir()
@@ -133,7 +133,7 @@ def run_at_once(record, at_once, order, trials):
     return [(row.number, row.state, row.epochs, row.params) for row in record.rows()]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "curves"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "curve-gp"])
 def test_with_a_window_a_search_comes_out_the_same_whatever_runs_at_once(tmp_path, sampler):
     outcomes = []
     for at_once, order in ((1, 0), (4, 1), (4, 2), (9, 3)):
@@ -158,7 +158,7 @@ def test_rungs_are_rebuilt_from_the_record(tmp_path):
     record = open_record(tmp_path)
     for value in (0.5, 0.6, 0.7):
         finish(record, [value] * 3)
-    assert open_record(tmp_path).stopper == record.stopper
+    assert open_record(tmp_path).pruner == record.pruner
     assert finish(open_record(tmp_path), [0.65]).state == "PRUNED"
 
 
@@ -254,8 +254,8 @@ def test_changed_settings_are_refused_with_the_difference(tmp_path):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from drmn.experiment.lock import held
-with held(Path(sys.argv[1]), "toy"):
+from drmn.experiment.lock import lock_folder
+with lock_folder(Path(sys.argv[1]), "toy"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -267,11 +267,11 @@ def test_a_second_driver_is_told_who_holds_the_study(tmp_path):
         assert holder.stdout.readline() == "held\n"
         with (
             pytest.raises(StudyError, match=f"run by process {holder.pid};"),
-            held(tmp_path, "toy"),
+            lock_folder(tmp_path, "toy"),
         ):
             pass
         holder.kill()
-    with held(tmp_path, "toy"):  # the system let go when the holder died
+    with lock_folder(tmp_path, "toy"):  # the system let go when the holder died
         pass
 
 

@@ -8,7 +8,7 @@ import pytest
 from drmn.config import RunConfig, flatten
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 from drmn.search.study.replay import replay
 
 TRIALS = 16
@@ -24,7 +24,7 @@ def searched(folder, at_once=1, **settings):
     """Return a study after sixteen trials, so many at a time; the later ones have epochs first."""
     policy = PolicyConfig(startup_trials=3, **settings)
     identity = {**flatten(policy, "policy."), **flatten(RunConfig(), "base.")}
-    record = Record(open_study(folder, "toy", identity), space, RunConfig(), policy)
+    record = StudyRecord(open_study(folder, "toy", identity), space, RunConfig(), policy)
     running = {}
     while record.count < TRIALS or running:
         while len(running) < at_once and record.count < TRIALS:
@@ -40,7 +40,7 @@ def searched(folder, at_once=1, **settings):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"sampler": sampler} for sampler in ("curves", "tpe", "gp", "random")]
+    "settings", [{"sampler": sampler} for sampler in ("curve-gp", "tpe", "gp", "random")]
 )
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_every_trial_comes_out_again(tmp_path, settings, at_once):

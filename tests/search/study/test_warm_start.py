@@ -10,7 +10,7 @@ from drmn.errors import ConfigError, StudyError
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
 from drmn.search.study import warm_start as heritage
-from drmn.search.study.record import Record
+from drmn.search.study.record import StudyRecord
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def studies(tmp_path):
 def child(studies, space=space, *, fork="", warm_start="", **policy):
     (studies / "child").mkdir(exist_ok=True)
     study = open_study(studies / "child", "child", {"data": "other"})
-    heritage.begin(study, studies, fork=fork, warm_start=warm_start)
-    return Record(study, space, RunConfig(), PolicyConfig(pruner="none", **policy))
+    heritage.inherit(study, studies, fork=fork, warm_start=warm_start)
+    return StudyRecord(study, space, RunConfig(), PolicyConfig(pruner="none", **policy))
 
 
 def test_a_fork_learns_from_its_parents_trials_and_none_of_them_can_win(studies):
