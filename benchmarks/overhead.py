@@ -28,12 +28,13 @@ from drmn.cluster.connect import ray_session
 from drmn.cluster.resources import BackendName, ResourceConfig
 from drmn.config import RunConfig
 from drmn.experiment.trial_task import TrialTask
-from drmn.metric_names import COST, Metrics
+from drmn.metric_names import COST
+from drmn.search.callbacks.base import Callback
 from drmn.search.config import PolicyConfig
 from drmn.search.executors.tune_executor import ExecutorConfig, execute
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import StudyRecord
-from drmn.search.trial_summary import TrialSpec, TrialSummary
+from drmn.search.study.ask_tell import AskTellStudy
+from drmn.search.trial_summary import TrialSummary
 from drmn.space import Constants, Trial
 from drmn.training.stop import ShouldStop
 
@@ -53,7 +54,7 @@ class Idle(TrialTask):
     def epochs(self, device: str, leave: ShouldStop) -> Iterator[dict[str, Any]]:
         """Yield an epoch."""
         del device, leave
-        yield {"epoch": 1, self.objective: 0.5, COST: 0.0}
+        yield {"epoch": 1, "metrics": {self.objective: 0.5, COST: 0.0}}
 
 
 class Meter:
@@ -97,7 +98,7 @@ class Meter:
 
 
 @dataclass
-class Clock:
+class Clock(Callback):
     """Notes when trials end, and what all processes have used by then."""
 
     warm: int
@@ -106,12 +107,6 @@ class Clock:
     used: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     meter: Meter | None = None
-
-    def on_trial_start(self, point: TrialSpec) -> None:
-        """Watch nothing."""
-
-    def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
-        """Watch nothing."""
 
     def on_trial_end(self, row: TrialSummary) -> None:
         """Note a trial's end."""
@@ -148,19 +143,19 @@ def ours(name: BackendName, warm: int, counted: int, *, cpu: bool = True) -> Clo
     trials = 1 + warm + counted
     with tempfile.TemporaryDirectory() as folder, ray_session(), Meter() as meter:
         clock = Clock(warm, meter=meter if cpu else None)
-        study = open_study(Path(folder), "overhead", {})
-        record = StudyRecord(study, space, RunConfig(), PolicyConfig(pruner="none"))
+        opened = open_study(Path(folder), "overhead", {})
+        study = AskTellStudy(opened, space, RunConfig(), PolicyConfig(pruner="none"))
         work = ExecutorConfig(
             store=Path(folder),
             folder=Path(folder),
-            may_start=lambda: record.count < trials,
+            may_start=lambda: study.record.count < trials,
             may_go_on=lambda: False,
             resources=ResourceConfig(backend=name),
             at_once=1,
             kind=Idle,
             callbacks=[clock],
         )
-        execute(record, work)
+        execute(study, work)
     return clock
 
 

@@ -26,7 +26,7 @@ from drmn.search.callbacks.mlflow_logger import MlflowLogger
 from drmn.search.callbacks.study_metadata import StudyMetadata
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 from drmn.space import Constants, Trial
 from drmn.tracking.shipper import absolute, ship
 from drmn.tracking.spool import open_spool
@@ -88,14 +88,14 @@ def told(chance: random.Random, quality: float, epoch: int) -> Metrics:
     return {f"val/{name}": value for name in NAMES} | {"loss/total": 1 - value, COST: MINUTE}
 
 
-def simulate(record: StudyRecord, mlflow_logger: MlflowLogger, workers: int, epochs: int) -> Parts:
+def simulate(study: AskTellStudy, mlflow_logger: MlflowLogger, workers: int, epochs: int) -> Parts:
     """Run so many workers until they have told so many epochs each, on average."""
     parts, chance = Parts(), random.Random(0)  # noqa: S311
     at_work: dict[int, tuple[int, float]] = {}
 
     def begin() -> None:
         with parts.choosing.timed():
-            point = record.next()
+            point = study.ask()
         assert point is not None  # noqa: S101 - without a window there always is one
         mlflow_logger.on_trial_start(point)
         at_work[point.number] = 0, chance.random()
@@ -107,13 +107,13 @@ def simulate(record: StudyRecord, mlflow_logger: MlflowLogger, workers: int, epo
         epoch, quality = at_work[number]
         metrics = told(chance, quality, epoch + 1)
         with parts.writing.timed():
-            stop = record.report(number, epoch + 1, metrics)
+            stop = study.report(number, epoch + 1, metrics)
         with parts.queueing.timed():
             mlflow_logger.on_epoch_end(number, epoch + 1, metrics)
         at_work[number] = epoch + 1, quality
         if stop:
             del at_work[number]
-            mlflow_logger.on_trial_end(record.row(number))
+            mlflow_logger.on_trial_end(study.record.trial_summary(number))
             begin()
     return parts
 
@@ -125,12 +125,12 @@ def measured(workers: int, epochs: int) -> tuple[Parts, float]:
     """Return what the parts took, and the driver's megabytes above what it began with."""
     with tempfile.TemporaryDirectory() as folder:
         before = psutil.Process().memory_info().rss
-        study = open_study(Path(folder), "scale", {"of": "a simulation"})
-        record = StudyRecord(study, space, RunConfig(), PolicyConfig())
+        opened = open_study(Path(folder), "scale", {"of": "a simulation"})
+        study = AskTellStudy(opened, space, RunConfig(), PolicyConfig())
         spool = open_spool(Path(folder, "spool.db"))
-        mlflow_logger = MlflowLogger(spool, "scale", record)
+        mlflow_logger = MlflowLogger(spool, "scale", study.record)
         mlflow_logger.on_study_start(ABOUT)
-        parts = simulate(record, mlflow_logger, workers, epochs)
+        parts = simulate(study, mlflow_logger, workers, epochs)
         memory = (psutil.Process().memory_info().rss - before) / 1e6
         waiting = spool.count
         with parts.shipping.timed():

@@ -16,7 +16,7 @@ from drmn.search.executors import tune_executor
 from drmn.search.executors.tune_executor import ExecutorConfig, execute
 from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 from drmn.training.stop import ShouldStop
 
 TRIALS, BAD = 5, 3
@@ -31,7 +31,7 @@ class Idle(TrialTask):
         del device, leave
         if self.settings["seed"] == BAD:
             raise ValueError("bad")
-        yield {"epoch": 1, self.objective: 0.5, COST: 0.0}
+        yield {"epoch": 1, "metrics": {self.objective: 0.5, COST: 0.0}}
 
 
 class Looking(FreeFinishedTrials):
@@ -53,19 +53,19 @@ def space(trial: Any) -> dict[str, Any]:
 def main(folder: Path) -> None:
     """Search."""
     tune_executor.FreeFinishedTrials = Looking  # type: ignore[misc]
-    study = open_study(folder, "idle", {})
-    record = StudyRecord(study, space, RunConfig(), PolicyConfig(pruner="none"))
+    opened = open_study(folder, "idle", {})
+    study = AskTellStudy(opened, space, RunConfig(), PolicyConfig(pruner="none"))
     with ray_session():
         work = ExecutorConfig(
             store=folder,
             folder=folder,
-            may_start=lambda: record.count < TRIALS,
+            may_start=lambda: study.record.count < TRIALS,
             may_go_on=lambda: False,
             resources=ResourceConfig(backend="inproc"),
             at_once=1,
             kind=Idle,
         )
-        execute(record, work)
+        execute(study, work)
     held = [
         {
             "status": trial.status,
@@ -75,7 +75,7 @@ def main(folder: Path) -> None:
         }
         for trial in Looking.held
     ]
-    told = {"states": [row.state for row in record.rows()], "held": held}
+    told = {"states": [row.state for row in study.record.trial_summaries()], "held": held}
     sys.stdout.write(json.dumps(told) + "\n")
 
 

@@ -3,7 +3,7 @@
 from drmn.config import RunConfig
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 
 IDENTITY = {"data": "toy", "base.optim.lr": 0.001}
 
@@ -13,9 +13,9 @@ def space(trial):
     return {"optim.epochs": 3}
 
 
-def open_record(folder, space=space, *, claim=None, **policy):
+def open_toy(folder, space=space, *, claim=None, **policy):
     study = open_study(folder, "toy", IDENTITY, claim)
-    return StudyRecord(
+    return AskTellStudy(
         study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy})
     )
 
@@ -24,12 +24,12 @@ def metrics(value):
     return {"val/H": value, "loss/total": 1.0}
 
 
-def finish(record, values):
-    point = record.next()
+def finish(study, values):
+    point = study.ask()
     for epoch, value in enumerate(values, start=1):
-        if record.report(point.number, epoch, metrics(value)):
+        if study.report(point.number, epoch, metrics(value)):
             break
-    return record.row(point.number)
+    return study.record.trial_summary(point.number)
 
 
 def told(value, seen=0.5, cost=1.0):

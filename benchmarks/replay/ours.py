@@ -1,18 +1,17 @@
-"""DRMN's own policy: the objects that decide in a live search, on a record in memory."""
+"""DRMN's own policy: the searcher of a live search, on trials in memory."""
 
 import optuna
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from drmn.search.config import PolicyConfig
-from drmn.search.pruners.factory import make_pruner
-from drmn.search.samplers.sampler_study import SamplerStudy
+from drmn.search.study.searcher import Searcher
 from drmn.search.trial_summary import bests
 from replay.space import Params
 from replay.table import Table
 
 
 class Ours:
-    """The policy of a live search, and of its record what the policy looks at.
+    """A live search's searcher, asked for the points of a table.
 
     Args:
         table: What to search.
@@ -21,29 +20,31 @@ class Ours:
     """
 
     def __init__(self, table: Table, seed: int, config: PolicyConfig) -> None:
-        self.space, self.config = table.grid.space, config
         self.last = int(table.curves(seed).epochs[-1])
         self.study = optuna.create_study(direction="maximize")
-        self.sampler_study, self.pruner = SamplerStudy(config, seed), make_pruner(config)
+        self.searcher = Searcher(config, seed, table.grid.space)
 
     def ask(self) -> Params | None:
-        """Choose as `drmn.search.study.record.StudyRecord.next` does."""
+        """Return the next point; None if it waits for results."""
         trials = self.study.get_trials(deepcopy=False)
-        known = self.config.known(len(trials))
-        if self.config.window and not all(t.state.is_finished() for t in trials[:known]):
+        found = self.searcher.ask(len(trials), trials)
+        if found is None:
             return None
-        trial, _ = self.sampler_study.ask_unseen(len(trials), trials, known, None, self.space)
-        asked = create_trial(
-            state=TrialState.RUNNING, params=trial.params, distributions=trial.distributions
+        params: Params = found.trial.params
+        self.study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=dict(params),
+                distributions=found.trial.distributions,
+            )
         )
-        self.study.add_trial(asked)
-        return trial.params
+        return params
 
     def tell(self, number: int, epoch: int, value: float) -> bool:
-        """Judge as `drmn.search.study.record.StudyRecord.report` does."""
+        """Record an epoch; return whether the trial is stopped."""
         self._live(number).report(value, epoch)
         best = bests(self._trial(number).intermediate_values)[epoch]
-        stops = self.config.pruner != "none" and self.pruner.should_prune(number, epoch, best)
+        stops = bool(self.searcher.judge(number, epoch, best))
         if epoch == self.last:
             self.study.tell(number, best)
         elif stops:
@@ -51,9 +52,9 @@ class Ours:
         return stops
 
     def done(self, number: int) -> None:
-        """Do nothing: the record has it."""
+        """Ignore the end of a trial: the study has it."""
 
-    def _trial(self, number: int) -> optuna.trial.FrozenTrial:
+    def _trial(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
 
     def _live(self, number: int) -> Trial:

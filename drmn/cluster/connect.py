@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import ray
-
 from drmn.cluster.resources import ResourceConfig
 from drmn.errors import ConfigError
 
@@ -17,6 +15,20 @@ MALLOC = (
     "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736"
     ":glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
 )
+QUIET = {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
+"""Only our own lines are shown."""
+RAY_SETTINGS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    # How often epochs are polled; 2 s by default.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+    # How often preempted machines are polled; 5 s by default.
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1.0",
+    # Worker groups wait for machines that an autoscaler brings; 60 s by default.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "1800",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots: a study resumes from its record
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the driver; the record is whole at any time
+}
 # Ray starts no more than so many processes at once, by default one a core, and warns on the
 # terminal of more than four times as many; those that wait for others need no core.
 STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count() or 1))}
@@ -24,15 +36,25 @@ STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count()
 
 @contextmanager
 def ray_session() -> Iterator[None]:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block."""
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block.
+
+    Ray reads some of its environment when it is imported: what uses it is imported in the block.
+    """
+    os.environ |= QUIET | RAY_SETTINGS | STARTS
+    import ray  # noqa: PLC0415
+    from ray.tune.execution import class_cache  # noqa: PLC0415
+
+    # Tune hands AWS's keys to each trial's process, and Ray writes what it was handed into its log.
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+    }
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's error is in the record
-    os.environ.update(STARTS)
     local: dict[str, Any] = {"address": "local", "include_dashboard": False}
     ray.init(
         logging_level=logging.ERROR,
         log_to_driver=False,
-        runtime_env={"env_vars": {"GLIBC_TUNABLES": MALLOC}},
+        runtime_env={"env_vars": {"GLIBC_TUNABLES": MALLOC} | QUIET | RAY_SETTINGS},
         **({} if os.environ.get("RAY_ADDRESS") else local),
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has put its own there
@@ -52,6 +74,8 @@ def trial_slots(asked: ResourceConfig, at_once: int) -> int:
     Raises:
         ConfigError: It has no room for a single trial; names what it lacks.
     """
+    import ray  # noqa: PLC0415 - see ray_session
+
     have = node_resources(ray.nodes())
     joined = bool(os.environ.get("RAY_ADDRESS"))
     if joined and not have:
@@ -83,12 +107,12 @@ def trial_slots(asked: ResourceConfig, at_once: int) -> int:
 
 def alive_node_ids() -> frozenset[str]:
     """Return the ids of the nodes that are there. Needs a `ray_session`."""
+    import ray  # noqa: PLC0415 - see ray_session
+
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
 
 
 def node_resources(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:
     """Return the resources of each node that is alive and can run anything."""
-    alive_node_ids = [node["Resources"] for node in found if node["Alive"]]
-    return [
-        resources for resources in alive_node_ids if resources.get("CPU") or resources.get("GPU")
-    ]
+    alive = [node["Resources"] for node in found if node["Alive"]]
+    return [each for each in alive if each.get("CPU") or each.get("GPU")]

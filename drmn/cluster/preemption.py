@@ -17,8 +17,6 @@ from drmn.training.stop import ShouldStop
 
 NOTICE_INTERVAL_S = 1.0
 """Seconds between two looks at which machines are about to go."""
-# Ray Train's own look, every five seconds by default.
-GROUPS_LOOK = {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": str(NOTICE_INTERVAL_S)}
 STEPS_BETWEEN_POLLS = 4
 """Steps of a group between two looks: for each, its workers ask each other."""
 

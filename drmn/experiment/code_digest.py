@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 PACKAGE_ROOT = Path(__file__).parents[2]
-DECIDE = ("drmn.training.loop", "drmn.search.study.record")
+DECIDE = ("drmn.training.loop", "drmn.search.study.ask_tell")
 """What trains, validates, and chooses the next trial; with all of ours that these import."""
 
 

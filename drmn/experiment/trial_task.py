@@ -70,8 +70,9 @@ class TrialTask:
                 run, data, backbone=backbone, resume=state, device=device, leave=leave
             ):
                 seconds = distributed.world() * (time.monotonic() - began)
-                told = epoch.metrics | epoch.costs | {COST: seconds, "epoch": epoch.number}
-                told |= {} if machine is None else machine.sample()
+                metrics = epoch.metrics | epoch.costs | {COST: seconds}
+                metrics |= {} if machine is None else machine.sample()
+                told = {"epoch": epoch.number, "metrics": metrics}
                 value = epoch.metrics[self.objective]
                 improved, best = value > best, max(value, best)
                 if improved:

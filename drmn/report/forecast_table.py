@@ -14,7 +14,7 @@ from drmn.data.splits import development
 from drmn.report.terminal import say
 from drmn.search.budget import forecast, step_timing
 from drmn.search.budget.forecast import Forecast, quantiles
-from drmn.search.study.create import create_record
+from drmn.search.study.create import create_study
 from drmn.search.study.plan import StudyPlan
 from drmn.units import duration
 
@@ -31,7 +31,7 @@ def show_forecast(console: Console, plan: StudyPlan, store: Path) -> dict[str, l
     device = "cuda" if plan.resources.gpus and torch.cuda.is_available() else "cpu"
     at_once = forecast_places(plan)
     samples = step_timing.measure(
-        step_timing.points(create_record(plan, optuna.create_study(direction="maximize"))),
+        step_timing.points(create_study(plan, optuna.create_study(direction="maximize"))),
         lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
         seconds=TIMING_S,
         device=device,

@@ -10,15 +10,15 @@ import time
 from pathlib import Path
 
 from drmn.experiment.trial_checkpoints import FIGURES
-from drmn.metric_names import Metrics
 from drmn.report.figures import PAGE
-from drmn.search.trial_summary import TrialSpec, TrialSummary
+from drmn.search.callbacks.base import Callback
+from drmn.search.trial_summary import TrialSummary
 
 REDRAW_GROWTH, REDRAW_INTERVAL_S = 1.25, 60.0
 """Figures are drawn anew when there are so many times the trials, and after so many seconds."""
 
 
-class LiveFigures:
+class LiveFigures(Callback):
     """Watches a search and has its figures drawn.
 
     Args:
@@ -31,12 +31,6 @@ class LiveFigures:
         self.folder, self.storage, self.wanted = folder, storage, wanted
         self.trials, self.drawn, self.at = 0, 0, time.monotonic()
         self.process: subprocess.Popen[bytes] | None = None
-
-    def on_trial_start(self, point: TrialSpec) -> None:
-        """Do nothing: a trial's end is what changes the figures."""
-
-    def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
-        """Do nothing, for the same reason."""
 
     def on_trial_end(self, row: TrialSummary) -> None:
         """Count a trial, and draw if there is enough that is new."""

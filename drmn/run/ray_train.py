@@ -5,7 +5,6 @@ worker, and a run of the same name and folder resumes from its last whole checkp
 """
 
 import logging
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -155,7 +154,6 @@ def train(job: Job, group: WorkerGroupConfig, folder: Path) -> State:
     Raises:
         StudyError: The workers failed, and it says why; or no checkpoint is whole.
     """
-    os.environ |= {"RAY_TRAIN_V2_ENABLED": "1"} | preemption.GROUPS_LOOK
     trainer = TorchTrainer(
         work,
         train_loop_config={"job": job},

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -21,14 +20,15 @@ from drmn.search.analysis import diagnostics
 from drmn.search.analysis.export_best import pack_best
 from drmn.search.analysis.result import SearchResult
 from drmn.search.budget.limits import BudgetTracker
-from drmn.search.callbacks.base import FigureRefresher
+from drmn.search.callbacks.base import Callback
 from drmn.search.callbacks.checkpoint_quota import CheckpointQuota
 from drmn.search.callbacks.mlflow_logger import MlflowLogger
 from drmn.search.callbacks.study_metadata import study_metadata_of
 from drmn.search.callbacks.terminal_progress import TerminalProgress
-from drmn.search.storage.advisory_lock import StudyLock, lock_in_database
+from drmn.search.storage.advisory_lock import lock_in_database
 from drmn.search.storage.studies import open_study
-from drmn.search.study.create import create_record
+from drmn.search.study.ask_tell import AskTellStudy
+from drmn.search.study.create import create_study
 from drmn.search.study.plan import StudyPlan
 from drmn.search.study.record import StudyRecord
 from drmn.search.trial_summary import TrialSummary, complete
@@ -39,7 +39,7 @@ from drmn.training.checkpoint import BEST
 
 
 def search(
-    plan: StudyPlan, store: Path, console: Console, catalogue: Catalogue, artist: FigureRefresher
+    plan: StudyPlan, store: Path, console: Console, catalogue: Catalogue, figures: Callback
 ) -> SearchResult:
     """Run the study of `plan` on the feature store until its budget is spent.
 
@@ -55,7 +55,9 @@ def search(
             "backbone to train along; leave it out."
         )
     with lock_folder(plan.folder, plan.name), lock_in_database(plan.storage, plan.name) as claim:
-        record = _record(plan, store, claim)
+        opened = open_study(plan.folder, plan.name, plan.identity(store), claim)
+        study = create_study(plan, opened)
+        record = study.record
         data = development.open_store(store, fold=plan.base.fold)
         lines = kept.cached_baselines(data, plan.base.fold, plan.folder.parents[1] / "baselines")
         spool = open_spool(plan.folder / "spool.db")
@@ -71,24 +73,19 @@ def search(
         quota = CheckpointQuota(record, plan.folder, plan.budget.checkpoint_mb, console)
         try:
             with _progress(plan, record, baselines.strongest(lines), console) as progress:
-                callbacks = [progress, mlflow_logger, quota, artist]
-                _execute(plan, (store, catalogue), record, budget, callbacks)
+                callbacks = [progress, mlflow_logger, quota, figures]
+                _execute(plan, (store, catalogue), study, budget, callbacks)
         finally:
-            mlflow_logger.on_study_end(budget.exhausted(record.rows()))
+            mlflow_logger.on_search_end(budget.exhausted(record.trial_summaries()))
         if record.best() is not None:
             _pack(plan, record, data, (store, catalogue), console)
         outcome = _outcome(plan, record, data, lines, budget)
         mlflow_logger.outcome(outcome)
-        artist.on_study_end()
+        figures.on_study_end()
         mlflow_logger.files(plan.folder)
         drain(shipper, spool, plan.tracking_uri, console)
         mlflow_logger.note_runs()
         return outcome
-
-
-def _record(plan: StudyPlan, store: Path, claim: StudyLock | None) -> StudyRecord:
-    """Open the study, or begin it."""
-    return create_record(plan, open_study(plan.folder, plan.name, plan.identity(store), claim))
 
 
 def _outcome(
@@ -98,7 +95,7 @@ def _outcome(
     lines: Sequence[baselines.Baseline],
     budget: BudgetTracker,
 ) -> SearchResult:
-    best, rows = record.best(), record.rows()
+    best, rows = record.best(), record.trial_summaries()
     return SearchResult(
         study=plan.name,
         data=data.digest,
@@ -122,7 +119,7 @@ def _progress(
         plan.policy.objective,
         line.name,
         line.metrics["val/H"],
-        earlier=record.rows(),
+        earlier=record.trial_summaries(),
     )
 
 
@@ -157,32 +154,35 @@ def _pack(
 
 def _models(plan: StudyPlan, record: StudyRecord) -> list[TrialSummary]:
     """Return the trials whose networks go to MLflow, the best first."""
-    return [row for row in complete(record.rows()) if not row.dropped][: plan.budget.models]
+    kept = [trial for trial in complete(record.trial_summaries()) if not trial.dropped]
+    return kept[: plan.budget.models]
 
 
 def _execute(
     plan: StudyPlan,
     images: tuple[Path, Catalogue],
-    record: StudyRecord,
+    study: AskTellStudy,
     budget: BudgetTracker,
-    callbacks: list[Any],
+    callbacks: list[Callback],
 ) -> None:
-    rows = record.rows()
-    more = record.waiting and not budget.over_limit(rows)
-    if budget.exhausted(rows) and not record.interrupted and not more:
+    record = study.record
+    found = record.trial_summaries()
+    more = study.finetune_queue and not budget.over_limit(found)
+    if budget.exhausted(found) and not record.interrupted and not more:
         return
     from drmn.cluster.connect import ray_session  # noqa: PLC0415 - Ray takes seconds to import
-    from drmn.search.executors.tune_executor import ExecutorConfig, execute  # noqa: PLC0415
 
-    work = ExecutorConfig(
-        store=images[0].absolute(),
-        catalogue=images[1],
-        folder=plan.folder.absolute(),
-        may_start=lambda: not budget.exhausted(record.rows()),
-        may_go_on=lambda: not budget.over_limit(record.rows()),
-        resources=plan.resources,
-        at_once=plan.budget.at_once or plan.policy.window,
-        callbacks=callbacks,
-    )
     with ray_session():
-        execute(record, work)
+        from drmn.search.executors.tune_executor import ExecutorConfig, execute  # noqa: PLC0415
+
+        config = ExecutorConfig(
+            store=images[0].absolute(),
+            catalogue=images[1],
+            folder=plan.folder.absolute(),
+            may_start=lambda: not budget.exhausted(record.trial_summaries()),
+            may_go_on=lambda: not budget.over_limit(record.trial_summaries()),
+            resources=plan.resources,
+            at_once=plan.budget.at_once or plan.policy.window,
+            callbacks=callbacks,
+        )
+        execute(study, config)

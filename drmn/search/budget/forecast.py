@@ -9,9 +9,7 @@ import numpy as np
 
 from drmn.search.budget.step_timing import Sample
 from drmn.search.config import Budget, PolicyConfig
-from drmn.search.pruners.factory import make_pruner
-from drmn.search.pruners.hyperband import Hyperband
-from drmn.search.pruners.successive_halving import SuccessiveHalving
+from drmn.search.pruners.factory import StudyPruner, make_pruner
 
 MACHINE = 0.15
 """Standard deviation of the logarithm of what a search's epochs take over what their steps were
@@ -69,7 +67,7 @@ def _round(
     chance: np.random.Generator,
 ) -> tuple[float, float, float, float, float]:
     """Return epochs, complete trials, worker hours, hours and megabytes of one search."""
-    halving = make_pruner(policy)
+    pruner = make_pruner(policy)
     free = [0.0] * at_once
     pace = math.exp(MACHINE * chance.normal()) / 3600
     epochs, complete, worked, kept = 0, 0, 0.0, 0.0
@@ -79,9 +77,7 @@ def _round(
             break
         worth, sample = _chosen(number, samples, found, policy, chance)
         most = sample.config.optim.epochs
-        trained = most
-        if policy.pruner != "none":
-            trained = _trained(most, halving, number, worth, chance)
+        trained = _trained(most, pruner, number, worth, chance)
         found.append((worth, sample))
         took = trained * sample.epoch * pace
         epochs, worked = epochs + trained, worked + took
@@ -123,17 +119,17 @@ def _chosen(
 
 def _trained(
     most: int,
-    halving: SuccessiveHalving | Hyperband,
+    pruner: StudyPruner,
     number: int,
     worth: float,
     chance: np.random.Generator,
 ) -> int:
     """Return how many epochs a trial is trained before it is stopped."""
     for epoch in range(1, most):
-        if not halving.is_rung(epoch):
+        if not pruner.is_rung(epoch):
             continue
         agreement = AGREEMENT[min(round(math.log(epoch, 3)), len(AGREEMENT) - 1)]
         shown = worth + math.sqrt(agreement**-2 - 1) * chance.normal()
-        if halving.should_prune(number, epoch, shown):
+        if pruner.should_prune(number, epoch, shown):
             return epoch
     return most

@@ -11,7 +11,7 @@ import torch
 from drmn.config import RunConfig
 from drmn.data.splits.development import Development, Split
 from drmn.evaluation.validation import validate
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 from drmn.training.loop import assemble
 from drmn.training.trainer import Trainer
 
@@ -34,13 +34,13 @@ class Sample:
     """Of its checkpoint."""
 
 
-def points(record: StudyRecord) -> Iterator[RunConfig]:
+def points(study: AskTellStudy) -> Iterator[RunConfig]:
     """Yield what a study tries as long as no result is known: first what it will begin with.
 
     Args:
-        record: Of a new study; one in memory, as what is yielded is written into it.
+        study: A new one in memory, as what is yielded is written into it.
     """
-    while (point := record.next()) is not None:
+    while (point := study.ask()) is not None:
         yield point.config
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from drmn.experiment.trial_checkpoints import drop_best, trial_folder
-from drmn.metric_names import Metrics
+from drmn.search.callbacks.base import Callback
 from drmn.search.study.record import StudyRecord
-from drmn.search.trial_summary import TrialSpec, TrialSummary, ranking
+from drmn.search.trial_summary import TrialSummary, ranking
 
 MEGABYTE = 1_000_000
 
 
-class CheckpointQuota:
+class CheckpointQuota(Callback):
     """Watches a search and drops, at each trial's end, the checkpoints that there is no room for.
 
     Args:
@@ -33,12 +33,6 @@ class CheckpointQuota:
             drop_best(trial_folder(study, number))
         self.enforce()
 
-    def on_trial_start(self, point: TrialSpec) -> None:
-        """Do nothing: what is on its way keeps what it has."""
-
-    def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
-        """Do nothing, for the same reason."""
-
     def on_trial_end(self, row: TrialSummary) -> None:
         """Look at all trials again: this one may be among the best."""
         del row
@@ -48,7 +42,7 @@ class CheckpointQuota:
         """Drop what is beyond the limit."""
         if not self.megabytes:
             return
-        ranked = ranking(self.record.rows())
+        ranked = ranking(self.record.trial_summaries())
         over = [row for row in beyond(ranked, self.megabytes * MEGABYTE) if not row.dropped]
         if over:
             self.record.drop([row.number for row in over])

@@ -11,6 +11,7 @@ from drmn.config import RunConfig, flatten
 from drmn.experiment.trial_checkpoints import CURVE, FIGURES, PACKAGE, PICTURE, trial_folder
 from drmn.metric_names import Metrics, best_of
 from drmn.search.analysis.result import SearchResult
+from drmn.search.callbacks.base import Callback
 from drmn.search.callbacks.study_metadata import StudyMetadata
 from drmn.search.callbacks.study_totals import StudyTotals
 from drmn.search.study.read_only import StudyView
@@ -30,7 +31,7 @@ from drmn.tracking import events, provenance
 from drmn.tracking.spool import Spool
 
 
-class MlflowLogger:
+class MlflowLogger(Callback):
     """Watches a search of the study `name` and puts all of it into `spool`.
 
     MLflow's runs are found by the record's own key: two studies may have one name. Times are the
@@ -101,7 +102,7 @@ class MlflowLogger:
 
     def on_trial_start(self, point: TrialSpec) -> None:
         """Tell that a trial starts."""
-        self._start(self.record.row(point.number))
+        self._start(self.record.trial_summary(point.number))
 
     def _start(self, row: TrialSummary) -> None:
         """Tell of a trial; one that trains an earlier one's settings again stands below that."""
@@ -149,7 +150,7 @@ class MlflowLogger:
         for place in (provenance.PROVENANCE, FIGURES):
             for path in sorted((folder / place).glob("*.*")):
                 self.spool.put(*events.artifact(self.key, path, place))
-        rows = complete(self.record.rows())
+        rows = complete(self.record.trial_summaries())
         for row in rows:
             for name in (PICTURE, CURVE):
                 path = trial_folder(folder, row.number) / name
@@ -190,7 +191,7 @@ class MlflowLogger:
             key, event = events.metrics(self.key, found, len(outcome.rows), at)
             self.spool.put(f"{key}#tiers", event)
 
-    def on_study_end(self, why: str) -> None:
+    def on_search_end(self, why: str) -> None:
         """Tell that the search ends, for now, and why: a later one may go on with the study."""
         if self.record.study.user_attrs.get(ENDED) != why:
             self.record.study.set_user_attr(ENDED, why)

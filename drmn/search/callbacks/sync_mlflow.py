@@ -38,5 +38,5 @@ def resend(folder: Path, storage: str = "") -> Spool:
     mlflow_logger.on_study_start(StudyMetadata(**study.user_attrs[METADATA]))
     mlflow_logger.replay()
     mlflow_logger.files(folder)
-    mlflow_logger.on_study_end(study.user_attrs.get(ENDED, ""))
+    mlflow_logger.on_search_end(study.user_attrs.get(ENDED, ""))
     return spool

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drmn.metric_names import Metrics
+from drmn.search.callbacks.base import Callback
 from drmn.search.trial_summary import TrialSpec, TrialSummary
 from drmn.units import duration
 
@@ -25,7 +26,7 @@ class RunningTrial:
 
 
 @dataclass
-class TerminalProgress:
+class TerminalProgress(Callback):
     """Shows how a search goes.
 
     Args:

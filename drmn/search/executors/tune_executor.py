@@ -1,14 +1,13 @@
-"""Ray Tune as the executor of a record: it asks what to run and is told when to stop."""
+"""Ray Tune as the executor of a study: a searcher and a scheduler over its record."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
-from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -26,22 +25,18 @@ from drmn.search.executors.backends import Backend, open_backend
 from drmn.search.executors.trial_queue import LostProcessError
 from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage import disk_full
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.trial_summary import TrialSpec
 from drmn.training.stop import TrialPreemptedError
 
-# Tune hands AWS's keys to each trial's process, and Ray writes what it was handed into its log.
-class_cache.ENV_VARS_TO_PROPAGATE = {
-    name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
-}
 CHECKPOINT_PREFIX = "kept/"
 """What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
 LostTrialError: TypeAlias = (
     RayActorError | LostProcessError | StaleWriterError | TrialPreemptedError
 )
 """How it looks that a trial lost its process: it goes on elsewhere."""
-TOLD = ("loss/", "train/", "val/", "cost/", "system/")
-"""Whose names begin like this are an epoch's metrics, among all that Tune adds."""
+METRICS_PREFIX = "metrics/"
+"""The same of an epoch's metrics: whatever a trial reports reaches the record and MLflow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +64,9 @@ class ExecutorConfig:
 class RecordSearcher(Searcher):
     """Gives Tune the record's next trial."""
 
-    def __init__(self, record: StudyRecord, work: ExecutorConfig, backend: Backend) -> None:
-        super().__init__(metric=record.policy.objective, mode="max")
-        self.record, self.work, self.backend = record, work, backend
+    def __init__(self, study: AskTellStudy, work: ExecutorConfig, backend: Backend) -> None:
+        super().__init__(metric=METRICS_PREFIX + study.policy.objective, mode="max")
+        self.study, self.work, self.backend = study, work, backend
         self.live: dict[str, int] = {}
         """The record's number of each of Tune's trials."""
         self.there: dict[str, frozenset[str]] = {}
@@ -88,9 +83,9 @@ class RecordSearcher(Searcher):
         return dict(self.backend.trial_config(trial_id, self._task(point)))
 
     def _next(self) -> TrialSpec | None:
-        if self.record.interrupted or self.work.may_start():
-            return self.record.next()
-        return self.record.again() if self.work.may_go_on() else None
+        if self.study.record.interrupted or self.work.may_start():
+            return self.study.ask()
+        return self.study.ask_finetune() if self.work.may_go_on() else None
 
     def _task(self, point: TrialSpec) -> TrialTask:
         return self.work.kind(
@@ -98,7 +93,7 @@ class RecordSearcher(Searcher):
             folder=str(trial_folder(self.work.folder, point.number)),
             store=str(self.work.store),
             catalogue=None if point.config.tier == "frozen" else self.work.catalogue,
-            objective=self.record.policy.objective,
+            objective=self.study.policy.objective,
             threads=max(1, int(self.work.resources.cpus)),
             system=self.work.resources.system_metrics,
         )
@@ -131,7 +126,8 @@ class RecordScheduler(FIFOScheduler):
 
     def __init__(self, searcher: RecordSearcher) -> None:
         super().__init__()
-        self.searcher, self.record = searcher, searcher.record
+        self.searcher, self.study = searcher, searcher.study
+        self.record = searcher.study.record
         self.callbacks = searcher.work.callbacks
 
     def __getstate__(self) -> dict[str, Any]:
@@ -144,13 +140,8 @@ class RecordScheduler(FIFOScheduler):
         """Record an epoch."""
         del tune_controller
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
-        metrics = {k: v for k, v in result.items() if k.startswith(TOLD)}
-        kept = {
-            k.removeprefix(CHECKPOINT_PREFIX): v
-            for k, v in result.items()
-            if k.startswith(CHECKPOINT_PREFIX)
-        }
-        stop = self.record.report(number, epoch, metrics, kept)
+        metrics, kept = _below(METRICS_PREFIX, result), _below(CHECKPOINT_PREFIX, result)
+        stop = self.study.report(number, epoch, metrics, kept)
         for callback in self.callbacks:
             callback.on_epoch_end(number, epoch, metrics)
         if stop:
@@ -161,17 +152,18 @@ class RecordScheduler(FIFOScheduler):
         """Hand a trial that lost its process out again; write down any other error as its own."""
         del tune_controller
         number, error = self.searcher.live[trial.trial_id], _error_of(trial)
-        if self.record.row(number).state != "RUNNING":
+        if self.record.trial_summary(number).state != "RUNNING":
             return  # its result is in the record; that its process died after it is no matter
         if self.searcher.backend.problem:
             return  # no fault of the trial's: it goes on when the study does
         if disk_full.is_disk_full(error):
             disk_full.wait_for_space(self.searcher.work.folder)
-            goes_on = self.record.interrupt(number, excused=True)
+            goes_on = self.record.requeue(number, excused=True)
         elif isinstance(error, LostTrialError):
-            goes_on = self.record.interrupt(number, excused=self._lost_a_node(trial, error))
+            goes_on = self.record.requeue(number, excused=self._lost_a_node(trial, error))
         else:
-            goes_on = not self.record.fail(number, _cause(error))
+            self.record.fail(number, _cause(error))
+            goes_on = False
         if not goes_on:
             self._ended(number)
 
@@ -181,10 +173,15 @@ class RecordScheduler(FIFOScheduler):
         return noticed or bool(self.searcher.there[trial.trial_id] - alive_node_ids())
 
     def _ended(self, number: int) -> None:
-        row = self.record.row(number)
+        row = self.record.trial_summary(number)
         drop_last(trial_folder(self.searcher.work.folder, number))
         for callback in self.callbacks:
             callback.on_trial_end(row)
+
+
+def _below(prefix: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a result that a trial reported as a mapping: Tune flattens it."""
+    return {k.removeprefix(prefix): v for k, v in result.items() if k.startswith(prefix)}
 
 
 def _cause(error: BaseException | None) -> str:
@@ -200,7 +197,7 @@ def _error_of(trial: Trial) -> Exception | None:
     return error
 
 
-def execute(record: StudyRecord, work: ExecutorConfig) -> None:
+def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
     """Run trials until the budget is spent. Needs a `cluster`.
 
     Raises:
@@ -209,7 +206,7 @@ def execute(record: StudyRecord, work: ExecutorConfig) -> None:
     scratch = work.folder / "ray"
     try:
         with open_backend(work.resources, work.at_once, scratch) as chosen:
-            searcher = RecordSearcher(record, work, chosen)
+            searcher = RecordSearcher(study, work, chosen)
             _tuner(searcher, scratch).fit()
         if chosen.problem:
             raise StudyError(f"No group of workers can be begun: {chosen.problem}.")

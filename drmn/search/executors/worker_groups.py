@@ -100,7 +100,6 @@ class WorkerGroups:
             for crew in range(shape.groups)
         ]
         self.threads.append(threading.Thread(target=self._watch, daemon=True))
-        os.environ |= {"RAY_TRAIN_V2_ENABLED": "1"} | preemption.GROUPS_LOOK
         for thread in self.threads:
             thread.start()
 

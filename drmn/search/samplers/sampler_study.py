@@ -9,11 +9,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from drmn.metric_names import COST
 from drmn.search.config import PolicyConfig
-from drmn.search.samplers.factory import make_sampler
+from drmn.search.samplers.factory import make_sampler, sampler_spec
 from drmn.search.samplers.learning_curve_sampler import KernelCache
 from drmn.search.trial_summary import epochs
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are to be seen
 
 Answered = TypeVar("Answered")
 REDRAWS = 20
@@ -39,6 +37,7 @@ class SamplerStudy:
         self, config: PolicyConfig, seed: int, inherited: Sequence[FrozenTrial] = ()
     ) -> None:
         self.config, self.seed = config, seed
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are shown
         self.study = optuna.create_study(directions=directions(config))
         self.places: dict[int, int] = {}
         """Where in this study the record's trials are, by number."""
@@ -69,7 +68,12 @@ class SamplerStudy:
         if number in self.places:  # asked before, and never written down
             self.study.tell(self.places[number], state=TrialState.FAIL)
         self.study.sampler = make_sampler(
-            self.config, self.seed, number, self.inherited + known, (self.fits, self.order)
+            self.config,
+            self.seed,
+            number,
+            self.inherited + known,
+            kernels=self.fits,
+            order=self.order,
         )
         if first is not None:
             self.study.enqueue_trial(dict(first))
@@ -140,7 +144,7 @@ class SamplerStudy:
         self.order.append(place)
         if trial.state != TrialState.FAIL:
             self._report(place, trial)
-        if trial.state == TrialState.PRUNED and self.config.sampler != "gp":
+        if trial.state == TrialState.PRUNED and sampler_spec(self.config).sees_pruned:
             self.study.tell(place, state=TrialState.PRUNED)
             return
         self.study.tell(place, values)

@@ -32,6 +32,7 @@ def open_study(
     Raises:
         StudyError: It was made with another identity; says what differs.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are shown
     with _readable(folder / RECORD) if claim is None else postgres.explained(claim.url):
         storage = _file(folder / RECORD) if claim is None else _server(claim.url, claim)
         study = _create(storage, name)
@@ -65,6 +66,7 @@ def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
     Raises:
         StudyError: There is none of that name, or its record cannot be read.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     if name not in (have := study_names(studies, url)):
         where = postgres.redacted(postgres.parse_url(url)) if url else studies
         raise StudyError(

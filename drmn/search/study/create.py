@@ -1,15 +1,15 @@
-"""A study as it begins, with what it takes over from others."""
+"""Creation of a study, with what it inherits from others."""
 
 import optuna
 
 from drmn.search.study import warm_start
+from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.study.plan import StudyPlan
-from drmn.search.study.record import StudyRecord
 from drmn.space import load
 
 
-def create_record(plan: StudyPlan, study: optuna.Study) -> StudyRecord:
-    """Return the record of `plan` in a study, which takes over what it is to if it is new."""
+def create_study(plan: StudyPlan, study: optuna.Study) -> AskTellStudy:
+    """Return the study of `plan`; a new one inherits from its parent or warm start."""
     warm_start.inherit(
         study,
         plan.folder.parent,
@@ -17,4 +17,4 @@ def create_record(plan: StudyPlan, study: optuna.Study) -> StudyRecord:
         warm_start=plan.warm_start,
         url=plan.storage,
     )
-    return StudyRecord(study, load(plan.space), plan.base, plan.policy)
+    return AskTellStudy(study, load(plan.space), plan.base, plan.policy)

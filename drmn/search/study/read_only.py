@@ -21,10 +21,10 @@ class StudyView(Protocol):
     def trial(self, number: int) -> FrozenTrial:
         """Return a trial as Optuna has it."""
 
-    def rows(self) -> list[TrialSummary]:
+    def trial_summaries(self) -> list[TrialSummary]:
         """Return all trials that have settings."""
 
-    def row(self, number: int) -> TrialSummary:
+    def trial_summary(self, number: int) -> TrialSummary:
         """Return one trial."""
 
     def best(self) -> TrialSummary | None:
@@ -46,14 +46,14 @@ class ReadOnlyStudy:
         """Return a trial as Optuna has it."""
         return self.study.get_trials(deepcopy=False)[number]
 
-    def rows(self) -> list[TrialSummary]:
+    def trial_summaries(self) -> list[TrialSummary]:
         """Return all trials that have settings."""
         return summarize_all(self.study)
 
-    def row(self, number: int) -> TrialSummary:
+    def trial_summary(self, number: int) -> TrialSummary:
         """Return one trial."""
         return summarize(self.trial(number))
 
     def best(self) -> TrialSummary | None:
         """Return the complete trial of the highest value."""
-        return next(iter(complete(self.rows())), None)
+        return next(iter(complete(self.trial_summaries())), None)

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from drmn.config import RunConfig, with_overrides
 from drmn.errors import ConfigError
 from drmn.search.config import PolicyConfig
-from drmn.search.samplers.sampler_study import SamplerStudy
+from drmn.search.study.searcher import Searcher
 from drmn.search.study.warm_start import first_points, inherited_trials
 from drmn.search.trial_summary import FINETUNES, times
 from drmn.space import Space, ask
@@ -35,23 +35,25 @@ def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
     Returns each trial's number and whether it comes out as it is recorded.
     """
     base, policy = policy_of(study)
-    sampler_study = SamplerStudy(policy, base.seed, inherited_trials(study, space))
-    first = first_points(study, space, base)
+    searcher = Searcher(
+        policy,
+        base.seed,
+        lambda trial: ask(space, trial),
+        first=first_points(study, space, base),
+        inherited=inherited_trials(study, space),
+    )
     trials = [t for t in study.get_trials(deepcopy=False) if FINETUNES not in t.user_attrs]
     found = []
     for place, trial in enumerate(trials):
-        before, known = trials[:place], policy.known(place)
+        before = trials[:place]
         if not policy.window and trial.datetime_start is not None:
             before = _then(before, trial.datetime_start)
-        settled = first[place] if place < len(first) else None
         try:
-            asked, _ = sampler_study.ask_unseen(
-                trial.number, before, known, settled, lambda each: ask(space, each)
-            )
+            chosen = searcher.ask(trial.number, before)
         except ConfigError:  # so it was then
             found.append((trial.number, trial.state == TrialState.FAIL))
             continue
-        found.append((trial.number, trial.params == asked.params))
+        found.append((trial.number, chosen is not None and trial.params == chosen.trial.params))
     return found
 
 

@@ -5,13 +5,13 @@ from itertools import islice
 
 import optuna
 import pytest
-from studies import finish, open_record, space
+from studies import finish, open_toy, space
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.search.budget.forecast import MACHINE, forecast, quantiles
 from drmn.search.budget.step_timing import TIMES, Sample, measure, points
 from drmn.search.config import Budget, PolicyConfig
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 
 RUN = RunConfig(optim=OptimConfig(epochs=9))
 HOUR = [Sample(RUN, 3600.0, 2_000_000)]
@@ -85,16 +85,16 @@ def test_cheap_and_dear_settings_make_a_spread():
 def test_the_settings_that_are_timed_are_those_that_the_study_begins_with(tmp_path):
     """The baseline and the first ones by chance: their costs are known, not guessed."""
     new = PolicyConfig(startup_trials=4)
-    begun = StudyRecord(optuna.create_study(direction="maximize"), space, RunConfig(), new)
+    begun = AskTellStudy(optuna.create_study(direction="maximize"), space, RunConfig(), new)
     planned = [run.optim.lr for run in islice(points(begun), 4)]
     assert planned[0] == RunConfig().optim.lr
-    study = open_record(tmp_path, sampler="curve-gp", startup_trials=4)
+    study = open_toy(tmp_path, sampler="curve-gp", startup_trials=4)
     assert planned == [finish(study, [0.1, 0.2, 0.3]).settings["optim.lr"] for _ in range(4)]
     assert len(set(planned)) == 4
 
 
 def test_what_is_timed_ends_where_a_study_waits_for_results(tmp_path):
-    assert len(list(points(open_record(tmp_path, window=3)))) == 3
+    assert len(list(points(open_toy(tmp_path, window=3)))) == 3
 
 
 def test_the_first_trials_cost_what_they_were_timed_at():

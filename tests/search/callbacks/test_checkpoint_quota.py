@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 from rich.console import Console
-from studies import metrics, open_record
+from studies import metrics, open_toy
 
 from drmn.errors import DataError
 from drmn.experiment.trial_checkpoints import (
@@ -24,22 +24,24 @@ KB = 30
 """Of a checkpoint, about."""
 
 
-def trial(record, folder, values, weights=KB * 250):
+def trial(study, folder, values, weights=KB * 250):
     """Run a trial that writes real files, through the quota; return its row."""
-    point = record.next()
+    point = study.ask()
     keeper, best = CheckpointWriter(trial_folder(folder, point.number)), 0.0
     for epoch, value in enumerate(values, start=1):
         model = {"w": torch.full((weights,), value)}
         state = {"model": model, "metrics": metrics(value), "number": epoch}
         if value > best:
             best, kept = value, keeper.best(state)
-        if record.report(point.number, epoch, metrics(value), kept):
+        if study.report(point.number, epoch, metrics(value), kept):
             break
-    return record.row(point.number)
+    return study.record.trial_summary(point.number)
 
 
-def quota(record, folder, kilobytes):
-    return CheckpointQuota(record, folder, kilobytes / 1000, Console(file=io.StringIO(), width=200))
+def quota(study, folder, kilobytes):
+    return CheckpointQuota(
+        study.record, folder, kilobytes / 1000, Console(file=io.StringIO(), width=200)
+    )
 
 
 def files(folder):
@@ -48,63 +50,65 @@ def files(folder):
 
 def search(folder, values, kilobytes):
     """Run a trial for each value; return the record and the quota."""
-    record = open_record(folder, pruner="none")
-    keeper = quota(record, folder, kilobytes)
+    study = open_toy(folder, pruner="none")
+    keeper = quota(study, folder, kilobytes)
     for value in values:
-        keeper.on_trial_end(trial(record, folder, [value] * 3))
-    return record, keeper
+        keeper.on_trial_end(trial(study, folder, [value] * 3))
+    return study, keeper
 
 
 def test_a_trial_holds_epoch_digest_and_bytes_of_its_best(tmp_path):
-    row = trial(open_record(tmp_path, pruner="none"), tmp_path, [0.3, 0.5, 0.4])
+    row = trial(open_toy(tmp_path, pruner="none"), tmp_path, [0.3, 0.5, 0.4])
     path = trial_folder(tmp_path, 0) / BEST
     assert row.checkpoint == {
         "epoch": 2,
         "sha256": path.read_bytes()[:32].hex(),
         "bytes": path.stat().st_size,
     }
-    assert open_record(tmp_path, pruner="none").row(0) == row
+    assert open_toy(tmp_path, pruner="none").record.trial_summary(0) == row
 
 
 def test_the_best_trials_are_kept_in_whatever_order_they_end(tmp_path):
     for name, values in {"up": (0.1, 0.2, 0.3, 0.4), "down": (0.4, 0.3, 0.2, 0.1)}.items():
         folder = tmp_path / name
         folder.mkdir()
-        record, _ = search(folder, values, kilobytes=2.5 * KB)
+        study, _ = search(folder, values, kilobytes=2.5 * KB)
         best = sorted(range(4), key=lambda number: values[number])[2:]
         assert files(folder) == sorted(best)
-        assert [row.dropped for row in record.rows()] == [n not in best for n in range(4)]
+        assert [row.dropped for row in study.record.trial_summaries()] == [
+            n not in best for n in range(4)
+        ]
 
 
 def test_without_a_limit_all_are_kept(tmp_path):
-    record, _ = search(tmp_path, (0.1, 0.4, 0.2), kilobytes=0)
+    study, _ = search(tmp_path, (0.1, 0.4, 0.2), kilobytes=0)
     assert files(tmp_path) == [0, 1, 2]
-    assert not any(row.dropped for row in record.rows())
+    assert not any(row.dropped for row in study.record.trial_summaries())
 
 
 def test_a_trial_that_was_pruned_yields_to_one_that_may_win(tmp_path):
-    record = open_record(tmp_path)
-    keeper = quota(record, tmp_path, 1.5 * KB)
+    study = open_toy(tmp_path)
+    keeper = quota(study, tmp_path, 1.5 * KB)
     for values in ([0.4, 0.4, 0.5], [0.3, 0.9]):
-        keeper.on_trial_end(trial(record, tmp_path, values))
-    assert [row.state for row in record.rows()] == ["COMPLETE", "PRUNED"]
+        keeper.on_trial_end(trial(study, tmp_path, values))
+    assert [row.state for row in study.record.trial_summaries()] == ["COMPLETE", "PRUNED"]
     assert files(tmp_path) == [0]
 
 
 def test_the_best_is_kept_though_it_is_larger_than_the_limit_and_that_is_told_once(tmp_path):
-    record, keeper = search(tmp_path, (0.1, 0.4, 0.2), kilobytes=1)
-    assert files(tmp_path) == [record.best().number] == [1]
+    study, keeper = search(tmp_path, (0.1, 0.4, 0.2), kilobytes=1)
+    assert files(tmp_path) == [study.record.best().number] == [1]
     told = keeper.console.file.getvalue()
     assert told.count("note: the best checkpoint, of trial ") == 1
     assert "more than --budget.checkpoint-mb 0.001; it is kept.\n" in told
 
 
 def test_a_trial_on_its_way_keeps_what_it_has(tmp_path):
-    record, keeper = search(tmp_path, (0.4, 0.3), kilobytes=1)
-    point = record.next()
+    study, keeper = search(tmp_path, (0.4, 0.3), kilobytes=1)
+    point = study.ask()
     state = {"model": {}, "metrics": metrics(0.1), "number": 1}
     kept = CheckpointWriter(trial_folder(tmp_path, point.number)).best(state)
-    record.report(point.number, 1, metrics(0.1), kept)
+    study.report(point.number, 1, metrics(0.1), kept)
     keeper.enforce()
     assert files(tmp_path) == [0, point.number]
 
@@ -112,40 +116,40 @@ def test_a_trial_on_its_way_keeps_what_it_has(tmp_path):
 def test_it_holds_over_restarts_and_may_be_made_smaller(tmp_path):
     search(tmp_path, (0.1, 0.4, 0.2, 0.3), kilobytes=3.5 * KB)
     assert files(tmp_path) == [1, 2, 3]
-    again = open_record(tmp_path, pruner="none")
-    assert [row.number for row in again.rows() if row.dropped] == [0]
+    again = open_toy(tmp_path, pruner="none")
+    assert [row.number for row in again.record.trial_summaries() if row.dropped] == [0]
     quota(again, tmp_path, 2.5 * KB)
     assert files(tmp_path) == [1, 3]
-    assert open_record(tmp_path, pruner="none").dropped == {0, 2}
+    assert open_toy(tmp_path, pruner="none").record.dropped == {0, 2}
 
 
 def test_what_a_driver_had_noted_before_it_died_is_dropped_by_the_next(tmp_path):
-    record, _ = search(tmp_path, (0.1, 0.4), kilobytes=0)
-    record.drop([0])
+    study, _ = search(tmp_path, (0.1, 0.4), kilobytes=0)
+    study.record.drop([0])
     assert files(tmp_path) == [0, 1]
-    quota(open_record(tmp_path, pruner="none"), tmp_path, 0)
+    quota(open_toy(tmp_path, pruner="none"), tmp_path, 0)
     assert files(tmp_path) == [1]
 
 
 def test_the_checkpoint_of_another_trial_is_not_packed(tmp_path):
-    record, _ = search(tmp_path, (0.1, 0.4), kilobytes=0)
+    study, _ = search(tmp_path, (0.1, 0.4), kilobytes=0)
     path = trial_folder(tmp_path, 1) / BEST
     shutil.copy(trial_folder(tmp_path, 0) / BEST, path)
     assert load(path) is not None  # valid in itself
-    assert best_state(tmp_path, record.row(0))["metrics"] == metrics(0.1)
+    assert best_state(tmp_path, study.record.trial_summary(0))["metrics"] == metrics(0.1)
     sentence = f"{path}: not the checkpoint that trial 1 wrote at epoch 1, by its SHA-256"
     with pytest.raises(DataError, match=re.escape(sentence)) as refused:
-        best_state(tmp_path, record.best())
+        best_state(tmp_path, study.record.best())
     assert f"--warm-start {tmp_path.name} --study NAME" in str(refused.value)
 
 
 def test_a_damaged_or_missing_best_checkpoint_is_told_with_the_way_to_have_it_again(tmp_path):
-    record, _ = search(tmp_path, (0.4,), kilobytes=0)
+    study, _ = search(tmp_path, (0.4,), kilobytes=0)
     path = trial_folder(tmp_path, 0) / BEST
     path.write_bytes(path.read_bytes()[:-1])
     for _ in range(2):  # damaged, and then put aside
         with pytest.raises(DataError, match=r"gone or damaged; put a copy back, or --warm-start"):
-            best_state(tmp_path, record.best())
+            best_state(tmp_path, study.record.best())
 
 
 def test_a_best_epoch_that_was_not_written_to_its_end_is_written_again(tmp_path):

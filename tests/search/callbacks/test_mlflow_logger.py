@@ -11,8 +11,8 @@ from drmn.search.callbacks.mlflow_logger import MlflowLogger
 from drmn.search.callbacks.study_metadata import StudyMetadata
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
+from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.study.read_only import ReadOnlyStudy
-from drmn.search.study.record import StudyRecord
 from drmn.search.trial_summary import ENDED, RUNS
 from drmn.tracking.shipper import ShipperProcess, drain
 from drmn.tracking.spool import Spool
@@ -30,27 +30,27 @@ ABOUT = StudyMetadata(
 def live(folder):
     """Search with a mlflow_logger that watches; return the record and the spool."""
     policy = PolicyConfig(sampler="random", first_rung=1, finetune=1)
-    record = StudyRecord(open_study(folder, "toy", IDENTITY), space, RunConfig(), policy)
+    study = AskTellStudy(open_study(folder, "toy", IDENTITY), space, RunConfig(), policy)
     spool = Spool(folder / "spool.db")
-    mlflow_logger = MlflowLogger(spool, "toy", record)
+    mlflow_logger = MlflowLogger(spool, "toy", study.record)
     mlflow_logger.on_study_start(ABOUT)
     mlflow_logger.on_resume()
     for value in (0.5, 0.3, 0.7):
-        watched(mlflow_logger, record, record.next(), value)
-    watched(mlflow_logger, record, record.again(), 0.8)
-    mlflow_logger.on_study_end("all was done")
-    return record, spool
+        watched(mlflow_logger, study, study.ask(), value)
+    watched(mlflow_logger, study, study.ask_finetune(), 0.8)
+    mlflow_logger.on_search_end("all was done")
+    return study, spool
 
 
-def watched(mlflow_logger, record, point, value):
+def watched(mlflow_logger, study, point, value):
     mlflow_logger.on_trial_start(point)
     for epoch in (1, 2, 3):
         metrics = told(value)
-        stop = record.report(point.number, epoch, metrics)
+        stop = study.report(point.number, epoch, metrics)
         mlflow_logger.on_epoch_end(point.number, epoch, metrics)
         if stop:
             break
-    mlflow_logger.on_trial_end(record.row(point.number))
+    mlflow_logger.on_trial_end(study.record.trial_summary(point.number))
 
 
 def events(spool, kind):
@@ -58,8 +58,8 @@ def events(spool, kind):
 
 
 def test_a_trial_that_trains_earlier_settings_again_stands_below_that_trial(tmp_path):
-    record, spool = live(tmp_path)
-    key = record.study.user_attrs["key"]
+    study, spool = live(tmp_path)
+    key = study.record.study.user_attrs["key"]
     parents = {event["name"]: event.get("parent") for event in events(spool, "run")}
     assert parents == {
         "toy": None,
@@ -74,8 +74,8 @@ def test_a_trial_that_trains_earlier_settings_again_stands_below_that_trial(tmp_
 
 
 def test_the_study_s_row_says_how_it_stands_after_each_trial(tmp_path):
-    record, spool = live(tmp_path)
-    key = record.study.user_attrs["key"]
+    study, spool = live(tmp_path)
+    key = study.record.study.user_attrs["key"]
     rows = [e for e in events(spool, "metrics") if e["run"] == key]
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert [row["metrics"]["best/H"] for row in rows] == [0.5, 0.5, 0.7, 0.8]
@@ -85,13 +85,13 @@ def test_the_study_s_row_says_how_it_stands_after_each_trial(tmp_path):
 
 
 def test_the_record_alone_tells_all_that_was_told_live_at_the_same_times(tmp_path):
-    record, spool = live(tmp_path)
+    study, spool = live(tmp_path)
     before = [event for _, event in spool.waiting(10_000)]
     other = Spool(tmp_path / "other.db")
-    mlflow_logger = MlflowLogger(other, "toy", ReadOnlyStudy(record.study))
+    mlflow_logger = MlflowLogger(other, "toy", ReadOnlyStudy(study.record.study))
     mlflow_logger.on_study_start(ABOUT)
     mlflow_logger.replay()
-    mlflow_logger.on_study_end(record.study.user_attrs[ENDED])
+    mlflow_logger.on_search_end(study.record.study.user_attrs[ENDED])
     after = [event for _, event in other.waiting(10_000)]
 
     def fixed(told):
@@ -105,26 +105,26 @@ def test_the_record_alone_tells_all_that_was_told_live_at_the_same_times(tmp_pat
 
 
 def test_telling_a_record_again_adds_nothing_to_a_spool_that_has_it(tmp_path):
-    record, spool = live(tmp_path)
+    study, spool = live(tmp_path)
     before = len(events(spool, "metrics")) + len(events(spool, "run"))
-    MlflowLogger(spool, "toy", record).replay()
+    MlflowLogger(spool, "toy", study.record).replay()
     assert len(events(spool, "metrics")) + len(events(spool, "run")) == before
 
 
 def test_the_flags_of_a_trial_are_what_differs_from_the_defaults(tmp_path):
-    record, spool = live(tmp_path)
+    study, spool = live(tmp_path)
     (end,) = (e for e in events(spool, "end") if e["run"].endswith("/0001"))
-    lr = record.row(1).settings["optim.lr"]
+    lr = study.record.trial_summary(1).settings["optim.lr"]
     assert end["tags"]["flags"] == f"--optim.lr {lr} --optim.epochs 3"
     assert end["tags"]["state"] == "PRUNED"
     assert end["status"] == "FINISHED"
 
 
 def test_run_ids_that_mlflow_gave_are_written_into_the_record(tmp_path):
-    record, spool = live(tmp_path)
+    study, spool = live(tmp_path)
     spool.shipped([], {"toy": "1234"})
-    MlflowLogger(spool, "toy", record).note_runs()
-    assert record.study.user_attrs[RUNS] == {"toy": "1234"}
+    MlflowLogger(spool, "toy", study.record).note_runs()
+    assert study.record.study.user_attrs[RUNS] == {"toy": "1234"}
 
 
 @pytest.mark.parametrize("missed", [0, 3])

@@ -21,7 +21,7 @@ from drmn.search.samplers.learning_curve_sampler import KernelCache, LearningCur
 from drmn.search.samplers.single_thread import lean
 from drmn.search.samplers.unit_cube import from_unit_points, one_hot, to_unit_point
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 
 SPACE = {
     "rate": FloatDistribution(1e-4, 1e-2, log=True),
@@ -217,13 +217,13 @@ def value(params, epoch):
 def best_of(folder, sampler, trials=30):
     folder.mkdir()
     policy = PolicyConfig(sampler=sampler, first_rung=3)
-    record = StudyRecord(open_study(folder, "toy", {}), space, RunConfig(), policy)
+    study = AskTellStudy(open_study(folder, "toy", {}), space, RunConfig(), policy)
     for _ in range(trials):
-        point = record.next()
+        point = study.ask()
         for epoch in range(1, 10):
-            if record.report(point.number, epoch, {"val/H": value(point.params, epoch)}):
+            if study.report(point.number, epoch, {"val/H": value(point.params, epoch)}):
                 break
-    return record.best().value
+    return study.record.best().value
 
 
 def test_it_finds_the_best_settings_of_a_space_of_three(tmp_path):

@@ -11,7 +11,7 @@ import optuna
 import pytest
 from conftest import ROOT
 from rich.console import Console
-from studies import IDENTITY, finish, open_record, space
+from studies import IDENTITY, finish, open_toy, space
 
 from drmn.config import RunConfig
 from drmn.errors import ConfigError, StudyError, UserError
@@ -21,18 +21,18 @@ from drmn.search.storage import postgres as place
 from drmn.search.storage.advisory_lock import lock_in_database
 from drmn.search.storage.studies import load_study, open_study, study_names
 from drmn.search.study import warm_start
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 
 CHILD = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from studies import finish, metrics, open_record
+from studies import finish, metrics, open_toy
 from drmn.search.storage.advisory_lock import lock_in_database
 with lock_in_database(sys.argv[1], "toy") as claim:
-    record = open_record(Path(sys.argv[2]), claim=claim, pruner="none")
-    finish(record, [0.3, 0.5, 0.4])
-    record.report(record.next().number, 1, metrics(0.7))
+    study = open_toy(Path(sys.argv[2]), claim=claim, pruner="none")
+    finish(study, [0.3, 0.5, 0.4])
+    study.report(study.ask().number, 1, metrics(0.7))
     print("second trial is at epoch 1", flush=True)
     time.sleep(60)
 """
@@ -61,15 +61,15 @@ def kill(driver):
 def test_a_study_goes_on_after_its_driver_was_killed(driver, url, tmp_path):
     kill(driver)
     with lock_in_database(url, "toy") as claim:
-        record = open_record(tmp_path, claim=claim, pruner="none")
-        assert [(row.number, row.state, row.epochs) for row in record.rows()] == [
+        study = open_toy(tmp_path, claim=claim, pruner="none")
+        assert [(row.number, row.state, row.epochs) for row in study.record.trial_summaries()] == [
             (0, "COMPLETE", 3),
             (1, "RUNNING", 1),
         ]
-        assert record.rows()[0].value == 0.5
-        assert record.interrupted == [1]
-        assert finish(record, [0.7, 0.6, 0.8]).number == 1
-        assert record.best().number == 1
+        assert study.record.trial_summaries()[0].value == 0.5
+        assert study.record.interrupted == [1]
+        assert finish(study, [0.7, 0.6, 0.8]).number == 1
+        assert study.record.best().number == 1
     assert not list(tmp_path.glob("*.db"))
 
 
@@ -89,8 +89,8 @@ def test_a_second_driver_is_told_who_holds_the_study(driver, url):
 
 def test_a_driver_that_lost_the_study_writes_no_more(postgres, url, tmp_path):
     with lock_in_database(url, "toy") as claim:
-        record = open_record(tmp_path, claim=claim, pruner="none")
-        finish(record, [0.3, 0.5, 0.4])
+        study = open_toy(tmp_path, claim=claim, pruner="none")
+        finish(study, [0.3, 0.5, 0.4])
         database = claim.url.database
         postgres.query(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'", database
@@ -98,19 +98,19 @@ def test_a_driver_that_lost_the_study_writes_no_more(postgres, url, tmp_path):
         with lock_in_database(url, "toy") as other:
             for _ in range(2):
                 with pytest.raises(StudyError, match="that holds study toy is lost; the same"):
-                    record.next()
-            assert open_record(tmp_path, claim=other).count == 1
+                    study.ask()
+            assert open_toy(tmp_path, claim=other).record.count == 1
 
 
 def test_a_server_that_ends_is_one_sentence(postgres, url, tmp_path):
     with lock_in_database(url, "toy") as claim:
-        record = open_record(tmp_path, claim=claim, pruner="none")
+        study = open_toy(tmp_path, claim=claim, pruner="none")
         postgres.stop()
         with pytest.raises(StudyError, match="study toy is lost; the same command goes on"):
-            record.next()
+            study.ask()
         postgres.start()
     with lock_in_database(url, "toy") as claim:
-        assert open_record(tmp_path, claim=claim, pruner="none").next().number == 0
+        assert open_toy(tmp_path, claim=claim, pruner="none").ask().number == 0
 
 
 def test_changed_settings_are_refused_and_the_record_is_as_it_was(driver, url, tmp_path):
@@ -129,9 +129,9 @@ def test_forks_and_warm_starts_find_their_study_in_the_database(driver, url, tmp
     with lock_in_database(url, "child") as claim:
         study = open_study(tmp_path, "child", IDENTITY, claim)
         warm_start.inherit(study, tmp_path, fork="toy", warm_start="toy", url=url)
-        record = StudyRecord(study, space, RunConfig(), PolicyConfig(sampler="random"))
-        assert [trial.value for trial in record.inherited] == [0.5]
-        assert record.first == [{"optim.lr": RunConfig().optim.lr}]
+        study = AskTellStudy(study, space, RunConfig(), PolicyConfig(sampler="random"))
+        assert [trial.value for trial in study.searcher.inherited] == [0.5]
+        assert study.searcher.first == [{"optim.lr": RunConfig().optim.lr}]
     missing = r"There is no study 'sun' in postgresql://drmn@.*; there are: child, toy"
     with pytest.raises(StudyError, match=missing):
         load_study(tmp_path, "sun", url)

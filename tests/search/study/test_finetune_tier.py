@@ -12,7 +12,7 @@ from drmn.search.analysis.result import SearchResult
 from drmn.search.budget.limits import BudgetTracker
 from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 
 
 def space(trial):
@@ -20,99 +20,111 @@ def space(trial):
     return {"optim.epochs": 3}
 
 
-def open_record(folder, **policy):
+def open_toy(folder, **policy):
     study = open_study(folder, "toy", {})
-    return StudyRecord(
+    return AskTellStudy(
         study, space, RunConfig(), PolicyConfig(sampler="random", first_rung=1, **policy)
     )
 
 
-def run(record, point, values, **more):
+def run(study, point, values, **more):
     for epoch, value in enumerate(values, start=1):
-        if record.report(point.number, epoch, told(value, **more)):
+        if study.report(point.number, epoch, told(value, **more)):
             break
-    return record.row(point.number)
+    return study.record.trial_summary(point.number)
 
 
-def search(record, values, **more):
-    return [run(record, record.next(), [value] * 3, **more) for value in values]
+def search(study, values, **more):
+    return [run(study, study.ask(), [value] * 3, **more) for value in values]
 
 
 def test_the_best_complete_trials_are_trained_again_with_their_settings(tmp_path):
-    record = open_record(tmp_path, finetune=2)
-    search(record, [0.5, 0.3, 0.7, 0.6])  # the second and the last are stopped at a rung
-    assert [row.state for row in record.rows()] == ["COMPLETE", "PRUNED", "COMPLETE", "PRUNED"]
-    again = [record.again(), record.again()]
-    assert [record.row(point.number).again for point in again] == [2, 0]
+    study = open_toy(tmp_path, finetune=2)
+    search(study, [0.5, 0.3, 0.7, 0.6])  # the second and the last are stopped at a rung
+    assert [row.state for row in study.record.trial_summaries()] == [
+        "COMPLETE",
+        "PRUNED",
+        "COMPLETE",
+        "PRUNED",
+    ]
+    again = [study.ask_finetune(), study.ask_finetune()]
+    assert [study.record.trial_summary(point.number).again for point in again] == [2, 0]
     for point in again:
-        first = record.point(record.row(point.number).again)
+        first = study.record.spec(study.record.trial_summary(point.number).again)
         assert point.config.tier == "finetuned"
         assert (point.params, point.config.optim) == (first.params, first.config.optim)
-    assert record.again() is None
+    assert study.ask_finetune() is None
 
 
 def test_none_is_trained_again_while_another_runs_nor_without_the_setting(tmp_path):
-    record = open_record(tmp_path, finetune=1)
-    search(record, [0.5])
-    running = record.next()
-    assert record.again() is None
-    record.fail(running.number, "gone")
-    assert record.again() is not None
+    study = open_toy(tmp_path, finetune=1)
+    search(study, [0.5])
+    running = study.ask()
+    assert study.ask_finetune() is None
+    study.record.fail(running.number, "gone")
+    assert study.ask_finetune() is not None
     (tmp_path / "plain").mkdir()
-    plain = open_record(tmp_path / "plain")
+    plain = open_toy(tmp_path / "plain")
     search(plain, [0.5])
-    assert plain.again() is None
+    assert plain.ask_finetune() is None
 
 
 def test_a_second_tier_is_not_stopped_and_teaches_the_first_nothing(tmp_path):
-    record = open_record(tmp_path, finetune=1)
-    search(record, [0.5, 0.6])
-    row = run(record, record.again(), [0.1, 0.2, 0.3])
+    study = open_toy(tmp_path, finetune=1)
+    search(study, [0.5, 0.6])
+    row = run(study, study.ask_finetune(), [0.1, 0.2, 0.3])
     assert (row.state, row.value) == ("COMPLETE", 0.3)
-    assert record.best().number == 1
-    for each in (record, open_record(tmp_path, finetune=1)):
-        assert all(row.number not in rung for rung in each.pruner.reached.values())
-    point = record.next()  # the search goes on when its budget is raised
+    assert study.record.best().number == 1
+    for each in (study, open_toy(tmp_path, finetune=1)):
+        assert all(row.number not in rung for rung in each.searcher.pruner.reached.values())
+    point = study.ask()  # the search goes on when its budget is raised
     assert point.number == 3
-    assert 2 not in record.sampler_study.places
-    again = open_record(tmp_path, finetune=1)
-    assert again.next().params == point.params
+    assert 2 not in study.searcher.sampler_study.places
+    again = open_toy(tmp_path, finetune=1)
+    assert again.ask().params == point.params
 
 
 def test_a_second_tier_that_was_running_goes_on_in_its_tier(tmp_path):
-    record = open_record(tmp_path, finetune=1)
-    search(record, [0.5])
-    lost = record.again()
-    again = open_record(tmp_path, finetune=1)
-    assert again.next() == lost
-    assert again.again() is None
+    study = open_toy(tmp_path, finetune=1)
+    search(study, [0.5])
+    lost = study.ask_finetune()
+    again = open_toy(tmp_path, finetune=1)
+    assert again.ask() == lost
+    assert again.ask_finetune() is None
 
 
 def test_trials_of_the_second_tier_are_not_counted_but_what_they_cost_is(tmp_path):
-    record = open_record(tmp_path, finetune=1)
-    search(record, [0.5], cost=3600.0)
-    run(record, record.again(), [0.6] * 3, cost=3600.0)
-    assert not BudgetTracker(Budget(trials=2), 0).exhausted(record.rows())
+    study = open_toy(tmp_path, finetune=1)
+    search(study, [0.5], cost=3600.0)
+    run(study, study.ask_finetune(), [0.6] * 3, cost=3600.0)
+    assert not BudgetTracker(Budget(trials=2), 0).exhausted(study.record.trial_summaries())
     assert "took 6.00 hours" in BudgetTracker(Budget(trials=2, worker_hours=5), 0).exhausted(
-        record.rows()
+        study.record.trial_summaries()
     )
-    assert "took 6.00 hours" in BudgetTracker(Budget(worker_hours=5), 0).over_limit(record.rows())
-    assert not BudgetTracker(Budget(trials=1), 0).over_limit(record.rows())
+    assert "took 6.00 hours" in BudgetTracker(Budget(worker_hours=5), 0).over_limit(
+        study.record.trial_summaries()
+    )
+    assert not BudgetTracker(Budget(trials=1), 0).over_limit(study.record.trial_summaries())
 
 
-def outcome(record, **more):
+def outcome(study, **more):
     return SearchResult(
-        study="toy", data="d", best=record.best(), baselines={}, rows=record.rows(), **more
+        study="toy",
+        data="d",
+        best=study.record.best(),
+        baselines={},
+        rows=study.record.trial_summaries(),
+        **more,
     )
 
 
 def test_how_the_tiers_agree_is_told(tmp_path):
-    record = open_record(tmp_path, finetune=3, pruner="none")
-    search(record, [0.5, 0.6, 0.7])
-    assert outcome(record).tiers is None
+    study = open_toy(tmp_path, finetune=3, pruner="none")
+    search(study, [0.5, 0.6, 0.7])
+    assert outcome(study).tiers is None
     for value in (0.8, 0.9, 0.7):  # of those that had .7, .6 and .5
-        run(record, record.again(), [value] * 3)
-    tiers = outcome(record).tiers
+        run(study, study.ask_finetune(), [value] * 3)
+    tiers = outcome(study).tiers
     assert (tiers.trials, tiers.rank_correlation) == (3, pytest.approx(0.5))
     assert tiers.gain == pytest.approx(0.2)
     assert str(tiers) == (
@@ -122,22 +134,22 @@ def test_how_the_tiers_agree_is_told(tmp_path):
 
 
 def test_of_two_objectives_those_that_none_beats_in_both_are_told(tmp_path):
-    record = open_record(tmp_path, pruner="none", second_objective="val/S")
+    study = open_toy(tmp_path, pruner="none", second_objective="val/S")
     for value, seen in ((0.5, 0.5), (0.6, 0.4), (0.4, 0.4), (0.3, 0.9)):
-        run(record, record.next(), [value] * 3, seen=seen)
-    failed = record.next()
-    record.report(failed.number, 1, told(math.nan))
-    made = outcome(record, second_objective="val/S")
+        run(study, study.ask(), [value] * 3, seen=seen)
+    failed = study.ask()
+    study.report(failed.number, 1, told(math.nan))
+    made = outcome(study, second_objective="val/S")
     assert [row.number for row in made.pareto_front] == [0, 1, 3]
-    assert outcome(record).pareto_front == []
-    assert record.trial(failed.number).state == TrialState.FAIL
+    assert outcome(study).pareto_front == []
+    assert study.record.trial(failed.number).state == TrialState.FAIL
 
 
 def test_a_cheap_trial_is_not_beaten_by_a_dear_one(tmp_path):
-    record = open_record(tmp_path, pruner="none", second_objective="cost/worker_seconds")
+    study = open_toy(tmp_path, pruner="none", second_objective="cost/worker_seconds")
     for value, cost in ((0.5, 1.0), (0.6, 9.0), (0.5, 2.0)):
-        run(record, record.next(), [value] * 3, cost=cost)
-    made = outcome(record, second_objective="cost/worker_seconds")
+        run(study, study.ask(), [value] * 3, cost=cost)
+    made = outcome(study, second_objective="cost/worker_seconds")
     assert [row.number for row in made.pareto_front] == [0, 1]
 
 

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from studies import IDENTITY, finish, metrics, open_record
+from studies import IDENTITY, finish, metrics, open_toy
 
 from drmn.config import RunConfig, flatten
 from drmn.errors import ConfigError, StudyError
@@ -20,78 +20,78 @@ def small(trial):
 
 
 def test_the_first_trial_is_the_baseline(tmp_path):
-    point = open_record(tmp_path).next()
+    point = open_toy(tmp_path).ask()
     assert point.params == {"optim.lr": RunConfig().optim.lr}
     assert point.config.optim.epochs == 3
 
 
 def test_a_trial_is_worth_its_best_epoch(tmp_path):
-    row = finish(open_record(tmp_path), [0.3, 0.5, 0.4])
+    row = finish(open_toy(tmp_path), [0.3, 0.5, 0.4])
     assert (row.state, row.epochs, row.value, row.best_epoch) == ("COMPLETE", 3, 0.5, 2)
     assert row.metrics == metrics(0.5)
 
 
 def test_a_pruned_trial_keeps_its_curve_and_cannot_win(tmp_path):
-    record = open_record(tmp_path)
-    finish(record, [0.4, 0.4, 0.4])
-    row = finish(record, [0.3, 0.9, 0.9])  # stopped at epoch 1: never gets to its 0.9
+    study = open_toy(tmp_path)
+    finish(study, [0.4, 0.4, 0.4])
+    row = finish(study, [0.3, 0.9, 0.9])  # stopped at epoch 1: never gets to its 0.9
     assert (row.state, row.epochs, row.value) == ("PRUNED", 1, 0.3)
     assert row.cause == "not in the top 1/3 at epoch 1"
-    assert record.best().number == 0
+    assert study.record.best().number == 0
 
 
 def test_a_value_that_is_no_number_fails_the_trial_and_never_wins(tmp_path):
-    record = open_record(tmp_path, pruner="none")
-    row = finish(record, [0.9, math.nan])
+    study = open_toy(tmp_path, pruner="none")
+    row = finish(study, [0.9, math.nan])
     assert (row.state, row.epochs, row.cause) == ("FAIL", 1, "val/H is nan in epoch 2")
-    assert record.best() is None
+    assert study.record.best() is None
 
 
 def test_an_infinite_loss_fails_the_trial_too(tmp_path):
-    record = open_record(tmp_path)
-    point = record.next()
-    assert record.report(point.number, 1, {"val/H": 0.5, "loss/total": math.inf})
-    assert record.row(point.number).cause == "loss/total is inf in epoch 1"
+    study = open_toy(tmp_path)
+    point = study.ask()
+    assert study.report(point.number, 1, {"val/H": 0.5, "loss/total": math.inf})
+    assert study.record.trial_summary(point.number).cause == "loss/total is inf in epoch 1"
 
 
 def test_what_is_reopened_is_what_was_written(tmp_path):
-    record = open_record(tmp_path)
-    rows = [finish(record, [0.1 * k] * 3) for k in (4, 3, 5)]
-    assert open_record(tmp_path).rows() == rows
+    study = open_toy(tmp_path)
+    rows = [finish(study, [0.1 * k] * 3) for k in (4, 3, 5)]
+    assert open_toy(tmp_path).record.trial_summaries() == rows
 
 
 def test_trials_share_the_names_and_values_of_settings_that_they_have_in_common(tmp_path):
-    record = open_record(tmp_path)
+    study = open_toy(tmp_path)
     for _ in range(2):
-        finish(record, [0.3, 0.5, 0.4])
-    one, two = (trial.user_attrs["settings"] for trial in record.trials())
+        finish(study, [0.3, 0.5, 0.4])
+    one, two = (trial.user_attrs["settings"] for trial in study.record.trials())
     names = [{id(name) for name in each} for each in (one, two)]
     assert names[0] == names[1]
     same = [name for name, value in one.items() if type(value) is float and two[name] == value]
     assert same
-    assert all(one[name] is two[name] for name in same if name in flatten(record.base))
+    assert all(one[name] is two[name] for name in same if name in flatten(study.base))
     assert one["optim.lr"] != two["optim.lr"]
 
 
 def test_a_reopened_study_hands_out_what_was_running_first(tmp_path):
-    record = open_record(tmp_path)
-    finish(record, [0.5] * 3)
-    lost = record.next()
-    record.report(lost.number, 1, metrics(0.6))
-    again = open_record(tmp_path)
-    point = again.next()
+    study = open_toy(tmp_path)
+    finish(study, [0.5] * 3)
+    lost = study.ask()
+    study.report(lost.number, 1, metrics(0.6))
+    again = open_toy(tmp_path)
+    point = again.ask()
     assert (point.number, point.config, point.params) == (lost.number, lost.config, lost.params)
-    assert again.next().number == 2
+    assert again.ask().number == 2
 
 
 def test_an_epoch_told_twice_counts_once(tmp_path):
-    record = open_record(tmp_path)
-    point = record.next()
+    study = open_toy(tmp_path)
+    point = study.ask()
     for _ in range(2):
-        record.report(point.number, 1, metrics(0.6))
-    record.report(point.number, 2, metrics(0.7))
-    record.report(point.number, 3, metrics(0.5))
-    row = record.row(point.number)
+        study.report(point.number, 1, metrics(0.6))
+    study.report(point.number, 2, metrics(0.7))
+    study.report(point.number, 3, metrics(0.5))
+    row = study.record.trial_summary(point.number)
     assert (row.epochs, row.value) == (3, 0.7)
 
 
@@ -99,14 +99,12 @@ def test_an_epoch_told_twice_counts_once(tmp_path):
 def test_a_reopened_study_draws_what_it_would_have_drawn(tmp_path, sampler):
     def points(name, reopen):
         (tmp_path / name).mkdir()
-        record = open_record(tmp_path / name, sampler=sampler, startup_trials=2, pruner="none")
+        study = open_toy(tmp_path / name, sampler=sampler, startup_trials=2, pruner="none")
         for k in range(6):
             if k in reopen:
-                record = open_record(
-                    tmp_path / name, sampler=sampler, startup_trials=2, pruner="none"
-                )
-            finish(record, [0.1 * k] * 3)
-        return [row.params for row in record.rows()]
+                study = open_toy(tmp_path / name, sampler=sampler, startup_trials=2, pruner="none")
+            finish(study, [0.1 * k] * 3)
+        return [row.params for row in study.record.trial_summaries()]
 
     assert points("straight", ()) == points("reopened", (1, 4))
 
@@ -116,21 +114,23 @@ def worth(params, epoch):
     return 0.8 - 0.1 * abs(math.log10(params["optim.lr"]) + 3) - 0.1 / epoch
 
 
-def run_at_once(record, at_once, order, trials):
+def run_at_once(study, at_once, order, trials):
     """Run trials as a cluster would: so many at a time, whichever `order` picks has an epoch."""
     running, chance = {}, np.random.default_rng(order)
-    while record.count < trials or running:
-        while len(running) < at_once and record.count < trials:
-            point = record.next()
+    while study.record.count < trials or running:
+        while len(running) < at_once and study.record.count < trials:
+            point = study.ask()
             if point is None:
                 assert running, "everybody waits"
                 break
             running[point.number] = (point, 1)
         number = int(chance.choice(list(running)))
         point, epoch = running.pop(number)
-        if not record.report(number, epoch, metrics(worth(point.params, epoch))):
+        if not study.report(number, epoch, metrics(worth(point.params, epoch))):
             running[number] = (point, epoch + 1)
-    return [(row.number, row.state, row.epochs, row.params) for row in record.rows()]
+    return [
+        (row.number, row.state, row.epochs, row.params) for row in study.record.trial_summaries()
+    ]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "curve-gp"])
@@ -139,8 +139,8 @@ def test_with_a_window_a_search_comes_out_the_same_whatever_runs_at_once(tmp_pat
     for at_once, order in ((1, 0), (4, 1), (4, 2), (9, 3)):
         folder = tmp_path / f"{at_once}-{order}"
         folder.mkdir()
-        record = open_record(folder, sampler=sampler, startup_trials=3, window=4)
-        outcomes.append(run_at_once(record, at_once, order, trials=14))
+        study = open_toy(folder, sampler=sampler, startup_trials=3, window=4)
+        outcomes.append(run_at_once(study, at_once, order, trials=14))
     assert {state for _, state, _, _ in outcomes[0]} == {"COMPLETE", "PRUNED"}
     assert all(outcome == outcomes[0] for outcome in outcomes)
 
@@ -149,53 +149,53 @@ def test_without_a_window_it_does_not_which_is_why_there_is_one(tmp_path):
     outcomes = []
     for order in (1, 2):
         (tmp_path / str(order)).mkdir()
-        record = open_record(tmp_path / str(order), sampler="tpe", startup_trials=3)
-        outcomes.append(run_at_once(record, 4, order, trials=14))
+        study = open_toy(tmp_path / str(order), sampler="tpe", startup_trials=3)
+        outcomes.append(run_at_once(study, 4, order, trials=14))
     assert outcomes[0] != outcomes[1]
 
 
 def test_rungs_are_rebuilt_from_the_record(tmp_path):
-    record = open_record(tmp_path)
+    study = open_toy(tmp_path)
     for value in (0.5, 0.6, 0.7):
-        finish(record, [value] * 3)
-    assert open_record(tmp_path).pruner == record.pruner
-    assert finish(open_record(tmp_path), [0.65]).state == "PRUNED"
+        finish(study, [value] * 3)
+    assert open_toy(tmp_path).searcher.pruner == study.searcher.pruner
+    assert finish(open_toy(tmp_path), [0.65]).state == "PRUNED"
 
 
 def test_a_point_tried_before_is_repeated_with_another_seed(tmp_path):
-    record = open_record(tmp_path, small)
-    seeds = [record.next().config.seed for _ in range(3)]
+    study = open_toy(tmp_path, small)
+    seeds = [study.ask().config.seed for _ in range(3)]
     assert seeds == [0, 1, 2]
 
 
 def test_a_trial_that_lost_its_process_is_handed_out_again_twice_and_then_failed(tmp_path):
-    record = open_record(tmp_path)
-    point = record.next()
+    study = open_toy(tmp_path)
+    point = study.ask()
     for _ in range(2):
-        assert record.interrupt(point.number)
-        assert record.next().number == point.number
-    assert not record.interrupt(point.number)
-    assert record.row(point.number).cause == "lost its process 3 times"
-    assert record.next().number == 1  # and never again
+        assert study.record.requeue(point.number)
+        assert study.ask().number == point.number
+    assert not study.record.requeue(point.number)
+    assert study.record.trial_summary(point.number).cause == "lost its process 3 times"
+    assert study.ask().number == 1  # and never again
 
 
 def test_a_trial_whose_machine_went_is_handed_out_again_however_often(tmp_path):
-    record = open_record(tmp_path)
-    point = record.next()
+    study = open_toy(tmp_path)
+    point = study.ask()
     for _ in range(5):
-        assert record.interrupt(point.number, excused=True)
-        assert record.next().number == point.number
-    assert record.interrupt(point.number)  # none of these counts as a process of its own
-    assert record.trial(point.number).user_attrs["moved"] == 5
+        assert study.record.requeue(point.number, excused=True)
+        assert study.ask().number == point.number
+    assert study.record.requeue(point.number)  # none of these counts as a process of its own
+    assert study.record.trial(point.number).user_attrs["moved"] == 5
 
 
 def test_a_rung_that_was_passed_is_passed_when_its_epoch_is_told_again(tmp_path):
-    record = open_record(tmp_path)
-    first, second, third = (record.next().number for _ in range(3))
-    assert not record.report(first, 1, metrics(0.5))
-    assert not record.report(second, 1, metrics(0.6))
-    assert not record.report(third, 1, metrics(0.7))
-    assert not record.report(first, 1, metrics(0.5))  # by now it would be the last of three
+    study = open_toy(tmp_path)
+    first, second, third = (study.ask().number for _ in range(3))
+    assert not study.report(first, 1, metrics(0.5))
+    assert not study.report(second, 1, metrics(0.6))
+    assert not study.report(third, 1, metrics(0.7))
+    assert not study.report(first, 1, metrics(0.5))  # by now it would be the last of three
 
 
 def test_a_driver_that_dies_before_a_trial_is_written_down_asks_the_same_again(
@@ -203,16 +203,16 @@ def test_a_driver_that_dies_before_a_trial_is_written_down_asks_the_same_again(
 ):
     (tmp_path / "whole").mkdir()
     (tmp_path / "died").mkdir()
-    whole = open_record(tmp_path / "whole")
-    points = [whole.next().params for _ in range(3)]
-    died = open_record(tmp_path / "died")
-    died.next()
+    whole = open_toy(tmp_path / "whole")
+    points = [whole.ask().params for _ in range(3)]
+    died = open_toy(tmp_path / "died")
+    died.ask()
     with monkeypatch.context() as patch:
-        patch.setattr(died.study, "add_trial", lambda _: sys.exit(9))
+        patch.setattr(died.record.study, "add_trial", lambda _: sys.exit(9))
         with pytest.raises(SystemExit):
-            died.next()
-    again = open_record(tmp_path / "died")
-    assert [again.next().params for _ in range(3)] == points
+            died.ask()
+    again = open_toy(tmp_path / "died")
+    assert [again.ask().params for _ in range(3)] == points
 
 
 def test_a_space_that_raises_is_named_and_the_study_goes_on_when_it_is_mended(tmp_path):
@@ -221,17 +221,17 @@ def test_a_space_that_raises_is_named_and_the_study_goes_on_when_it_is_mended(tm
             raise ZeroDivisionError("oh")
         return {"optim.epochs": 3}
 
-    record = open_record(tmp_path, broken)
-    finish(record, [0.5] * 3)
+    study = open_toy(tmp_path, broken)
+    finish(study, [0.5] * 3)
     with pytest.raises(ConfigError, match="The space raised ZeroDivisionError: oh"):
-        record.next()
-    again = open_record(tmp_path)
+        study.ask()
+    again = open_toy(tmp_path)
     assert finish(again, [0.6] * 3).value == 0.6
-    assert [row.number for row in again.rows()] == [0, 2]
+    assert [row.number for row in again.record.trial_summaries()] == [0, 2]
 
 
 def test_before_anything_was_found_out_settings_may_change(tmp_path):
-    open_record(tmp_path).next()
+    open_toy(tmp_path).ask()
     study = open_study(tmp_path, "toy", IDENTITY | {"base.optim.lr": 0.1})
     assert study.user_attrs["identity"]["base.optim.lr"] == 0.1
     assert study.trials == []
@@ -244,7 +244,7 @@ def test_a_damaged_record_is_named(tmp_path):
 
 
 def test_changed_settings_are_refused_with_the_difference(tmp_path):
-    finish(open_record(tmp_path), [0.5] * 3)
+    finish(open_toy(tmp_path), [0.5] * 3)
     with pytest.raises(StudyError) as refused:
         open_study(tmp_path, "toy", IDENTITY | {"base.optim.lr": 0.1})
     assert "base.optim.lr was 0.001, now 0.1" in str(refused.value)
@@ -280,7 +280,7 @@ def test_a_point_tried_before_is_drawn_again_as_long_as_there_are_others(tmp_pat
         trial.suggest_categorical("optim.lr", [0.001, 0.002, 0.003, 0.004])
         return {"optim.epochs": 1}
 
-    record = open_record(tmp_path, grid)
-    points = [record.next() for _ in range(5)]
+    study = open_toy(tmp_path, grid)
+    points = [study.ask() for _ in range(5)]
     assert {point.params["optim.lr"] for point in points[:4]} == {0.001, 0.002, 0.003, 0.004}
     assert [point.config.seed for point in points] == [0, 0, 0, 0, 1]

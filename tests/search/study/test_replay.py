@@ -8,7 +8,7 @@ import pytest
 from drmn.config import RunConfig, flatten
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.record import StudyRecord
+from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.study.replay import replay
 
 TRIALS = 16
@@ -24,11 +24,11 @@ def searched(folder, at_once=1, **settings):
     """Return a study after sixteen trials, so many at a time; the later ones have epochs first."""
     policy = PolicyConfig(startup_trials=3, **settings)
     identity = {**flatten(policy, "policy."), **flatten(RunConfig(), "base.")}
-    record = StudyRecord(open_study(folder, "toy", identity), space, RunConfig(), policy)
+    record = AskTellStudy(open_study(folder, "toy", identity), space, RunConfig(), policy)
     running = {}
-    while record.count < TRIALS or running:
-        while len(running) < at_once and record.count < TRIALS:
-            point = record.next()
+    while record.record.count < TRIALS or running:
+        while len(running) < at_once and record.record.count < TRIALS:
+            point = record.ask()
             running[point.number] = (point, 1)
         number = max(running, key=lambda n: (-running[n][1], n))
         point, epoch = running.pop(number)
