@@ -5,12 +5,19 @@ BIN := .venv/bin
 # Files in order: those of jobs take long, and begin before the many short ones.
 # A worker that dies ends the tests: xdist would wait for its file for ever.
 # Those that are slow, and have the like in another, are left to `make faults`.
-PYTEST := $(BIN)/pytest -m 'not slow' -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+XDIST := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PYTEST := $(BIN)/pytest -m 'not slow' -n 3 $(XDIST)
 # These start machines, in namespaces or as Ray's nodes, or read all that Ray leaves, and take
 # minutes each: `make cluster`.
 MACHINES := $(patsubst %,tests/cluster/test_%.py,ray_up nodes notice partition) tests/test_secrets.py
+# These start processes: jobs, Ray, MLflow's server, PostgreSQL, a browser. `make quick` does without.
+PROCESSES := $(addprefix tests/,jobs faults cluster real benchmarks tracking prepare doctor) \
+  $(addprefix tests/search/,executors storage) tests/training/test_finetuned_workers.py \
+  tests/test_distributed.py tests/model/test_backbone.py tests/model/test_backbone_autotune.py \
+  tests/training/test_finetuned_tier.py tests/data/demo/test_demo_difficulty.py \
+  tests/data/store/test_build.py tests/io
 
-.PHONY: setup demo test check bench ui faults cluster
+.PHONY: setup demo lint quick test bench ui faults cluster
 
 setup: .venv/ready
 
@@ -23,14 +30,16 @@ setup: .venv/ready
 demo: setup
 	$(BIN)/python jobs/tune.py --dataset demo --budget.trials 32
 
-test: setup
-	$(PYTEST) $(MACHINES:%=--ignore=%)
-
-check: setup
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+quick: setup
+	$(BIN)/pytest -m 'not slow' -n 2 $(XDIST) $(PROCESSES:%=--ignore=%) $(MACHINES:%=--ignore=%)
+
+test: setup
 	$(PYTEST) $(MACHINES:%=--ignore=%)
 
 bench: setup

@@ -103,7 +103,7 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
             return {}
         trials = study.get_trials(deepcopy=False)
         running = [t for t in trials if t.state == TrialState.RUNNING and _has(t, search_space)]
-        over = [trials[to_unit] for to_unit in self.order if _told(trials[to_unit], search_space)]
+        over = [trials[place] for place in self.order if _told(trials[place], search_space)]
         known = over + [each for each in running if each.intermediate_values]
         if len(known) < FIRST_FIT:
             return {}
@@ -125,7 +125,7 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
         kernel = self.fits.kernel(known, space, last)
         curves = LearningCurveGP(data_of(seen, space, last), kernel)
         if running:
-            places = {each.number: to_unit for to_unit, each in enumerate(seen)}
+            places = {each.number: place for place, each in enumerate(seen)}
             own = np.array([places.get(each.number, -1) for each in running])
             points = one_hot(to_unit_point([each.params for each in running], space), space)
             curves = _believing(curves, points, own, last)
