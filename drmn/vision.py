@@ -39,7 +39,7 @@ def _stand_in() -> dict[str, ModuleType]:
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Have what is imported in a `with` block meet a stand-in for the compiler, unless it is there."""
+    """Let imports of a `with` block meet a stand-in for the compiler, unless it is loaded."""
     stand_in = {} if COMPILER in sys.modules else _stand_in()
     sys.modules.update(stand_in)
     try:

@@ -17,8 +17,10 @@ import tyro
 
 from drmn.cli import run
 from drmn.cluster.resources import ResourceConfig
-from drmn.config import FeatureConfig, RunConfig
+from drmn.config import FeatureConfig, RunConfig, flatten
 from drmn.errors import ConfigError
+from drmn.experiment import receipt
+from drmn.experiment.receipt import Basis
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
 
@@ -83,26 +85,29 @@ def main(job: TuneJob) -> None:
         return
     if not job.dataset:
         raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
+    if job.json is not None and not job.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {job.json}: no such folder to write into.")
+    space = job.space or ("imported" if job.features.hdf5 else job.dataset)
+    name = job.study or Path(space).stem
+    folder = job.results / "studies" / name
+    if not job.plan and show_again(job, space, folder):
+        return
 
     from drmn.data import specs
     from drmn.space import baseline, load
 
-    own = specs.spec(job.dataset).name
-    space = job.space or ("imported" if job.features.hdf5 else own)
+    specs.spec(job.dataset)
     baseline(load(space), job.base)  # a mistake in it is told before anything is drawn or read
-    if job.json is not None and not job.json.absolute().parent.is_dir():
-        raise ConfigError(f"--json {job.json}: no such folder to write into.")
 
     from rich.console import Console
 
-    from drmn.prepare.job import FeatureRequest
+    from drmn.prepare.job import FeatureRequest, data_places, made_places
     from drmn.report.terminal import prepared, summary
     from drmn.search.driver import search
     from drmn.search.storage.postgres import check_connection
     from drmn.search.study.plan import StudyPlan
 
     console = Console()
-    name = job.study or Path(space).stem
     plan = StudyPlan(
         name=name,
         dataset=job.dataset,
@@ -110,7 +115,7 @@ def main(job: TuneJob) -> None:
         base=job.base,
         policy=job.policy,
         budget=job.budget,
-        folder=job.results / "studies" / name,
+        folder=folder,
         tracking_uri=job.tracking_uri,
         resources=job.resources,
         storage=job.storage,
@@ -138,7 +143,40 @@ def main(job: TuneJob) -> None:
     artist = LiveFigures(plan.folder.absolute(), job.storage, wanted=job.figures)
     outcome = search(plan, store, console, catalogue, artist)
     write(job.json, outcome.plain())
-    summary(console, outcome, job.tracking_uri, job.dataset)
+    page = Console(record=True)
+    summary(page, outcome, job.tracking_uri, job.dataset)
+    if outcome.settled and not job.storage:
+        lines = [*(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
+        said = "".join(f"{line}\n" for line in lines) + page.export_text(styles=True)
+        basis = Basis(
+            asked=asked(job, space),
+            data=[str(place) for place in data_places(request)],
+            made=[str(place) for place in made_places(request, store)],
+            tracking_uri=job.tracking_uri,
+        )
+        receipt.write(folder, basis, said, outcome.plain())
+
+
+def asked(job: TuneJob, space: str) -> dict[str, Any]:
+    """Return what decides what a search comes to and what is printed of it."""
+    from drmn.space import source
+
+    settings = {name: value for name, value in flatten(job).items() if name != "json"}
+    return settings | {"space_text": source(space).read_text()}
+
+
+def show_again(job: TuneJob, space: str, folder: Path) -> bool:
+    """Show a finished study of which nothing has changed as it was shown before, if it is one."""
+    found = receipt.read(folder, asked(job, space))
+    if found is None:
+        return False
+
+    from rich.console import Console
+    from rich.text import Text
+
+    write(job.json, found.outcome)
+    Console().print(Text.from_ansi(found.said), soft_wrap=True, end="")
+    return True
 
 
 def write(path: Path | None, plain: Mapping[str, Any]) -> None:
