@@ -12,6 +12,7 @@ from drmn.experiment.model_export import Packed, pack
 from drmn.experiment.trial_checkpoints import CURVE, PACKAGE, PICTURE, trial_folder
 from drmn.io.content import is_made, note_made
 from drmn.search.trial_summary import TrialSummary
+from drmn.tracking.model_package import load as load_package
 from drmn.training.checkpoint import BEST, State, load, sha256_of
 
 
@@ -44,13 +45,17 @@ def pack_best(
         drawn = [folder / name for name in (PICTURE, CURVE) if row == rows[0]]
         if all(is_made(place, of) for place in (folder / PACKAGE, *drawn)):
             continue
-        run = with_overrides(RunConfig(), row.settings)
-        packed = pack(folder / PACKAGE, run, state, data, store)
+        if is_made(folder / PACKAGE, of):
+            packed = Packed(folder / PACKAGE, load_package(folder / PACKAGE))
+        else:
+            run = with_overrides(RunConfig(), row.settings)
+            packed = pack(folder / PACKAGE, run, state, data, store)
+            note_made(folder / PACKAGE, of)
         if drawn:
             pictures(packed)
-        for place in (folder / PACKAGE, *drawn):
-            if place.exists():
-                note_made(place, of)
+        for picture in drawn:
+            if picture.exists():
+                note_made(picture, of)
 
 
 def _made_of(row: TrialSummary, store: Path, code: str) -> dict[str, str]:
