@@ -88,7 +88,7 @@ def _evidence(study: Path, basis: Basis) -> dict[str, Any]:
     here = [str(Path.cwd()), sys.executable, _code(), _libraries()]
     return {
         "asked": _digest([basis.asked, *here]),
-        "data": all(basis.data) and _digest([stats_below(Path(p), MOST_FILES) for p in basis.data]),
+        "data": _data(basis.data),
         "files": {str(file): digest_of(file) for file in files},
         "record": rows_of(study / RECORD),
         "shipped": _shipped(study / SPOOL),
@@ -98,6 +98,12 @@ def _evidence(study: Path, basis: Basis) -> dict[str, Any]:
 
 def _digest(content: object) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps(content, sort_keys=True, default=str).encode())
+
+
+def _data(places: Sequence[str]) -> str:
+    """Return a digest of the dataset's files as they are; empty if they cannot be looked at."""
+    found = [place and stats_below(Path(place), MOST_FILES) for place in places]
+    return _digest(found) if all(found) else ""
 
 
 def _code() -> str:

@@ -154,9 +154,9 @@ def autotune_backbone(
 
 def operations(backbone: Backbone) -> int:
     """Return the floating-point operations of an image."""
-    side = backbone.preprocess.size
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - Triton with it
 
+    side = backbone.preprocess.size
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         backbone.body(torch.zeros(1, 3, side, side, device=backbone.device))
     return counted.get_total_flops()
