@@ -13,7 +13,7 @@ from drmn.data.store import integrity, inventory
 from drmn.data.store.feature_store import LAYOUT
 from drmn.data.store.inventory import StoreInfo
 from drmn.errors import ConfigError, DataError
-from drmn.report.terminal import say
+from drmn.report.say import say
 
 
 def show(console: Console, root: Path) -> None:
