@@ -1,5 +1,6 @@
 """The main job as a person runs it: another process, another folder, its output."""
 
+import ast
 import hashlib
 import os
 import signal
@@ -233,6 +234,13 @@ def test_help_answers_without_importing_anything_heavy(tmp_path):
     lines, heavy = loaded(tmp_path, "--help")
     assert heavy == "[]"
     assert "--budget.trials" in "".join(lines)
+
+
+@pytest.mark.parametrize("look", [["--list"], ["--status"], ["--stop"]])
+def test_a_look_at_the_studies_needs_their_records_alone(finished, demo, look):
+    folder, _, _ = finished
+    _, heavy = loaded(folder, *look, "--study", folder.name, "--results", demo)
+    assert set(ast.literal_eval(heavy)) <= {"optuna"}
 
 
 def stop_command(demo, study):
