@@ -8,7 +8,7 @@ python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,8 +19,6 @@ from drmn.cli import run
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import FeatureConfig, RunConfig, flatten
 from drmn.errors import ConfigError
-from drmn.experiment import receipt
-from drmn.experiment.receipt import Basis
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
 
@@ -88,8 +86,7 @@ def main(job: TuneJob) -> None:
     if job.json is not None and not job.json.absolute().parent.is_dir():
         raise ConfigError(f"--json {job.json}: no such folder to write into.")
     space = job.space or ("imported" if job.features.hdf5 else job.dataset)
-    name = job.study or Path(space).stem
-    folder = job.results / "studies" / name
+    folder = study_folder(job, space)
     if not job.plan and show_again(job, space, folder):
         return
 
@@ -109,7 +106,7 @@ def main(job: TuneJob) -> None:
 
     console = Console()
     plan = StudyPlan(
-        name=name,
+        name=job.study or Path(space).stem,
         dataset=job.dataset,
         space=space,
         base=job.base,
@@ -146,15 +143,31 @@ def main(job: TuneJob) -> None:
     page = Console(record=True)
     summary(page, outcome, job.tracking_uri, job.dataset)
     if outcome.settled and not job.storage:
-        lines = [*(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
-        said = "".join(f"{line}\n" for line in lines) + page.export_text(styles=True)
-        basis = Basis(
-            asked=asked(job, space),
-            data=[str(place) for place in data_places(request)],
-            made=[str(place) for place in made_places(request, store)],
-            tracking_uri=job.tracking_uri,
-        )
-        receipt.write(folder, basis, said, outcome.plain())
+        said = [*(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
+        text = "".join(f"{line}\n" for line in said) + page.export_text(styles=True)
+        data, made = data_places(request), made_places(request, store)
+        keep(job, space, (data, made), text, outcome.plain())
+
+
+def keep(
+    job: TuneJob,
+    space: str,
+    places: tuple[Sequence[Path | str], Sequence[Path]],
+    said: str,
+    outcome: Mapping[str, Any],
+) -> None:
+    """Write the receipt of a finished study: what it was made of, and what was printed of it."""
+    from drmn.experiment import receipt
+
+    data, made = ([str(place) for place in part] for part in places)
+    settings = asked(job, space)
+    basis = receipt.Basis(asked=settings, data=data, made=made, tracking_uri=job.tracking_uri)
+    receipt.write(study_folder(job, space), basis, said, outcome)
+
+
+def study_folder(job: TuneJob, space: str) -> Path:
+    """Return where a study is kept: below its name, which by default is its space's."""
+    return job.results / "studies" / (job.study or Path(space).stem)
 
 
 def asked(job: TuneJob, space: str) -> dict[str, Any]:
@@ -167,6 +180,10 @@ def asked(job: TuneJob, space: str) -> dict[str, Any]:
 
 def show_again(job: TuneJob, space: str, folder: Path) -> bool:
     """Show a finished study of which nothing has changed as it was shown before, if it is one."""
+    from drmn.experiment import receipt
+
+    if not (folder / receipt.RECEIPT).is_file():
+        return False
     found = receipt.read(folder, asked(job, space))
     if found is None:
         return False
