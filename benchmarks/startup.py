@@ -1,4 +1,4 @@
-"""What starting costs, in CPU seconds: user and system, of a command and all that it starts.
+"""Starting costs in CPU seconds: user and system, of a command and all that it starts.
 
 The same search command on a finished study; the driver and the shipper of a search from the command
 to the first epoch on prepared features; a packed network from MLflow with its first photo; and the

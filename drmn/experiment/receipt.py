@@ -1,4 +1,4 @@
-"""What a finished study came to, and all that it rests on: the same command need only compare.
+"""The receipt of a finished study: its outcome and all it rests on, for the same command to compare.
 
 No heavy library is imported here. A receipt holds as long as nothing that was asked, read or made
 has changed; where anything has, whoever asks goes the long way, which makes just that again.
@@ -34,7 +34,7 @@ SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Basis:
-    """What a finished study rests on, beside its own folder."""
+    """Files and settings that a finished study rests on, beside its folder."""
 
     asked: Mapping[str, Any]
     """The settings of the job."""
@@ -54,9 +54,9 @@ class Receipt:
     evidence: Mapping[str, Any]
     """Digests of the basis and of all that the study's folder holds."""
     said: str
-    """What was printed, with its colours."""
+    """The printed text, with its colours."""
     outcome: Mapping[str, Any]
-    """What `--json` writes."""
+    """The content of `--json`."""
 
 
 def write(study: Path, basis: Basis, said: str, outcome: Mapping[str, Any]) -> None:
@@ -135,5 +135,5 @@ def _rows(spool: Path, table: str) -> list[tuple[Any, ...]]:
     if not spool.is_file():
         return []
     with closing(sqlite3.connect(spool)) as opened, suppress(sqlite3.DatabaseError):
-        return list(opened.execute(f"SELECT * FROM {table}"))  # noqa: S608 - its own names
+        return list(opened.execute(f"SELECT * FROM {table}"))  # noqa: S608 - two names of ours
     return []

@@ -1,4 +1,4 @@
-"""What files and SQLite tables hold, as digests: what is there and whole need not be made again.
+"""Digests of files and of SQLite tables: what is there and whole need not be made again.
 
 They find accidents, not forgeries: XXH3, ten times as fast as SHA-256.
 """

@@ -1,4 +1,4 @@
-"""What names a feature store, and its manifest: read without torch, to list or name stores."""
+"""Names and manifests of feature stores, read without torch: to list stores or to name one."""
 
 import hashlib
 import json

@@ -52,7 +52,7 @@ class SearchResult:
     notes: list[str] = field(default_factory=list)
     """What is to be said of the space."""
     remarks: list[str] = field(default_factory=list)
-    """What was printed of the best network."""
+    """Lines printed of the best network."""
     settled: bool = False
     """Whether the same search would do nothing: all is trained, and MLflow has all."""
 
