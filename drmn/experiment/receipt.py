@@ -1,4 +1,4 @@
-"""The receipt of a finished study: its outcome and all it rests on, for the same command to compare.
+"""The receipt of a finished study: its outcome, and all it rests on, to compare the next time.
 
 No heavy library is imported here. A receipt holds as long as nothing that was asked, read or made
 has changed; where anything has, whoever asks goes the long way, which makes just that again.
