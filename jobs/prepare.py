@@ -79,15 +79,16 @@ def main(job: PrepareJob) -> None:
 
     from rich.console import Console
 
-    from drmn.data.splits.export_hdf5 import check_target
-    from drmn.prepare.job import FeatureRequest
     from drmn.report import stores
-    from drmn.report.terminal import prepared
 
-    if job.export_hdf5 is not None:
-        check_target(job.export_hdf5)
     console, root = Console(), job.results / "features"
     if job.dataset:
+        from drmn.data.splits.export_hdf5 import check_target
+        from drmn.prepare.job import FeatureRequest
+        from drmn.report.terminal import prepared
+
+        if job.export_hdf5 is not None:
+            check_target(job.export_hdf5)
         request = FeatureRequest(
             dataset=job.dataset,
             data_root=job.data_root,

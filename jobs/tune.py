@@ -8,7 +8,7 @@ python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ import tyro
 
 from drmn.cli import run
 from drmn.cluster.resources import ResourceConfig
-from drmn.config import FeatureConfig, RunConfig
+from drmn.config import FeatureConfig, RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
@@ -83,34 +83,36 @@ def main(job: TuneJob) -> None:
         return
     if not job.dataset:
         raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
+    if job.json is not None and not job.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {job.json}: no such folder to write into.")
+    space = job.space or ("imported" if job.features.hdf5 else job.dataset)
+    folder = study_folder(job, space)
+    if not job.plan and show_again(job, space, folder):
+        return
 
     from drmn.data import specs
     from drmn.space import baseline, load
 
-    own = specs.spec(job.dataset).name
-    space = job.space or ("imported" if job.features.hdf5 else own)
+    specs.spec(job.dataset)
     baseline(load(space), job.base)  # a mistake in it is told before anything is drawn or read
-    if job.json is not None and not job.json.absolute().parent.is_dir():
-        raise ConfigError(f"--json {job.json}: no such folder to write into.")
 
     from rich.console import Console
 
-    from drmn.prepare.job import FeatureRequest
+    from drmn.prepare.job import FeatureRequest, data_places, made_places
     from drmn.report.terminal import prepared, summary
     from drmn.search.driver import search
     from drmn.search.storage.postgres import check_connection
     from drmn.search.study.plan import StudyPlan
 
     console = Console()
-    name = job.study or Path(space).stem
     plan = StudyPlan(
-        name=name,
+        name=job.study or Path(space).stem,
         dataset=job.dataset,
         space=space,
         base=job.base,
         policy=job.policy,
         budget=job.budget,
-        folder=job.results / "studies" / name,
+        folder=folder,
         tracking_uri=job.tracking_uri,
         resources=job.resources,
         storage=job.storage,
@@ -138,7 +140,60 @@ def main(job: TuneJob) -> None:
     artist = LiveFigures(plan.folder.absolute(), job.storage, wanted=job.figures)
     outcome = search(plan, store, console, catalogue, artist)
     write(job.json, outcome.plain())
-    summary(console, outcome, job.tracking_uri, job.dataset)
+    page = Console(record=True)
+    summary(page, outcome, job.tracking_uri, job.dataset)
+    if outcome.settled and not job.storage:
+        said = [*(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
+        text = "".join(f"{line}\n" for line in said) + page.export_text(styles=True)
+        data, made = data_places(request), made_places(request, store)
+        keep(job, space, (data, made), text, outcome.plain())
+
+
+def keep(
+    job: TuneJob,
+    space: str,
+    places: tuple[Sequence[Path | str], Sequence[Path]],
+    said: str,
+    outcome: Mapping[str, Any],
+) -> None:
+    """Write the receipt of a finished study: what it was made of, and what was printed of it."""
+    from drmn.experiment import receipt
+
+    data, made = ([str(place) for place in part] for part in places)
+    settings = asked(job, space)
+    basis = receipt.Basis(asked=settings, data=data, made=made, tracking_uri=job.tracking_uri)
+    receipt.write(study_folder(job, space), basis, said, outcome)
+
+
+def study_folder(job: TuneJob, space: str) -> Path:
+    """Return where a study is kept: below its name, which by default is its space's."""
+    return job.results / "studies" / (job.study or Path(space).stem)
+
+
+def asked(job: TuneJob, space: str) -> dict[str, Any]:
+    """Return what decides what a search comes to and what is printed of it."""
+    from drmn.space import source
+
+    settings = {name: value for name, value in flatten(job).items() if name != "json"}
+    return settings | {"space_text": source(space).read_text()}
+
+
+def show_again(job: TuneJob, space: str, folder: Path) -> bool:
+    """Show a finished study of which nothing has changed as it was shown before, if it is one."""
+    from drmn.experiment import receipt
+
+    if not (folder / receipt.RECEIPT).is_file():
+        return False
+    found = receipt.read(folder, asked(job, space))
+    if found is None:
+        return False
+
+    from rich.console import Console
+    from rich.text import Text
+
+    write(job.json, found.outcome)
+    Console().print(Text.from_ansi(found.said), soft_wrap=True, end="")
+    return True
 
 
 def write(path: Path | None, plain: Mapping[str, Any]) -> None:

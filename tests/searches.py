@@ -18,12 +18,16 @@ def run(folder, *arguments):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def search(folder, results, *more, plain=PLAIN):
-    """Run a small search; return its output and its outcome."""
-    done = run(
-        folder,
+def command_of(folder, results, *more, plain=PLAIN):
+    """Return the arguments of a small search."""
+    return (
         *("--results", results, "--space", SPACE, "--study", folder.name, "--json", "out.json"),
         *("--budget.trials", "4", *plain, *more),
     )
+
+
+def search(folder, results, *more, plain=PLAIN):
+    """Run a small search; return its output and its outcome."""
+    done = run(folder, *command_of(folder, results, *more, plain=plain))
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, json.loads((folder / "out.json").read_text())

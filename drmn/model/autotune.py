@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
-from torch.utils.flop_counter import FlopCounterMode
 
 from drmn.model.backbone import Backbone
 
@@ -155,6 +154,8 @@ def autotune_backbone(
 
 def operations(backbone: Backbone) -> int:
     """Return the floating-point operations of an image."""
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - Triton with it
+
     side = backbone.preprocess.size
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         backbone.body(torch.zeros(1, 3, side, side, device=backbone.device))

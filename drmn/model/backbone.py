@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.data import resolve_model_data_config
-from timm.layers import Format
 from torch import Tensor, nn
 
 from drmn.config import FeatureConfig, strides
 from drmn.data.images.decode import Preprocess
 from drmn.errors import ConfigError
 from drmn.model import pretrained
+from drmn.vision import Format, resolve_model_data_config
 
 
 class Projection(nn.Module):

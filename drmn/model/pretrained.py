@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import timm
 import torch
 from torch import Tensor, nn
 
 from drmn.config import FeatureConfig, did_you_mean
 from drmn.errors import ConfigError, DataError
+from drmn.vision import timm
 
 Weights = Mapping[str, Tensor]
 PACKAGED = "tf_efficientnet_lite0"

@@ -8,8 +8,10 @@ from pathlib import Path
 from drmn.config import FeatureConfig
 from drmn.data import specs
 from drmn.data.images.catalogue import Catalogue
+from drmn.data.store import feature_store
 from drmn.io.progress import StartProgress
 from drmn.io.remote_files import local
+from drmn.model.extraction import weights_file
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.features import Spread, backbone_for, prepare
 
@@ -78,3 +80,24 @@ def prepare_features(
 
     with ray_session():
         return make(over_cluster(request.workers, request.gpus)), catalogue
+
+
+def data_places(request: FeatureRequest) -> list[Path | str]:
+    """Return the files and folders that a request reads; "" for those of another machine."""
+    spec, file = specs.spec(request.dataset), request.features.hdf5
+    here = Path(request.data_root) if "://" not in request.data_root else ""
+    root = request.results / "demo" if spec.name == specs.DEMO.name else here
+    return [root, *([Path(file)] if file else [])]
+
+
+def made_places(request: FeatureRequest, store: Path) -> list[Path]:
+    """Return the files and folders that were made for a request, its store among them."""
+    weights = feature_store.key_of(feature_store.manifest_of(store)).weights
+    own = Path(request.features.weights)
+    return [
+        store,
+        weights_file(store.parent, weights),
+        *sorted((request.results / "sealed").glob(f"{request.dataset}-*")),
+        *sorted((request.results / "baselines").glob(f"{store.name}-fold{request.fold}-*.json")),
+        *([own] if own.is_file() else []),
+    ]

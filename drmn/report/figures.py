@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.io import atomic
+from drmn.io.content import note_made
 from drmn.search.storage.studies import load_study
 from drmn.search.trial_summary import FINETUNES, bests
 from drmn.tracking import events
@@ -85,6 +86,16 @@ def _plots(study: optuna.Study, backend: Any) -> Plots:
                 title,
             )
     return found
+
+
+def drawn_of(study: optuna.Study) -> dict[str, Any]:
+    """Return what a study's figures were drawn of: whose they are, and how far it was."""
+    trials = study.get_trials(deepcopy=False)
+    return {
+        "study": study.user_attrs.get("key"),
+        "trials": sum(trial.state.is_finished() for trial in trials),
+        "epochs": sum(len(trial.intermediate_values) for trial in trials),
+    }
 
 
 def finished(study: optuna.Study) -> optuna.Study:
@@ -200,7 +211,9 @@ def main() -> None:
     warnings.simplefilter("ignore")  # Optuna calls all of its pictures experimental
     folder = asked.folder.absolute()
     study = load_study(folder.parent, folder.name, asked.storage)
+    of = drawn_of(study)  # before: a trial may end while they are drawn
     made = draw_study(study, folder)
+    note_made(folder / FIGURES, of)
     spool = open_spool(folder / "spool.db")
     for path in made:
         spool.put(*events.artifact(study.user_attrs["key"], path, FIGURES))

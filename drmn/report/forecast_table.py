@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drmn.data.splits import development
-from drmn.report.terminal import say
+from drmn.report.say import say
 from drmn.search.budget import forecast, step_timing
 from drmn.search.budget.forecast import Forecast, quantiles
 from drmn.search.study.create import create_study

@@ -9,9 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+from drmn.errors import StudyError
 from drmn.experiment.trial_checkpoints import FIGURES
-from drmn.report.figures import PAGE
+from drmn.io.content import is_made
+from drmn.report.figures import drawn_of
 from drmn.search.callbacks.base import Callback
+from drmn.search.storage.studies import load_study
 from drmn.search.trial_summary import TrialSummary
 
 REDRAW_GROWTH, REDRAW_INTERVAL_S = 1.25, 60.0
@@ -46,8 +49,16 @@ class LiveFigures(Callback):
             return
         if self.process is not None:
             self.process.wait()
-        if self.trials > self.drawn or not (self.folder / FIGURES / PAGE).is_file():
+        if not self._whole():
             self._draw().wait()
+
+    def _whole(self) -> bool:
+        """Return whether the figures are as they were drawn, of the study as it is now."""
+        try:
+            study = load_study(self.folder.parent, self.folder.name, self.storage)
+        except StudyError:
+            return False
+        return is_made(self.folder / FIGURES, drawn_of(study))
 
     def _busy(self) -> bool:
         return self.process is not None and self.process.poll() is None

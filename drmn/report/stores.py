@@ -8,12 +8,11 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from drmn.data.splits import export_hdf5 as exports
-from drmn.data.store import integrity, inventory
-from drmn.data.store.feature_store import LAYOUT
+from drmn.data.store import inventory
+from drmn.data.store.feature_key import LAYOUT
 from drmn.data.store.inventory import StoreInfo
 from drmn.errors import ConfigError, DataError
-from drmn.report.terminal import say
+from drmn.report.say import say
 
 
 def show(console: Console, root: Path) -> None:
@@ -52,6 +51,8 @@ def verify(console: Console, root: Path) -> None:
     Raises:
         DataError: One is damaged.
     """
+    from drmn.data.store import integrity  # noqa: PLC0415 - torch with it
+
     bad = []
     for kept in inventory.list_stores(root):
         if not kept.whole:
@@ -76,6 +77,8 @@ def export(console: Console, place: Path, fold: int, file: Path) -> None:
     Raises:
         UserError: There is no such fold, or the file cannot be written.
     """
+    from drmn.data.splits import export_hdf5 as exports  # noqa: PLC0415 - torch with it
+
     for note in exports.write_hdf5(file, place, fold):
         say(console, f"{file.name}: {note}")
 

@@ -12,10 +12,9 @@ from rich.table import Table
 
 from drmn.errors import StudyError
 from drmn.experiment.lock import locked_by
-from drmn.report.terminal import say
+from drmn.report.say import say
 from drmn.search.budget.limits import spent
 from drmn.search.storage.studies import driver_of, load_study, study_names
-from drmn.search.study.replay import replay as again
 from drmn.search.trial_summary import TrialSummary, summarize_all
 from drmn.space import load, source
 from drmn.units import duration
@@ -63,6 +62,8 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> None:
 
 def replay(console: Console, studies: Path, name: str, space: str, url: str = "") -> None:
     """Choose a study's trials again from its record alone, and print whether they come out."""
+    from drmn.search.study.replay import replay as again  # noqa: PLC0415 - samplers, so SciPy
+
     study = load_study(studies, name, url)
     identity = study.user_attrs["identity"]
     path = source(space or identity["space"])

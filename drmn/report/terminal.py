@@ -14,16 +14,12 @@ from drmn.errors import ConfigError, StudyError
 from drmn.metric_names import Metrics
 from drmn.prepare.job import FeatureRequest, prepare_features
 from drmn.report.progress import progress
+from drmn.report.say import say
 from drmn.search.analysis.result import SearchResult
 from drmn.search.budget.limits import spent
 from drmn.tracking.uri import HERE
 
 TABLE_COLUMNS = ("T1", "U", "S", "H", "AUSUC")
-
-
-def say(console: Console, text: str) -> None:
-    """Print a line as it is."""
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def prepared(console: Console, request: FeatureRequest) -> tuple[Path, Catalogue]:

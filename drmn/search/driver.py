@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from drmn.evaluation import baselines
 from drmn.experiment import baseline_cache as kept
 from drmn.experiment import model_export
 from drmn.experiment.lock import lock_folder
-from drmn.experiment.trial_checkpoints import trial_folder
+from drmn.experiment.trial_checkpoints import CURVE, PICTURE, trial_folder
 from drmn.search.analysis import diagnostics
 from drmn.search.analysis.export_best import pack_best
 from drmn.search.analysis.result import SearchResult
@@ -77,15 +78,18 @@ def search(
                 _execute(plan, (store, catalogue), study, budget, callbacks)
         finally:
             mlflow_logger.on_search_end(budget.exhausted(record.trial_summaries()))
-        if record.best() is not None:
-            _pack(plan, record, data, (store, catalogue), console)
+        remarks = _pack(plan, record, data, (store, catalogue)) if record.best() else []
+        for remark in remarks:
+            console.print(remark, soft_wrap=True, highlight=False)
         outcome = _outcome(plan, record, data, lines, budget)
         mlflow_logger.outcome(outcome)
         figures.on_study_end()
         mlflow_logger.files(plan.folder)
         drain(shipper, spool, plan.tracking_uri, console)
         mlflow_logger.note_runs()
-        return outcome
+        whole = not (spool.count or spool.missed or quota.warned)
+        settled = whole and _nothing_left(study, BudgetTracker(plan.budget, time.monotonic()))
+        return replace(outcome, remarks=remarks, settled=settled)
 
 
 def _outcome(
@@ -124,38 +128,47 @@ def _progress(
 
 
 def _pack(
-    plan: StudyPlan,
-    record: StudyRecord,
-    data: Development,
-    images: tuple[Path, Catalogue],
-    console: Console,
-) -> None:
-    """Pack the networks of the best trials, and draw where the very best one looks."""
+    plan: StudyPlan, record: StudyRecord, data: Development, images: tuple[Path, Catalogue]
+) -> list[str]:
+    """Pack the networks of the best trials, and draw where the very best one looks.
+
+    Returns what is to be said of that.
+    """
     store, catalogue = images
     best, *_ = rows = _models(plan, record)
+    folder = trial_folder(plan.folder, best.number)
     if not model_export.takes_photos(store):
         say = (
             "The features came from a file, without a backbone, so there is no model that takes "
-            "photos; the best trial's weights are in "
-            f"{trial_folder(plan.folder, best.number) / BEST}."
+            f"photos; the best trial's weights are in {folder / BEST}."
         )
-        console.print(say, soft_wrap=True, highlight=False)
-        return
-    first, *_ = pack_best(plan.folder, rows, data, store)
-    title = f"Study {plan.name}, trial {best.number}"
-    picture = model_export.draw_attention(
-        first, f"{title}: where the network looks", data, store, catalogue.places()
-    )
-    model_export.draw_curve(first, f"{title}: validation", data)
-    if picture is not None:
-        say = f"Where trial {best.number} looks: {picture}"
-        console.print(say, soft_wrap=True, highlight=False)
+        return [say]
+
+    def pictures(packed: model_export.Packed) -> None:
+        title, places = f"Study {plan.name}, trial {best.number}", catalogue.places()
+        looks = f"{title}: where the network looks"
+        for name in (PICTURE, CURVE):
+            (folder / name).unlink(missing_ok=True)
+        model_export.draw_attention(packed, looks, data, store, places)
+        model_export.draw_curve(packed, f"{title}: validation", data)
+
+    pack_best(plan.folder, rows, data, store, pictures)
+    if not (folder / PICTURE).is_file():
+        return []
+    return [f"Where trial {best.number} looks: {folder / PICTURE}"]
 
 
 def _models(plan: StudyPlan, record: StudyRecord) -> list[TrialSummary]:
     """Return the trials whose networks go to MLflow, the best first."""
     kept = [trial for trial in complete(record.trial_summaries()) if not trial.dropped]
     return kept[: plan.budget.models]
+
+
+def _nothing_left(study: AskTellStudy, budget: BudgetTracker) -> bool:
+    """Return whether no trial is to be started or resumed."""
+    found = study.record.trial_summaries()
+    more = study.finetune_queue and not budget.over_limit(found)
+    return bool(budget.exhausted(found)) and not study.record.interrupted and not more
 
 
 def _execute(
@@ -166,9 +179,7 @@ def _execute(
     callbacks: list[Callback],
 ) -> None:
     record = study.record
-    found = record.trial_summaries()
-    more = study.finetune_queue and not budget.over_limit(found)
-    if budget.exhausted(found) and not record.interrupted and not more:
+    if _nothing_left(study, budget):
         return
     from drmn.cluster.connect import ray_session  # noqa: PLC0415 - Ray takes seconds to import
 

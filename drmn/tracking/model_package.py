@@ -17,7 +17,6 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
 
 from drmn.config import FeatureConfig, RunConfig, flatten, with_overrides
 from drmn.data.splits.development import Classes
@@ -25,8 +24,8 @@ from drmn.errors import ConfigError, DataError
 from drmn.evaluation.ensemble import Rule
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
-
-METADATA_FILE, WEIGHTS_FILE = "about.json", "model.safetensors"
+from drmn.tracking.package_files import METADATA_FILE, WEIGHTS_FILE
+from drmn.vision import ImageReadMode, decode_image
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A study has the models of its best trials, no more: which ones is told as a list
 has is made to agree with it, so a list may be told again.
 """
 
-import hashlib
+import io
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +12,15 @@ from typing import Any
 
 import mlflow
 import pandas as pd
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array
-from torchvision.io import encode_png
+from PIL import Image
 
-from drmn.tracking.model_package import METADATA_FILE, WEIGHTS_FILE
+from drmn.tracking.package_files import package_digest
 from drmn.tracking.spool import Event
 
 OF, RUN, DIGEST = "drmn.models", "drmn.run", "drmn.package"
@@ -60,8 +59,9 @@ SIGNATURE = ModelSignature(
 
 
 def _example() -> pd.DataFrame:
-    pixels = torch.arange(3 * 32 * 32).remainder(256).to(torch.uint8).view(3, 32, 32)
-    return pd.DataFrame({"image": [encode_png(pixels).numpy().tobytes()]})
+    png = io.BytesIO()
+    Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(png, "PNG")
+    return pd.DataFrame({"image": [png.getvalue()]})
 
 
 INPUT_EXAMPLE = _example()
@@ -79,7 +79,7 @@ def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> Non
     experiment = client.get_run(need(event["run"])).info.experiment_id
     there = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
     wanted = {each["run"]: each for each in event["models"]}
-    digests = {run: _digest(Path(each["folder"])) for run, each in wanted.items()}
+    digests = {run: package_digest(Path(each["folder"])) for run, each in wanted.items()}
     for run, model in there.items():
         if run in wanted and model.tags[DIGEST] == digests[run] and model.status == "READY":
             continue
@@ -103,14 +103,6 @@ def _of(client: MlflowClient, experiment: str, key: str) -> list[LoggedModel]:
         token = page.token
         if not token:
             return found
-
-
-def _digest(folder: Path) -> str:
-    seen = hashlib.sha256()
-    for name in (METADATA_FILE, WEIGHTS_FILE):
-        with (folder / name).open("rb") as file:
-            seen.update(hashlib.file_digest(file, "sha256").digest())
-    return seen.hexdigest()[:16]
 
 
 def _log(

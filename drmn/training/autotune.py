@@ -16,7 +16,6 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from drmn.config import ComputeConfig
 
@@ -99,6 +98,8 @@ def _fastest(
     step: Callable[[nn.Module, TrainStepMode], None],
     times: float,
 ) -> TrainStepMode:
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415 - Triton with it
+
     with FlopCounterMode(display=False) as counted:
         step(copy.deepcopy(model), left[0])
     if counted.get_total_flops() * times < MIN_OPERATIONS_TO_TEST:

@@ -88,6 +88,18 @@ def test_a_list_shows_each_store_with_its_size(prepared):
     assert lines[-1].split("/")[-1][:20] in text
 
 
+def test_a_list_of_the_stores_imports_no_torch(prepared):
+    folder, _ = prepared
+    code = (
+        "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "print([m for m in ('torch', 'ray', 'mlflow') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, ROOT / "jobs" / "prepare.py", "--list"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
+    *lines, heavy = done.stdout.splitlines()
+    assert (len(lines) > 1, heavy) == (True, "[]")
+
+
 def test_verify_says_ok_or_names_the_shard(prepared, tmp_path):
     folder, lines = prepared
     shutil.copytree(folder / "results", tmp_path / "results")

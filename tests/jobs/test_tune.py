@@ -1,5 +1,6 @@
 """The main job as a person runs it: another process, another folder, its output."""
 
+import ast
 import hashlib
 import os
 import signal
@@ -13,7 +14,7 @@ import psutil
 import pytest
 from conftest import ROOT
 from mlflow import MlflowClient
-from searches import SPACE, run, search
+from searches import SPACE, command_of, run, search
 
 from drmn.config import RunConfig, flatten, with_overrides
 from drmn.data.splits import development
@@ -96,6 +97,49 @@ def test_the_best_trial_has_a_picture_of_where_it_looks_in_mlflow_too(finished, 
     assert pictures == {"pictures/attention.png", "pictures/seen-unseen.png"}
     told = Path(client.download_artifacts(run, "pictures/attention.png"))
     assert (told.name, told.read_bytes()) == ("attention.png", path.read_bytes())
+
+
+HEAVY = ("torch", "timm", "torchvision", "ray", "mlflow", "optuna", "scipy", "pandas")
+
+
+def loaded(folder, *arguments):
+    """Return the lines that the job prints in a process, and the heavy libraries it imported."""
+    code = (
+        "import runpy, sys; del sys.argv[0]\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        f"finally: print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, ROOT / "jobs" / "tune.py", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    *lines, heavy = done.stdout.splitlines()
+    return lines, heavy
+
+
+def test_the_same_command_says_the_same_and_imports_nothing_heavy(finished, demo):
+    folder, output, _ = finished
+    (folder / "first.json").write_text((folder / "out.json").read_text())
+    lines, heavy = loaded(folder, *command_of(folder, demo, "--dataset", "demo"))
+    assert heavy == "[]"
+    assert lines == [line for line in output.splitlines() if " done" not in line]
+    assert (folder / "out.json").read_text() == (folder / "first.json").read_text()
+
+
+def test_just_what_was_damaged_or_deleted_is_made_again(finished, demo):
+    folder, output, outcome = finished
+    best = trial_folder(demo / "studies" / outcome["study"], outcome["best"]["trial"])
+    made = {name: (best / name).read_bytes() for name in ("attention.png", "seen-unseen.png")}
+    weights = best / "package" / "model.safetensors"
+    before = weights.stat().st_mtime_ns, weights.read_bytes()
+    (best / "attention.png").write_bytes(made["attention.png"][:-100])
+    (best / "seen-unseen.png").unlink()
+    said, again = search(folder, demo, "--dataset", "demo")
+    assert said.splitlines() == [line for line in output.splitlines() if " done" not in line]
+    assert again == outcome
+    assert {name: (best / name).read_bytes() for name in made} == made
+    assert (weights.stat().st_mtime_ns, weights.read_bytes()) == before
+    weights.write_bytes(before[1][:-1])
+    search(folder, demo, "--dataset", "demo")
+    assert weights.read_bytes() == before[1]
 
 
 def test_photos_that_are_gone_when_a_search_ends_cost_the_picture_alone(finished, demo, tmp_path):
@@ -186,19 +230,17 @@ def test_a_cluster_that_is_too_small_is_named(demo, tmp_path):
     assert "--cpus 1000: the largest node of the cluster has " in done.stderr
 
 
-def test_help_answers_without_importing_anything_heavy():
-    code = (
-        "import sys; sys.argv = ['tune.py', '--help']; import runpy\n"
-        "try: runpy.run_path(sys.path.pop(), run_name='__main__')\n"
-        "except SystemExit: pass\n"
-        "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'scipy') if m in sys.modules])"
-    )
-    script = f"import sys; sys.path.append({str(ROOT / 'jobs' / 'tune.py')!r})\n{code}"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert "--budget.trials" in done.stdout
+def test_help_answers_without_importing_anything_heavy(tmp_path):
+    lines, heavy = loaded(tmp_path, "--help")
+    assert heavy == "[]"
+    assert "--budget.trials" in "".join(lines)
+
+
+@pytest.mark.parametrize("look", [["--list"], ["--status"], ["--stop"]])
+def test_a_look_at_the_studies_needs_their_records_alone(finished, demo, look):
+    folder, _, _ = finished
+    _, heavy = loaded(folder, *look, "--study", folder.name, "--results", demo)
+    assert set(ast.literal_eval(heavy)) <= {"optuna"}
 
 
 def stop_command(demo, study):

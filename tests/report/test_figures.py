@@ -1,10 +1,14 @@
 """What a study's figures are drawn of, and how honest their titles are."""
 
+from unittest.mock import Mock
+
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
+from drmn.experiment.trial_checkpoints import FIGURES
+from drmn.io import content
 from drmn.report import figures
 from drmn.report.live_figures import LiveFigures
 
@@ -110,3 +114,24 @@ def test_figures_that_fail_cost_a_search_nothing_else(tmp_path):
     artist.on_study_end()
     assert artist.process.returncode != 0
     assert "There is no study" in (tmp_path / "figures.log").read_text()
+
+
+def test_figures_are_drawn_at_the_end_unless_they_are_whole_and_of_the_study_as_it_is(
+    tmp_path, monkeypatch
+):
+    drawn = []
+    now = [study([trial(0, 3, TrialState.COMPLETE)])]
+    monkeypatch.setattr("drmn.report.live_figures.load_study", lambda *_: now[0])
+    monkeypatch.setattr(LiveFigures, "_draw", lambda _: drawn.append(1) or Mock())
+    (tmp_path / FIGURES).mkdir()
+    (tmp_path / FIGURES / "study.html").write_text("page")
+    content.note_made(tmp_path / FIGURES, figures.drawn_of(now[0]))
+    LiveFigures(tmp_path, "", wanted=True).on_study_end()
+    assert drawn == []
+    (tmp_path / FIGURES / "study.html").write_text("pag")
+    LiveFigures(tmp_path, "", wanted=True).on_study_end()
+    assert len(drawn) == 1
+    (tmp_path / FIGURES / "study.html").write_text("page")
+    now[0] = study([trial(0, 3, TrialState.COMPLETE), trial(1, 3, TrialState.COMPLETE)])
+    LiveFigures(tmp_path, "", wanted=True).on_study_end()
+    assert len(drawn) == 2

@@ -11,10 +11,9 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms import InterpolationMode, v2
 
 from drmn.errors import DataError
+from drmn.vision import ImageReadMode, InterpolationMode, decode_image, v2
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""

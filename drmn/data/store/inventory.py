@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from drmn.data.store.feature_store import MANIFEST, USED, FeatureKey, key_of, manifest_of
-from drmn.data.store.partial_store import PLAN, journal
+from drmn.data.store.feature_key import MANIFEST, USED, FeatureKey, key_of, manifest_of
+from drmn.data.store.journal import PLAN, journal
 from drmn.errors import DataError
 from drmn.io import atomic
 

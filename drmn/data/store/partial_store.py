@@ -15,13 +15,12 @@ from drmn.data.images import catalogue as catalogues
 from drmn.data.store import encoding, integrity
 from drmn.data.store.encoding import Raw
 from drmn.data.store.feature_store import COMPONENTS, MANIFEST, SCALES, Maps, level_file
+from drmn.data.store.journal import JOURNAL, PLAN, journal
 from drmn.data.store.layout import StoreLayout
 from drmn.data.store.shards import Shards, digest, lay_out
 from drmn.errors import DataError
 from drmn.io import atomic
 from drmn.io.file_digest import tables
-
-JOURNAL, PLAN = "journal.jsonl", "plan.json"
 
 
 class PartialStore:
@@ -143,21 +142,6 @@ class PartialStore:
         atomic.put_in_place(folder, place)
         for name in (JOURNAL, PLAN):
             (place / name).unlink()
-
-
-def journal(folder: Path) -> dict[int, integrity.Digests]:
-    """Return the shards that the journal of a store in the making says are done."""
-    file = folder / JOURNAL
-    if not file.is_file():
-        return {}
-    done = {}
-    for line in file.read_text().splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:  # power was lost while it was written: that shard is made again
-            continue
-        done[int(entry["shard"])] = entry["digests"]
-    return done
 
 
 def line(shard: int, digests: integrity.Digests) -> str:

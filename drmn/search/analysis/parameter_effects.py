@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from scipy import stats
-from scipy.optimize import brentq
 
 from drmn.search.samplers.unit_cube import to_unit
 
@@ -38,8 +36,10 @@ def effect(
     in the middle, and by the groups where they are words. Of the ratio of variances, which follows
     a noncentral F distribution, bounds of the share follow.
     """
+    from scipy.stats import rankdata  # noqa: PLC0415 - a second or two
+
     fit = _columns(values, distribution)
-    ranks = stats.rankdata(results)
+    ranks = rankdata(results)
     count, size = fit.shape
     if np.linalg.matrix_rank(fit) < size or count <= size or np.ptp(ranks) == 0:
         return None
@@ -64,6 +64,8 @@ def _columns(values: Sequence[object], distribution: BaseDistribution) -> np.nda
 
 def _share(ratio: float, degrees: tuple[int, int], count: int, chance: float) -> float:
     """Return the share of the variance under which a ratio as small has this chance."""
+    from scipy import stats  # noqa: PLC0415 - a second or two
+    from scipy.optimize import brentq  # noqa: PLC0415
 
     def above(noncentrality: float) -> float:
         return float(stats.ncf.cdf(ratio, *degrees, noncentrality)) - chance

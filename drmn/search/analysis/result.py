@@ -1,10 +1,8 @@
 """What a search came to, as `--json` writes it and the terminal shows it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from scipy.stats import spearmanr
 
 from drmn.metric_names import COST, Metrics, figures
 from drmn.search.budget.limits import spent
@@ -53,6 +51,10 @@ class SearchResult:
     """Another objective, if there is one."""
     notes: list[str] = field(default_factory=list)
     """What is to be said of the space."""
+    remarks: list[str] = field(default_factory=list)
+    """Lines printed of the best network."""
+    settled: bool = False
+    """Whether the same search would do nothing: all is trained, and MLflow has all."""
 
     @property
     def pareto_front(self) -> list[TrialSummary]:
@@ -77,7 +79,7 @@ class SearchResult:
         if not pairs:
             return None
         ranked = len(pairs) > 2 and all(len(set(tier)) > 1 for tier in zip(*pairs, strict=True))
-        rank = float(spearmanr(*zip(*pairs, strict=True)).statistic) if ranked else None
+        rank = _rank_correlation(pairs) if ranked else None
         gain = sum(high - low for low, high in pairs) / len(pairs)
         return Tiers(len(pairs), gain, rank)
 
@@ -103,6 +105,12 @@ def objectives(row: TrialSummary, second: str) -> tuple[float, float]:
     """Return a trial's two objectives, either the better the larger it is."""
     two = -row.seconds / max(1, row.epochs) if second == COST else row.metrics[second]
     return row.value or 0.0, two
+
+
+def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
+    from scipy.stats import spearmanr  # noqa: PLC0415 - a second or two
+
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
 
 def _complete(row: TrialSummary) -> bool:

@@ -15,7 +15,6 @@ from drmn.experiment.trial_task import TrialTask
 from drmn.search.executors.in_process_trainable import InProcessTrainable
 from drmn.search.executors.pool_trainable import HEAD, PoolTrainable
 from drmn.search.executors.tune_memory import TaskRef
-from drmn.search.executors.worker_groups import GroupConfig, WorkerGroups
 
 
 class Backend(Protocol):
@@ -63,7 +62,7 @@ class InProcessBackend:
 class WorkerGroupBackend:
     """Groups of workers of Ray Train train; Tune's trials ask them."""
 
-    def __init__(self, groups: WorkerGroups) -> None:
+    def __init__(self, groups: Any) -> None:
         self.groups, self.at_once = groups, groups.shape.groups
         self.trainable = tune.with_resources(PoolTrainable, HEAD)
 
@@ -101,6 +100,11 @@ def open_backend(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[
     if resolve(asked) == "inproc":
         yield InProcessBackend(asked, most)
         return
+    from drmn.search.executors.worker_groups import (  # noqa: PLC0415 - Ray Train with it: a second
+        GroupConfig,
+        WorkerGroups,
+    )
+
     groups = WorkerGroups(
         GroupConfig(
             groups=most,

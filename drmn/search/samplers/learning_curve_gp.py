@@ -19,7 +19,6 @@ from itertools import pairwise
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import minimize
 from scipy.special import ndtr
 from torch import Tensor
 
@@ -133,6 +132,8 @@ class LearningCurveGP:
     def _fitted(self) -> Tensor:
         """Return the kernel's parameters of the highest posterior, the scale integrated out."""
         size = self.data.points.shape[1]
+        from scipy.optimize import minimize  # noqa: PLC0415 - not before trials are learnt from
+
         centre = torch.tensor([PRIOR["length"]] * size + list(PRIOR.values())[1:]).double()
         means, widths = centre.T
 
