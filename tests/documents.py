@@ -1,4 +1,4 @@
-"""What README, CONTRIBUTING and the pages in docs/ say that can be checked: commands, options, links."""
+"""What the pages say that can be checked: commands, and options of our own programs."""
 
 import re
 import sys

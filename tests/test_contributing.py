@@ -40,7 +40,25 @@ def loss(config):
 more = with_overrides(RunConfig(), {"loss.attribute_l1": 2.0}).loss
 assert abs(loss(more) - loss(LossConfig()) - 2 * 3.5) < 1e-5
 """
-CHECKS = {"A dataset": DATASET, "A loss term": LOSS}
+SAMPLER = """
+import sys
+import optuna, tyro
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
+from drmn.search.samplers.factory import make_sampler
+sys.path.insert(0, "jobs")
+from tune import TuneJob
+policy = tyro.cli(TuneJob, args=["--policy.sampler", "tpe-univariate"]).policy
+def drawn():
+    study = optuna.create_study(sampler=make_sampler(policy, 0, 8, 8), direction="maximize")
+    lr = FloatDistribution(1e-4, 1e-2, log=True)
+    for n in range(1, 9):
+        trial = create_trial(params={"x": n * 1e-3}, distributions={"x": lr}, value=n)
+        study.add_trial(trial)
+    return study.ask().suggest_float("x", 1e-4, 1e-2, log=True)
+assert 1e-4 <= drawn() == drawn() <= 1e-2
+"""
+CHECKS = {"A dataset": DATASET, "A loss term": LOSS, "A sampler": SAMPLER}
 
 
 @pytest.fixture
