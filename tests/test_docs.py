@@ -14,6 +14,7 @@ OTHERS = {
     "--generate": "ray get-auth-token",
     "--no-config-cache": "ray up",
     "--tag": "docker build",
+    "--block": "ray start",
     "--again": "the final stage, which is not built; what refuses a second opening names it",
 }
 """Options of other programs, and whose they are."""
