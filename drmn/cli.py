@@ -9,23 +9,31 @@ from typing import TypeVar
 
 import tyro
 
+from drmn import help as helping
 from drmn.errors import UserError
+from drmn.help import Common
 
 J = TypeVar("J")
 
 
-def run(main: Callable[[J], None], job: type[J]) -> None:
+def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -> None:
     """Parse the command line into a `job` and run `main` on it.
+
+    With `common` options, `--help` shows those on one screen, and `--help-all` every one.
 
     A user's mistake ends in one sentence and exit status 2; Ctrl-C and SIGTERM in 130.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(tyro.cli(job))
+        arguments = sys.argv[1:]
+        if common and helping.asked(arguments):
+            print(helping.short(job, common, sys.modules["__main__"].__doc__ or ""))  # noqa: T201
+            return
+        main(tyro.cli(job, args=helping.full(arguments)))
     except UserError as mistake:
         sys.exit(_say(f"error: {mistake}", 2))
     except KeyboardInterrupt:
-        sys.exit(_say("interrupted; the same command goes on from here", 130))
+        sys.exit(_say("interrupted; the same command resumes it", 130))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as problem:

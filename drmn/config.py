@@ -69,7 +69,8 @@ class ModelConfig:
     levels: str = "16+32"
     """Backbone levels to fuse, by stride."""
     fusion: Fusion = "add"
-    """How levels are fused: added to the last one, put side by side, or the last one alone."""
+    """Fusion of levels: add, concat or none. Added to the last one, side by side, or the last one
+    alone."""
     normalize: bool = True
     """Standardise channels and give every region the same length, before anything else."""
     width: int = 0
@@ -85,8 +86,8 @@ class ModelConfig:
     """What reads an attribute's score off its feature: its prototype through a learned matrix, the
     prototype itself, or a vector of its own that starts as the prototype."""
     sit: Sit = "joint"
-    """Tokens of the semantic interaction transformer: all attributes of all images (the paper's
-    words), the batch for each attribute, the attributes of one image, or no transformer."""
+    """Tokens of the transformer: joint, batch, attr or none. All attributes of all images (the
+    paper's words), the batch for each attribute, the attributes of one image, or no transformer."""
     sit_width: int = 0
     """Channels inside the transformer; 0 for those of a region. A step of it costs as the square
     of its width, and it takes part in training alone."""
@@ -158,7 +159,7 @@ class OptimConfig:
     """Epochs in which the learning rate rises from nothing, step by step."""
     epochs: int = 10
     batch_size: int = 32
-    """Images of a step, those of all workers and micro-batches together."""
+    """Images of a step, of all workers together. Micro-batches included."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -173,7 +174,7 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinetuneConfig:
-    """How the backbone is trained along, in the finetuned tier."""
+    """How the backbone is fine-tuned, in the finetuned tier."""
 
     lr: float = 1e-5
     """Of the backbone; `optim.lr` is that of all else."""
@@ -224,12 +225,12 @@ class RunConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     tier: Tier = "frozen"
-    """Train on stored features, or on photos with the backbone in the loop."""
+    """Tier: frozen (stored features) or finetuned (photos)."""
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     seed: int = 0
     fold: int = 1
-    """Which of the official three divisions into train and validation classes."""
+    """Official division into train and validation classes, 1 to 3."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -261,8 +262,8 @@ class FeatureConfig:
     pca_share: float = 0.25
     """Share of the channels that "pca" keeps."""
     hdf5: str = ""
-    """Take the features from this file, laid out as DAZLE, TransZero and MSDN do, instead of a
-    backbone."""
+    """File of features to use instead of a backbone. Laid out as those of DAZLE, TransZero and
+    MSDN."""
     on_bad: OnBad = "stop"
     """What to do about images that cannot be read: stop, or skip them and say so."""
 

@@ -26,7 +26,7 @@ class PrepareJob:
     dataset: str = ""
     """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: str = "data"
-    """The folder, or s3:// place, that holds xlsa17/ and the images; the demo needs none."""
+    """Folder or s3:// URI with xlsa17/ and the images. The demo needs none."""
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
     )
@@ -47,7 +47,7 @@ class PrepareJob:
     max_bytes: str = ""
     """Such as 20GB."""
     results: Path = Path("results")
-    """Where everything is kept that jobs make."""
+    """Folder of features, studies, runs and figures."""
 
 
 def check(job: PrepareJob) -> None:

@@ -3,7 +3,7 @@
 python jobs/train.py --dataset demo                                     # minutes on a laptop
 python jobs/train.py --dataset cub --data-root ~/data --workers 2       # two processes, one batch
 python jobs/train.py --dataset cub --data-root ~/data --ablation no-sit # a row of the paper's table
-python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # the backbone trained along
+python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # fine-tune the backbone
 """
 
 import json
@@ -20,6 +20,18 @@ from drmn.errors import ConfigError
 from drmn.experiment.config import PicturesConfig, require_name
 from drmn.tracking.uri import default_store
 
+COMMON = {
+    "Data": ("--dataset", "--data-root", "--backbone", "--image-size", "--levels", "--hdf5"),
+    "Network": (
+        *("--ablation", "--model.sit", "--model.fusion", "--model.width", "--model.scale"),
+        *("--loss.global-branch", "--loss.self-calibration", "--tier"),
+    ),
+    "Training": ("--optim.lr", "--optim.epochs", "--optim.batch-size", "--seed", "--fold"),
+    "Workers": ("--workers", "--max-workers", "--cpus", "--gpus"),
+    "Where": ("--run", "--results", "--tracking-uri", "--json"),
+}
+"""What the short help shows."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainJob:
@@ -28,12 +40,12 @@ class TrainJob:
     dataset: str
     """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: str = "data"
-    """The folder, or s3:// place, that holds xlsa17/ and the images; the demo needs none."""
+    """Folder or s3:// URI with xlsa17/ and the images. The demo needs none."""
     ablation: str = "full"
-    """A row of the paper's ablation table, put over the settings: full, no-dab, no-fusion,
+    """Row of the paper's ablation table. It overrides the settings: full, no-dab, no-fusion,
     no-channel-attention, no-sit or no-global-branch."""
     run: str = ""
-    """Its name; by default of dataset, tier and ablation. A run that exists is gone on with."""
+    """Name of the run. By default of dataset, tier and ablation. One that exists is resumed."""
     config: Annotated[RunConfig, tyro.conf.FlagConversionOff, tyro.conf.arg(name="")] = field(
         default_factory=RunConfig
     )
@@ -44,8 +56,8 @@ class TrainJob:
     workers: int = 1
     """Processes that train together; each takes its share of every batch."""
     max_workers: int = 0
-    """Take up to so many where the cluster has room, and go on with fewer after a loss; 0 for as
-    many as --workers."""
+    """Most workers to use where the cluster has room. After a loss fewer continue; 0 for as many as
+    --workers."""
     cpus: float = 1
     """Cores of a worker."""
     gpus: float = 0
@@ -53,11 +65,11 @@ class TrainJob:
     failures: int = 3
     """How often workers may be lost before the run gives up."""
     results: Path = Path("results")
-    """Where everything is kept that jobs make."""
+    """Folder of features, studies, runs and figures."""
     tracking_uri: str = field(default_factory=default_store)
-    """MLflow's store: a SQLite file or a server; by default that of MLFLOW_TRACKING_URI."""
+    """MLflow's SQLite file or server. By default that of MLFLOW_TRACKING_URI."""
     json: Path | None = None
-    """Write the outcome into this file."""
+    """Write the result as JSON into this file."""
 
 
 def main(job: TrainJob) -> None:
@@ -112,4 +124,4 @@ def main(job: TrainJob) -> None:
 
 
 if __name__ == "__main__":
-    run_job(main, TrainJob)
+    run_job(main, TrainJob, COMMON)

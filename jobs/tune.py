@@ -2,7 +2,7 @@
 
 python jobs/tune.py --dataset demo                          # minutes on a laptop, no data needed
 python jobs/tune.py --dataset cub --data-root ~/data        # the official files
-python jobs/tune.py --dataset cub --data-root ~/data --budget.trials 60   # go on with the study
+python jobs/tune.py --dataset cub --data-root ~/data --budget.trials 60   # resume, to more trials
 python jobs/tune.py --list                                  # the studies there are
 python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-root ~/data
 """
@@ -22,6 +22,19 @@ from drmn.errors import ConfigError
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
 
+COMMON = {
+    "Data": ("--dataset", "--data-root", "--backbone", "--image-size", "--levels", "--hdf5"),
+    "Search": (
+        *("--space", "--study", "--budget.trials", "--budget.minutes", "--budget.worker-hours"),
+        *("--policy.objective", "--policy.sampler", "--policy.pruner", "--policy.finetune"),
+        *("--warm-start", "--fork"),
+    ),
+    "Workers": ("--backend", "--budget.at-once", "--workers", "--cpus", "--gpus"),
+    "Where": ("--results", "--storage", "--tracking-uri", "--json"),
+    "Look after studies": ("--plan", "--list", "--status", "--stop", "--replay"),
+}
+"""What the short help shows."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TuneJob:
@@ -30,27 +43,27 @@ class TuneJob:
     dataset: str = ""
     """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: str = "data"
-    """The folder, or s3:// place, that holds xlsa17/ and the images; the demo needs none."""
+    """Folder or s3:// URI with xlsa17/ and the images. The demo needs none."""
     space: str = ""
-    """A name in search_spaces/ or a file; by default the dataset's own, or "imported" with
-    --hdf5."""
+    """Search space: a name in search_spaces/ or a Python file. By default the dataset's own, or
+    "imported" with --hdf5."""
     study: str = ""
-    """Its name; by default the space's. A study that exists is gone on with."""
+    """Name of the study. By default the space's. One that exists is resumed."""
     fork: str = ""
-    """Learn from the trials of this study, in a new one: after a change of settings, space, code or
-    data."""
+    """Start a new study that learns from the trials of this one. For a change of settings, space,
+    code or data."""
     warm_start: str = ""
-    """A study of any dataset, or a JSON file: its best settings are tried first."""
+    """Try the best settings of this study, or of a JSON file, first."""
     plan: bool = False
-    """Time some steps for a minute and tell what the search will take; start nothing."""
+    """Forecast time, disk and cost of the search. Start nothing."""
     list: bool = False
-    """Show the studies there are."""
+    """List the studies."""
     status: bool = False
-    """Show how --study stands."""
+    """Show the trials of --study, its best value and its driver."""
     replay: bool = False
-    """Choose the trials of --study again from its record alone, and tell whether they come out."""
+    """Check that the record of --study gives the same choices again."""
     stop: bool = False
-    """End the driver of --study, wherever on this machine; the same command goes on later."""
+    """Stop the driver of --study on this machine. The same command resumes it."""
     budget: Budget = field(default_factory=Budget)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     base: Annotated[RunConfig, tyro.conf.FlagConversionOff, tyro.conf.arg(name="")] = field(
@@ -64,16 +77,16 @@ class TuneJob:
         default_factory=ResourceConfig
     )
     results: Path = Path("results")
-    """Where everything is kept that jobs make."""
+    """Folder of features, studies, runs and figures."""
     storage: str = ""
-    """The record of studies in PostgreSQL: postgresql://user@host/database, the password in
-    ~/.pgpass or PGPASSWORD; by default a SQLite file in the study's folder."""
+    """PostgreSQL that holds the record. By default a SQLite file in the study's folder does; such
+    as postgresql://user@host/database, with the password in ~/.pgpass or PGPASSWORD."""
     tracking_uri: str = field(default_factory=default_store)
-    """MLflow's store: a SQLite file or a server; by default that of MLFLOW_TRACKING_URI."""
+    """MLflow's SQLite file or server. By default that of MLFLOW_TRACKING_URI."""
     figures: bool = True
-    """Draw the study's figures, as it goes on and at its end."""
+    """Draw the study's figures, while it runs and at its end."""
     json: Path | None = None
-    """Write the outcome into this file."""
+    """Write the result as JSON into this file."""
 
 
 def main(job: TuneJob) -> None:
@@ -223,4 +236,4 @@ def look_after(job: TuneJob) -> None:
 
 
 if __name__ == "__main__":
-    run(main, TuneJob)
+    run(main, TuneJob, COMMON)

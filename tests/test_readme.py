@@ -27,7 +27,7 @@ SHOWN = {
     "--plan": "worker time",
     "--budget.trials": "Best settings of study first",
     "--status": "COMPLETE",
-    "--help": "--optim.lr",
+    "--help-all": "--optim.lr",
 }
 """What some of them say, by an option."""
 

@@ -15,17 +15,18 @@ class ResourceConfig:
     """Who trains the trials of a search. Results do not depend on it, but for rounding."""
 
     backend: BackendName = "auto"
-    """inproc: Ray Tune's own processes, used again from trial to trial. pool: groups of workers of
-    Ray Train that stay, and take one trial after another. trial: a group of its own for each trial,
-    for few and long ones. auto: inproc on one machine, else pool."""
+    """Who trains the trials: auto, inproc, pool or trial. inproc: Ray Tune's processes, reused from
+    trial to trial. pool: long-lived Ray Train worker groups that take one trial after another.
+    trial: a new worker group for each trial, for few and long ones. auto: inproc on one machine,
+    else pool."""
     workers: int = 1
-    """That train one trial together; more than one needs pool or trial."""
+    """Workers that train one trial together. More than one needs pool or trial."""
     cpus: float = 1
     """Cores of each worker."""
     gpus: float = 0
-    """GPUs of each worker; a fraction shares one, without isolating memory."""
+    """GPUs of each worker. A fraction shares one, without isolating memory."""
     system_metrics: bool = False
-    """Tell MLflow at each epoch how busy the first worker's machine is: cores, memory, GPU."""
+    """Log cores, memory and GPU of the first worker's machine to MLflow at each epoch."""
 
     def __post_init__(self) -> None:
         """Check each value."""

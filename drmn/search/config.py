@@ -18,18 +18,19 @@ class PolicyConfig:
     """How the search chooses and stops trials."""
 
     objective: Objective = "val/H"
-    """What a trial's value is: the best epoch's figure on validation."""
+    """Metric that is maximised, at a trial's best epoch."""
     second_objective: Second = ""
     """Another objective, at the same epoch: the search is then for settings that none beats in
     both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""
     sampler: Sampler = "curve-gp"
-    """curve-gp models settings and epochs together, of trials that still run too (of two objectives
-    tpe does); tpe the density of good settings, gp full values; random is chance."""
+    """How trials are chosen: curve-gp, tpe, gp or random. curve-gp is a Gaussian process over
+    settings and epochs that learns from running trials too (with two objectives tpe stands in); gp
+    models final values only."""
     startup_trials: int = 6
     """Trials drawn by chance, spread over the ranges, before the sampler follows its model."""
     pruner: Pruner = "halving"
-    """halving stops trials at rungs; hyperband does so with the first rung in three places, for
-    spaces where early epochs tell little; none stops nothing."""
+    """How trials are stopped early: halving, hyperband or none. halving compares them at rungs;
+    hyperband has the first rung in three places, for spaces whose early epochs say little."""
     first_rung: int = 3
     """Epochs after which a trial may be stopped for the first time."""
     factor: int = 3
@@ -39,8 +40,8 @@ class PolicyConfig:
     comes out the same however many trials run at a time (at most so many) and however long each
     takes; 0 uses all results as they come, and waits for none."""
     finetune: int = 0
-    """So many of the best trials are trained again with the backbone along, once all others are
-    over; they come on top of budget.trials."""
+    """Best trials to train again with a fine-tuned backbone. They run once all others have ended,
+    and are not counted by budget.trials."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -71,18 +72,17 @@ class Budget:
     """What a search may spend. All but `minutes` hold over all starts of a study."""
 
     trials: int = 24
-    """Trials in all, pruned and failed ones included."""
+    """Maximum number of trials, pruned and failed ones included."""
     epochs: int = 0
     """Epochs of all trials together; 0 for no limit."""
     worker_hours: float = 0.0
-    """Hours of training and validation, those of trials that run at a time added up; 0 for no
-    limit."""
+    """Maximum hours of training and validation of all workers. 0 for no limit."""
     money: float = 0.0
-    """Of which an hour of a trial costs `price`; 0 for no limit."""
+    """Maximum spend, in the currency of `price`. 0 for no limit."""
     price: float = 0.0
-    """Of an hour of a trial, its cores and GPUs together, in any currency."""
+    """Cost of an hour of one trial, its cores and GPUs together, in any currency."""
     minutes: float = 0.0
-    """Of this start; no new trial after it. 0 for no limit."""
+    """Wall-clock limit of this invocation, in minutes. 0 for no limit."""
     least_gain: float = 0.0
     """End early once all trials that are left are expected to raise the objective by less than
     this, the error of that estimate included; such as 0.002. 0 never does."""
@@ -93,7 +93,7 @@ class Budget:
     """So many of the best trials have their network in MLflow, packed with its backbone; any other
     is trained again from its settings."""
     at_once: int = 0
-    """Trials at a time; 0 for as many as the cluster holds."""
+    """Trials that run in parallel. 0 for as many as the cluster holds."""
 
     def __post_init__(self) -> None:
         """Check each value."""

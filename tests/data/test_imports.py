@@ -17,11 +17,7 @@ FENCED = tuple(CONTRACT["forbidden_modules"])
 MAY_REACH = {"drmn.data", "drmn.doctor", "drmn.final", "drmn.prepare", "drmn.report"}
 """What makes features, or opens the test split once all is chosen, and what shows their outcome."""
 KNOW_NOTHING = {
-    "drmn.cli",
-    "drmn.errors",
-    "drmn.malloc",
-    "drmn.metric_names",
-    "drmn.units",
+    *("drmn.cli", "drmn.errors", "drmn.help", "drmn.malloc", "drmn.metric_names", "drmn.units"),
     "drmn.vision",
 }
 """Modules that the layers keep below all of the data."""
