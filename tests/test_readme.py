@@ -26,8 +26,8 @@ RUN = [command.line for command in COMMANDS if not command.why_not]
 SHOWN = {
     "--plan": "worker time",
     "--budget.trials": "Best settings of study first",
-    "--status": "COMPLETE",
-    "--help": "--optim.lr",
+    "--status": "study first",
+    "--help": "--budget.trials",
 }
 """What some of them say, by an option."""
 
