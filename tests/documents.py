@@ -65,9 +65,10 @@ def options_of(job: str) -> set[str]:
 def all_options() -> set[str]:
     """Return the options of all that a person runs of ours."""
     known = _options(FinalJob).union(*map(options_of, JOBS))
-    # What the wrapper of jobs and MLflow's server take beside these stands in their code.
-    for module in ("drmn/cli.py", "drmn/tracking/__main__.py"):
-        known |= set(re.findall(r'"(--[a-z][a-z-]+)"', (ROOT / module).read_text()))
+    # What the wrapper of jobs, MLflow's server and benchmarks take is written in their code.
+    own = [ROOT / "drmn" / "cli.py", ROOT / "drmn" / "tracking" / "__main__.py"]
+    for module in (*own, *(ROOT / "benchmarks").glob("*.py")):
+        known |= set(re.findall(r'"(--[a-z][a-z-]+)"', module.read_text()))
     return known
 
 

@@ -26,7 +26,7 @@ RUN = [command.line for command in COMMANDS if not command.why_not]
 SHOWN = {
     "--plan": "worker time",
     "--budget.trials": "Best settings of study first",
-    "--status": "COMPLETE",
+    "--status": "study first",
     "--help-all": "--optim.lr",
 }
 """What some of them say, by an option."""
