@@ -11,6 +11,7 @@ import tyro
 from conftest import ROOT
 
 from drmn.final.__main__ import FinalJob
+from drmn.help import EVERYTHING
 
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 """Those that speak of the project as it is today; the changelog speaks of the past."""
@@ -57,7 +58,7 @@ def options_of(job: str) -> set[str]:
     """Return the options of jobs/<job>.py."""
     sys.path.insert(0, str(ROOT / "jobs"))
     try:
-        return _options(getattr(import_module(job), JOBS[job]))
+        return _options(getattr(import_module(job), JOBS[job])) | {EVERYTHING}
     finally:
         sys.path.remove(str(ROOT / "jobs"))
 

@@ -84,7 +84,7 @@ def replay(console: Console, studies: Path, name: str, space: str, url: str = ""
 
 
 def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
-    """End the driver of a study, as SIGTERM does; the same command goes on later.
+    """End the driver of a study, as SIGTERM does; the same command resumes it.
 
     Raises:
         StudyError: There is no such study, nobody runs it here, or it does not end.
@@ -103,7 +103,7 @@ def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
                 f"Study {name}: process {pid} does not end; kill -9 {pid} is safe too."
             )
         time.sleep(0.2)
-    say(console, f"study {name}: stopped; the same command as before goes on with it")
+    say(console, f"study {name}: stopped; the same command resumes it")
 
 
 def _best(rows: list[TrialSummary]) -> str:

@@ -248,7 +248,7 @@ def stop_command(demo, study):
     done = subprocess.run(
         [*command, "--results", demo], capture_output=True, text=True, check=False
     )
-    assert done.stdout == f"study {study}: stopped; the same command as before goes on with it\n"
+    assert done.stdout == f"study {study}: stopped; the same command resumes it\n"
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "--stop"])
@@ -281,7 +281,7 @@ def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
         stop_command(demo, tmp_path.name)  # SIGTERM, to the driver alone
     _, errors = job.communicate(timeout=240)
     assert job.returncode == 130
-    assert "the same command goes on" in errors
+    assert "the same command resumes it" in errors
     assert time.monotonic() - began < 120  # of some ten minutes, on a busy machine
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive

@@ -113,7 +113,7 @@ class PartialStore:
                 raise
             raise DataError(
                 f"{path}: the disk is full; {len(self.done)} of {len(self.plan.spans())} shards "
-                "are kept: make room, and the same command goes on from there."
+                "are kept: make room, and the same command resumes it."
             ) from None
 
     def publish(self, place: Path, about: Mapping[str, Any]) -> None:

@@ -47,7 +47,7 @@ class StudyLock:
         if self._lost:
             raise StudyError(
                 f"--storage {redacted(self.url)}: the connection that holds study {self.name} is "
-                "lost; the same command goes on when the server is there."
+                "lost; the same command resumes it once the server answers."
             )
 
     def _answers(self) -> bool:

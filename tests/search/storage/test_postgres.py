@@ -106,7 +106,7 @@ def test_a_server_that_ends_is_one_sentence(postgres, url, tmp_path):
     with lock_in_database(url, "toy") as claim:
         study = open_toy(tmp_path, claim=claim, pruner="none")
         postgres.stop()
-        with pytest.raises(StudyError, match="study toy is lost; the same command goes on"):
+        with pytest.raises(StudyError, match="study toy is lost; the same command resumes it"):
             study.ask()
         postgres.start()
     with lock_in_database(url, "toy") as claim:
