@@ -12,6 +12,7 @@ PYTEST := $(BIN)/pytest -m 'not slow' -n 3 $(XDIST)
 MACHINES := $(patsubst %,tests/cluster/test_%.py,ray_up nodes notice partition) tests/test_secrets.py
 # These start processes: jobs, Ray, MLflow's server, PostgreSQL, a browser. `make quick` does without.
 PROCESSES := $(addprefix tests/,jobs faults cluster real benchmarks tracking prepare doctor) \
+  $(addprefix tests/,test_readme.py test_contributing.py test_help.py) \
   $(addprefix tests/search/,executors storage) tests/training/test_finetuned_workers.py \
   tests/test_distributed.py tests/model/test_backbone.py tests/model/test_backbone_autotune.py \
   tests/training/test_finetuned_tier.py tests/data/demo/test_demo_difficulty.py \
