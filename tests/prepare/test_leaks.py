@@ -24,6 +24,7 @@ from drmn.data.splits import development
 from drmn.data.store import feature_store
 from drmn.errors import DataError
 from drmn.evaluation.baselines import fit_baselines
+from drmn.experiment.receipt import RECEIPT
 from drmn.prepare import compact
 
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"
@@ -67,12 +68,22 @@ def search(folder):
 def written(results):
     """Return the digest of every file that a search writes and that holds no time of day."""
     plain = (".arrow", ".parquet", ".json", ".safetensors", ".pt")
+    # The receipt holds times of files, test images among them: `receipt` looks at what it keeps.
     return {
         str(file.relative_to(results)): hashlib.sha256(file.read_bytes()).hexdigest()
         for part in ("features", "studies")
         for file in sorted((results / part).rglob("*"))
-        if file.suffix in plain
+        if file.suffix in plain and file.name != RECEIPT
     }
+
+
+def receipt(results):
+    """Return what a later start would print of the finished study, times apart."""
+    (file,) = (results / "studies").glob(f"*/{RECEIPT}")
+    kept = json.loads(file.read_text())
+    del kept["outcome"]["spent"]["worker_hours"]
+    lines = [line for line in kept["said"].splitlines() if not line.startswith("Spent:")]
+    return kept["outcome"], [line.replace(str(results), "") for line in lines]
 
 
 def record(results):
@@ -146,7 +157,7 @@ def test_noise_for_test_labels_pixels_and_attributes_changes_nothing_that_a_sear
     sealed = [next((folder / "sealed").iterdir()).name for folder in folders]
     assert sealed[0] != sealed[1]  # the noise was read, and went where it belongs
     assert outcomes[0] == outcomes[1]
-    for part in (written, record, told):
+    for part in (written, record, told, receipt):
         assert part(folders[0]) == part(folders[1])
     assert len(written(folders[0])) > 8
     assert len(told(folders[0])[0]) > 20
