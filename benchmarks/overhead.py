@@ -143,7 +143,7 @@ def ours(name: BackendName, warm: int, counted: int, *, cpu: bool = True) -> Clo
     trials = 1 + warm + counted
     with tempfile.TemporaryDirectory() as folder, ray_session(), Meter() as meter:
         clock = Clock(warm, meter=meter if cpu else None)
-        opened = open_study(Path(folder), "overhead", {})
+        opened = open_study(Path(folder), {})
         study = AskTellStudy(opened, space, RunConfig(), PolicyConfig(pruner="none"))
         work = ExecutorConfig(
             store=Path(folder),

@@ -125,10 +125,10 @@ def measured(workers: int, epochs: int) -> tuple[Parts, float]:
     """Return what the parts took, and the driver's megabytes above what it began with."""
     with tempfile.TemporaryDirectory() as folder:
         before = psutil.Process().memory_info().rss
-        opened = open_study(Path(folder), "scale", {"of": "a simulation"})
+        opened = open_study(Path(folder), {"of": "a simulation"})
         study = AskTellStudy(opened, space, RunConfig(), PolicyConfig())
         spool = open_spool(Path(folder, "spool.db"))
-        mlflow_logger = MlflowLogger(spool, "scale", study.record)
+        mlflow_logger = MlflowLogger(spool, Path(folder), study.record)
         mlflow_logger.on_study_start(ABOUT)
         parts = simulate(study, mlflow_logger, workers, epochs)
         memory = (psutil.Process().memory_info().rss - before) / 1e6

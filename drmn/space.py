@@ -61,6 +61,12 @@ def load(name: str) -> Space:
     return space
 
 
+def fixed_settings(trial: Trial) -> Constants:
+    """Return no constants and ask for nothing: the search space of a run at fixed settings."""
+    del trial
+    return {}
+
+
 def source(name: str) -> Path:
     """Return the file of the space called `name`."""
     path = Path(name) if name.endswith(".py") else SPACES / f"{name}.py"

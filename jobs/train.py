@@ -1,4 +1,4 @@
-"""Train one network at given settings, through Ray Train. The same command resumes it.
+"""Train one network at given settings. The same command resumes it.
 
 python jobs/train.py --dataset demo                                     # minutes on a laptop
 python jobs/train.py --dataset cub --data-root ~/data --workers 2       # two processes, one batch
@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 
 from drmn.cli import run as run_job
-from drmn.cluster.resources import WorkerGroupConfig
+from drmn.cluster.resources import ResourceConfig
 from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
 from drmn.experiment.config import PicturesConfig, require_name
@@ -27,17 +27,17 @@ COMMON = {
         *("--loss.global-branch", "--loss.self-calibration", "--tier"),
     ),
     "Training": ("--optim.lr", "--optim.epochs", "--optim.batch-size", "--seed", "--fold"),
-    "Workers": ("--workers", "--max-workers", "--cpus", "--gpus"),
-    "Where": ("--run", "--results", "--tracking-uri", "--json"),
+    "Workers": ("--workers", "--max-workers", "--cpus", "--gpus", "--backend"),
+    "Run": ("--run", "--status", "--stop", "--results", "--storage", "--tracking-uri", "--json"),
 }
 """What the short help shows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainJob:
-    """Train one network at given settings, through Ray Train. The same command resumes it."""
+    """Train one network at given settings. The same command resumes it."""
 
-    dataset: str
+    dataset: str = ""
     """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
     data_root: str = "data"
     """Folder or s3:// URI with xlsa17/ and the images. The demo needs none."""
@@ -53,19 +53,18 @@ class TrainJob:
         default_factory=FeatureConfig
     )
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
-    workers: int = 1
-    """Processes that train together; each takes its share of every batch."""
-    max_workers: int = 0
-    """Most workers to use where the cluster has room. After a loss fewer continue; 0 for as many as
-    --workers."""
-    cpus: float = 1
-    """Cores of a worker."""
-    gpus: float = 0
-    """GPUs of a worker."""
-    failures: int = 3
-    """How often workers may be lost before the run gives up."""
+    resources: Annotated[ResourceConfig, tyro.conf.arg(name="")] = field(
+        default_factory=ResourceConfig
+    )
+    status: bool = False
+    """Show how far the run is, and its driver."""
+    stop: bool = False
+    """Stop the driver of the run on this machine. The same command resumes it."""
     results: Path = Path("results")
     """Folder of features, studies, runs and figures."""
+    storage: str = ""
+    """PostgreSQL that holds the record. By default a SQLite file in the run's folder does; such as
+    postgresql://user@host/database, with the password in ~/.pgpass or PGPASSWORD."""
     tracking_uri: str = field(default_factory=default_store)
     """MLflow's SQLite file or server. By default that of MLFLOW_TRACKING_URI."""
     json: Path | None = None
@@ -73,54 +72,71 @@ class TrainJob:
 
 
 def main(job: TrainJob) -> None:
-    """Prepare the features, train, and show what came of it."""
+    """Prepare the features, train, and show what came of it; or look after a run."""
+    if not (job.dataset or (job.run and (job.status or job.stop))):
+        raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
+    name = job.run or f"{job.dataset}-{job.config.tier}-{job.ablation}"
+    require_name("run", name)
+    if job.status or job.stop:
+        look_after(job, name)
+        return
+    if job.json is not None and not job.json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {job.json}: no such folder to write into.")
+    train(job, job.results / "runs" / name)
+
+
+def train(job: TrainJob, folder: Path) -> None:
+    """Train the run that is kept in `folder`."""
     from drmn.model.ablations import ablated
 
     config = ablated(job.config, job.ablation)
-    if job.json is not None and not job.json.absolute().parent.is_dir():
-        raise ConfigError(f"--json {job.json}: no such folder to write into.")
-    name = job.run or f"{job.dataset}-{config.tier}-{job.ablation}"
-    require_name("run", name)
-    group = WorkerGroupConfig(
-        least=job.workers,
-        most=max(job.workers, job.max_workers),
-        cpus=job.cpus,
-        gpus=job.gpus,
-        failures=job.failures,
-    )
 
     from rich.console import Console
 
     from drmn.prepare.job import FeatureRequest
-    from drmn.report.run import Shown, summary
-    from drmn.report.terminal import prepared
-    from drmn.run.driver import Plan, run
+    from drmn.report.terminal import prepared, run_summary
+    from drmn.search import driver
+    from drmn.search.storage.postgres import check_connection
+    from drmn.search.study.plan import RunPlan
 
     console = Console()
+    plan = RunPlan(
+        dataset=job.dataset,
+        base=config,
+        folder=folder,
+        tracking_uri=job.tracking_uri,
+        storage=job.storage,
+        resources=job.resources,
+        pictures=job.pictures,
+    )
     request = FeatureRequest(
         dataset=job.dataset,
         data_root=job.data_root,
         features=job.features,
         results=job.results,
         fold=config.fold,
-        gpus=job.gpus,
+        gpus=job.resources.gpus,
     )
+    if job.storage:
+        check_connection(job.storage)  # a server that is away is reported before features are made
     store, catalogue = prepared(console, request)
-    plan = Plan(
-        name=name,
-        dataset=job.dataset,
-        config=config,
-        store=store,
-        catalogue=catalogue,
-        folder=job.results / "runs" / name,
-        tracking_uri=job.tracking_uri,
-        group=group,
-        pictures=job.pictures,
-    )
-    outcome = run(plan, Shown(console, config.optim.epochs), console)
+    outcome = driver.train(plan, store, console, catalogue)
     if job.json is not None:
         job.json.write_text(json.dumps(outcome.plain(), indent=1))
-    summary(console, plan, outcome)
+    run_summary(console, outcome, folder, job.tracking_uri, job.dataset)
+
+
+def look_after(job: TrainJob, name: str) -> None:
+    """Show how a run stands, or stop it."""
+    from rich.console import Console
+
+    from drmn.report import studies
+
+    console, folder = Console(), job.results / "runs"
+    if job.stop:
+        studies.stop(console, folder, name, job.storage)
+    if job.status:
+        studies.status(console, folder, name, job.storage)
 
 
 if __name__ == "__main__":

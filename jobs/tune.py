@@ -19,6 +19,7 @@ from drmn.cli import run
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import FeatureConfig, RunConfig, flatten
 from drmn.errors import ConfigError
+from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
 
@@ -73,6 +74,7 @@ class TuneJob:
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
     )
+    pictures: PicturesConfig = field(default_factory=lambda: NO_PICTURES)
     resources: Annotated[ResourceConfig, tyro.conf.arg(name="")] = field(
         default_factory=ResourceConfig
     )
@@ -119,7 +121,6 @@ def main(job: TuneJob) -> None:
 
     console = Console()
     plan = StudyPlan(
-        name=job.study or Path(space).stem,
         dataset=job.dataset,
         space=space,
         base=job.base,
@@ -128,6 +129,7 @@ def main(job: TuneJob) -> None:
         folder=folder,
         tracking_uri=job.tracking_uri,
         resources=job.resources,
+        pictures=job.pictures,
         storage=job.storage,
         fork=job.fork,
         warm_start=job.warm_start,
@@ -180,7 +182,9 @@ def keep(
 
 def study_folder(job: TuneJob, space: str) -> Path:
     """Return where a study is kept: below its name, which by default is its space's."""
-    return job.results / "studies" / (job.study or Path(space).stem)
+    name = job.study or Path(space).stem
+    require_name("study", name)
+    return job.results / "studies" / name
 
 
 def asked(job: TuneJob, space: str) -> dict[str, Any]:

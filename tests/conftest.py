@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import settings
 from PIL import Image
 from servers import postgres_server
 
+from drmn.cluster import connect
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.check import inspect
 from drmn.data.readers import listing
@@ -23,6 +25,10 @@ from drmn.data.splits import development
 from drmn.data.store.build import build
 from drmn.data.store.feature_store import FeatureKey
 from drmn.data.store.layout import StoreLayout
+from drmn.io import atomic
+
+# Ray reads these when it is imported; jobs set them before, and tests may have imported it by then.
+os.environ |= connect.QUIET | connect.RAY_SETTINGS | connect.STARTS
 
 # A busy machine is no bug, and CI must not fail by chance.
 settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)
@@ -169,11 +175,18 @@ def toy_photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory):
-    """Return a folder of results in which the demo's features are made."""
+def demo(tmp_path_factory, worker_id):
+    """Return a folder of results in which the demo's features are made: once for all workers."""
     results = tmp_path_factory.mktemp("results")
-    command = [sys.executable, ROOT / "jobs" / "prepare.py", "--dataset", "demo"]
-    subprocess.run([*command, "--results", results], check=True, capture_output=True)
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "demo-features"
+    with atomic.alone(shared.with_suffix(".lock")):
+        if not shared.is_dir():
+            made = shared.with_suffix(".part")
+            command = [sys.executable, ROOT / "jobs" / "prepare.py", "--dataset", "demo"]
+            subprocess.run([*command, "--results", made], check=True, capture_output=True)
+            made.rename(shared)
+    shutil.copytree(shared, results, dirs_exist_ok=True)
     return results
 
 

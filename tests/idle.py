@@ -53,7 +53,7 @@ def space(trial: Any) -> dict[str, Any]:
 def main(folder: Path) -> None:
     """Search."""
     tune_executor.FreeFinishedTrials = Looking  # type: ignore[misc]
-    opened = open_study(folder, "idle", {})
+    opened = open_study(folder, {})
     study = AskTellStudy(opened, space, RunConfig(), PolicyConfig(pruner="none"))
     with ray_session():
         work = ExecutorConfig(

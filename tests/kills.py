@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 
@@ -10,6 +9,7 @@ import optuna
 import psutil
 import pytest
 from conftest import ROOT
+from in_process import run_job
 
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"
 
@@ -48,7 +48,7 @@ def kill_tree(process):
 
 
 def finish(arguments, folder):
-    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+    done = run_job("tune", folder, *arguments[2:], ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads((folder / "out.json").read_text())
 

@@ -1,10 +1,9 @@
 """The search job on the demo, as a person runs it."""
 
 import json
-import subprocess
-import sys
 
 from conftest import ROOT
+from in_process import run_job
 
 PLAIN = ("--no-figures", "--budget.models", "1")
 """What a search does beside: it takes seconds, and test_mlflow.py looks at it."""
@@ -14,8 +13,7 @@ SPACE = ROOT / "tests" / "spaces" / "smoke.py"
 
 
 def run(folder, *arguments):
-    command = [sys.executable, ROOT / "jobs" / "tune.py", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return run_job("tune", folder, *arguments)
 
 
 def command_of(folder, results, *more, plain=PLAIN):
@@ -28,6 +26,7 @@ def command_of(folder, results, *more, plain=PLAIN):
 
 def search(folder, results, *more, plain=PLAIN):
     """Run a small search; return its output and its outcome."""
-    done = run(folder, *command_of(folder, results, *more, plain=plain))
+    arguments = command_of(folder, results, *more, plain=plain)
+    done = run_job("tune", folder, *arguments, ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, json.loads((folder / "out.json").read_text())

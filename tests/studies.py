@@ -14,7 +14,7 @@ def space(trial):
 
 
 def open_toy(folder, space=space, *, claim=None, **policy):
-    study = open_study(folder, "toy", IDENTITY, claim)
+    study = open_study(folder, IDENTITY, claim)
     return AskTellStudy(
         study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy})
     )

@@ -10,6 +10,8 @@ from typing import Any
 from drmn.cluster.resources import ResourceConfig
 from drmn.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
 # 1.25 times the speed of a training step: freed batches stay with the process (performance.md).
 MALLOC = (
     "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=68719476736"
@@ -93,15 +95,18 @@ def trial_slots(asked: ResourceConfig, at_once: int) -> int:
                 f"--{name.lower()}s {need:g}: the largest node of the cluster has {largest:g} "
                 f"{name}s."
             )
-    if joined and at_once:
-        return at_once
     room = sum(min(int(node.get(name, 0) // need) for name, need in needs.items()) for node in have)
-    most = room // asked.workers
-    if not most:
+    if joined and at_once:
+        if room < asked.workers:
+            message = "--workers %d: the cluster has room for %d now; waiting for machines."
+            log.warning(message, asked.workers, room)
+        return at_once
+    if room < asked.workers:
         raise ConfigError(
             f"--workers {asked.workers}: the cluster has room for {room} workers of this size; use "
             "fewer, or smaller ones."
         )
+    most = max(1, room // asked.largest_group)
     return min(most, at_once or most)
 
 

@@ -1,18 +1,16 @@
 """Workers, cores and GPUs that a job asks of a cluster."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from drmn.config import require, require_one_of
-from drmn.errors import ConfigError
 
 BackendName = Literal["auto", "inproc", "pool", "trial"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResourceConfig:
-    """Who trains the trials of a search. Results do not depend on it, but for rounding."""
+    """Who trains trials. Results do not depend on it, but for rounding."""
 
     backend: BackendName = "auto"
     """Who trains the trials: auto, inproc, pool or trial. inproc: Ray Tune's processes, reused from
@@ -20,11 +18,17 @@ class ResourceConfig:
     trial: a new worker group for each trial, for few and long ones. auto: inproc on one machine,
     else pool."""
     workers: int = 1
-    """Workers that train one trial together. More than one needs pool or trial."""
+    """Workers that train one trial together; each takes its share of every batch. More than one
+    needs pool or trial."""
+    max_workers: int = 0
+    """Most workers of a trial, where the cluster has room. After a loss fewer continue; 0 for as
+    many as --workers."""
     cpus: float = 1
     """Cores of each worker."""
     gpus: float = 0
     """GPUs of each worker. A fraction shares one, without isolating memory."""
+    failures: int = 3
+    """How often a trial may lose its workers, lost machines not counted, before it fails."""
     system_metrics: bool = False
     """Log cores, memory and GPU of the first worker's machine to MLflow at each epoch."""
 
@@ -32,38 +36,15 @@ class ResourceConfig:
         """Check each value."""
         require_one_of("backend", self.backend, BackendName)
         require("workers", self.workers, self.workers > 0, "positive")
-        alone = self.workers == 1 or self.backend != "inproc"
-        require("workers", self.workers, alone, "1 with --backend inproc; use pool or trial")
-        require("cpus", self.cpus, self.cpus > 0, "positive")
-        require("gpus", self.gpus, self.gpus >= 0, "0 or more")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerGroupConfig:
-    """The workers of a run."""
-
-    least: int = 1
-    most: int = 1
-    """As many as the cluster has room for between the two; the batch is the same with any."""
-    cpus: float = 1
-    gpus: float = 0
-    """Of each worker."""
-    failures: int = 3
-    """How often workers may be lost before the run gives up."""
-
-    def __post_init__(self) -> None:
-        """Check each value."""
-        require("workers", self.least, self.least > 0, "positive")
+        ok = self.max_workers == 0 or self.max_workers >= self.workers
+        require("max_workers", self.max_workers, ok, f"0 or at least --workers {self.workers}")
+        alone = self.largest_group == 1 or self.backend != "inproc"
+        require("workers", self.largest_group, alone, "1 with --backend inproc; use pool or trial")
         require("cpus", self.cpus, self.cpus > 0, "positive")
         require("gpus", self.gpus, self.gpus >= 0, "0 or more")
         require("failures", self.failures, self.failures >= 0, "0 or more")
 
-    def check(self, have: Mapping[str, float]) -> None:
-        """Raise `ConfigError` if a cluster with these resources has no room for the least."""
-        for name, each in {"CPU": self.cpus, "GPU": self.gpus}.items():
-            need, there = self.least * each, have.get(name, 0)
-            if need > there:
-                raise ConfigError(
-                    f"--workers {self.least}: they need {need:g} {name}s and the cluster has "
-                    f"{there:g}; use fewer, or --{name.lower()}s below {each:g}."
-                )
+    @property
+    def largest_group(self) -> int:
+        """The most workers that train one trial together."""
+        return max(self.workers, self.max_workers)

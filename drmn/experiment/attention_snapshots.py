@@ -10,17 +10,10 @@ from drmn.data.store import feature_store
 from drmn.evaluation.ensemble import rule_of
 from drmn.experiment.config import PicturesConfig
 from drmn.experiment.model_export import restore_network, takes_photos
+from drmn.experiment.trial_checkpoints import snapshot_path
 from drmn.model.extraction import backbone_of
 from drmn.training.loop import Epoch
 from drmn.visualization.attention_maps import AttentionFigure
-
-PICTURES = "pictures"
-"""The folder of a run that they are in, and of MLflow's artifacts."""
-
-
-def snapshot_path(folder: Path, epoch: int) -> Path:
-    """Return where the picture of an epoch is drawn."""
-    return folder / PICTURES / f"epoch-{epoch:03d}.png"
 
 
 class AttentionSnapshots:
@@ -30,7 +23,7 @@ class AttentionSnapshots:
         run: The settings.
         store: The features, which know the backbone.
         catalogue: The photos.
-        folder: Of the run.
+        folder: Of the trial.
         config: What is drawn, and how often.
 
     Raises:

@@ -27,3 +27,6 @@ class PicturesConfig:
     def __post_init__(self) -> None:
         """Check each value."""
         require("pictures.every", self.every, self.every >= 0, "0 or more")
+
+
+NO_PICTURES = PicturesConfig(every=0)

@@ -5,6 +5,8 @@ from typing import Any
 
 Identity = Mapping[str, Any]
 """What must not change while a study goes on, by name."""
+FREE = ("compute.checkpointing", "compute.compile")
+"""Settings that may change when a study or run resumes: they change results by rounding alone."""
 
 
 def refusal(kind: str, name: str, made: Identity, now: Identity) -> str:

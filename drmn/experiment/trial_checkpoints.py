@@ -9,6 +9,8 @@ from drmn.training.checkpoint import BEST, LAST, Saved, State, save
 
 PACKAGE, PICTURE, CURVE = "package", "attention.png", "seen-unseen.png"
 """In a trial's folder: its network, packed; where that looks; its accuracies at every gamma."""
+PICTURES = "pictures"
+"""In a trial's folder, and of MLflow's artifacts: attention maps drawn while it trains."""
 OWNER = "holder"
 """In a trial's folder while it runs: the name of the process that may write there."""
 
@@ -16,6 +18,11 @@ OWNER = "holder"
 def trial_folder(study: Path, number: int) -> Path:
     """Return the folder of a trial's checkpoints."""
     return study / "trials" / f"{number:04d}"
+
+
+def snapshot_path(folder: Path, epoch: int) -> Path:
+    """Return where the attention maps of an epoch are drawn, in a trial's folder."""
+    return folder / PICTURES / f"epoch-{epoch:03d}.png"
 
 
 class StaleWriterError(Exception):

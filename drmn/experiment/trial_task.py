@@ -1,7 +1,7 @@
-"""A trial as every engine runs it: the stream of its epochs, each saved before it is told."""
+"""A trial as every backend runs it: the stream of its epochs, each saved before it is reported."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,18 +9,67 @@ from typing import Any
 import torch
 
 from drmn import distributed
+from drmn.config import RunConfig, with_overrides
 from drmn.data.images.catalogue import Catalogue
+from drmn.experiment.config import NO_PICTURES, PicturesConfig
 from drmn.experiment.open_data import open_run_data
 from drmn.experiment.system_metrics import SystemMetrics
 from drmn.experiment.trial_checkpoints import CheckpointWriter
-from drmn.metric_names import COST
+from drmn.metric_names import COST, Metrics
+from drmn.model.finetuned import FinetunedNetwork
 from drmn.training.checkpoint import LAST, State, load
-from drmn.training.loop import fit
+from drmn.training.loop import Epoch, assemble, fit
 from drmn.training.stop import PreemptedError, ShouldStop, TrialPreemptedError
 
 NEW_TRIAL: State = {"best": -1.0, "kept": {"epoch": 0}, "told": None, "spent": 0.0}
-"""What is known of a trial that has no epoch: the best value, the checkpoint that is kept, what the
-last epoch came to, and the seconds that went into the next one."""
+"""State of a trial that has no epoch: the best value, the checkpoint that is kept, the result of
+the last epoch, and the seconds that went into the next one."""
+
+
+class TrialState:
+    """Best and last epoch of a trial, saved after each epoch.
+
+    Args:
+        objective: The metric that the best epoch maximises.
+        writer: Writes the checkpoints; None on all workers but the first.
+        state: What the trial resumes from, if it does.
+    """
+
+    def __init__(
+        self, objective: str, writer: CheckpointWriter | None, state: State | None
+    ) -> None:
+        known = NEW_TRIAL if state is None else state
+        self.objective, self.writer = objective, writer
+        self.best, self.kept, self.last = known["best"], known["kept"], known["told"]
+        self.spent: float = known["spent"]
+        if writer is not None and state is not None:
+            self.kept = writer.known_best(state)
+
+    def result(self) -> dict[str, Any]:
+        """Return the last epoch's number and metrics, and the checkpoint of the best one."""
+        return self.last | {"kept": self.kept}
+
+    def add(self, epoch: Epoch, metrics: Metrics) -> dict[str, Any]:
+        """Save an epoch; return its result."""
+        self.last = {"epoch": epoch.number, "metrics": dict(metrics)}
+        value = epoch.metrics[self.objective]
+        improved, self.best = value > self.best, max(value, self.best)
+        if improved:
+            self.kept = {"epoch": epoch.number}  # the rest is known once it is written
+        if self.writer is not None:
+            whole = epoch.state | {"metrics": epoch.metrics} | self._known(0.0)
+            self.writer.last(whole)
+            if improved:
+                self.kept = self.writer.best(whole)
+        return self.result()
+
+    def add_part(self, state: State, seconds: float) -> None:
+        """Save a part of an epoch, which took so many seconds."""
+        if self.writer is not None:
+            self.writer.last(state | self._known(seconds))
+
+    def _known(self, spent: float) -> State:
+        return {"told": self.last, "best": self.best, "kept": self.kept, "spent": spent}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,58 +84,71 @@ class TrialTask:
     store: str
     """The feature store."""
     catalogue: Catalogue | None = None
-    """The photos, for the finetuned tier."""
+    """The photos, for the finetuned tier and for pictures."""
     objective: str
     """What the best epoch is best at."""
     threads: int = 1
     system: bool = False
-    """Whether it is told how busy the machine is."""
+    """Whether system metrics are among an epoch's."""
+    pictures: PicturesConfig = NO_PICTURES
+    """Attention maps to draw into the folder while it trains."""
+
+    def check(self) -> None:
+        """Raise `UserError` for settings that this data or backbone cannot serve."""
+        self._picture()
+        run, data, backbone = open_run_data(self.settings, Path(self.store), self.catalogue)
+        network = assemble(run, data, backbone)
+        if isinstance(network, FinetunedNetwork):
+            network.configure(run.compute)
 
     def epochs(self, device: str, leave: ShouldStop) -> Iterator[dict[str, Any]]:
         """Train, from where the folder says; yield what each epoch came to.
 
-        Who asked may not have heard of the last epoch before it died, so it is told again. Where
-        several workers train together each runs this, and the first saves.
+        The last epoch is yielded again on resume: the driver may not have received it before it
+        died. Where several workers train together each runs this, and the first saves.
 
         Raises:
-            LeftError: `leave` said so; the folder holds the part of the epoch that is done.
-            TakenOverError: Another process has gone on with the trial.
+            TrialPreemptedError: `leave` said so; the folder holds the finished part of the epoch.
+            StaleWriterError: Another process has gone on with the trial.
         """
         torch.set_num_threads(self.threads)
-        folder = Path(self.folder)
-        keeper = CheckpointWriter(folder) if distributed.rank() == 0 else None
+        folder, first = Path(self.folder), distributed.rank() == 0
+        writer = CheckpointWriter(folder) if first else None
         run, data, backbone = open_run_data(self.settings, Path(self.store), self.catalogue)
-        state = load(folder / LAST)
-        known = NEW_TRIAL if state is None else state
-        best, kept, told = known["best"], known["kept"], known["told"]
-        if keeper is not None and state is not None:
-            kept = keeper.known_best(state)
-        if told is not None:
-            yield told | {"kept": kept}
+        resume = load(folder / LAST)
+        trial = TrialState(self.objective, writer, resume)
+        if trial.last is not None:
+            yield trial.result()
         machine = SystemMetrics() if self.system else None
-        began = time.monotonic() - known["spent"]
+        draw = self._picture() if first else None
+        began = time.monotonic() - trial.spent
         try:
             for epoch in fit(
-                run, data, backbone=backbone, resume=state, device=device, leave=leave
+                run, data, backbone=backbone, resume=resume, device=device, leave=leave
             ):
                 seconds = distributed.world() * (time.monotonic() - began)
                 metrics = epoch.metrics | epoch.costs | {COST: seconds}
                 metrics |= {} if machine is None else machine.sample()
-                told = {"epoch": epoch.number, "metrics": metrics}
-                value = epoch.metrics[self.objective]
-                improved, best = value > best, max(value, best)
-                if improved:
-                    kept = {"epoch": epoch.number}  # the rest is known once it is written
-                if keeper is not None:
-                    whole = epoch.state | {"metrics": epoch.metrics, "told": told}
-                    whole |= {"best": best, "kept": kept, "spent": 0.0}
-                    keeper.last(whole)
-                    if improved:
-                        kept = keeper.best(whole)
-                yield told | {"kept": kept}
+                if draw is not None:
+                    draw(epoch)
+                yield trial.add(epoch, metrics)
                 began = time.monotonic()
         except PreemptedError as leaving:
-            if keeper is not None:
-                part = {"told": told, "best": best, "kept": kept}
-                keeper.last(leaving.state | part | {"spent": time.monotonic() - began})
+            trial.add_part(leaving.state, time.monotonic() - began)
             raise TrialPreemptedError(str(leaving)) from None
+
+    def _picture(self) -> Callable[[Epoch], None] | None:
+        """Return what draws an epoch's attention maps, if any are wanted and can be drawn."""
+        if not self.pictures.every or self.catalogue is None:
+            return None
+        # Matplotlib with it: not for trials that draw nothing.
+        from drmn.experiment.attention_snapshots import (  # noqa: PLC0415
+            AttentionSnapshots,
+            is_wanted,
+        )
+
+        run, store = with_overrides(RunConfig(), self.settings), Path(self.store)
+        if not is_wanted(run, store, self.catalogue, self.pictures):
+            return None
+        folder = Path(self.folder)
+        return AttentionSnapshots(run, store, self.catalogue, folder, self.pictures).draw

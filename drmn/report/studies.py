@@ -4,7 +4,6 @@ import hashlib
 import os
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -13,13 +12,13 @@ from rich.table import Table
 from drmn.errors import StudyError
 from drmn.experiment.lock import locked_by
 from drmn.report.say import say
-from drmn.search.budget.limits import spent
-from drmn.search.storage.studies import driver_of, load_study, study_names
-from drmn.search.trial_summary import TrialSummary, summarize_all
+from drmn.search.storage.studies import driver_of, kind_of, load_study, study_names
+from drmn.search.study_totals import StudyTotals
+from drmn.search.trial_summary import summarize_all
 from drmn.space import load, source
 from drmn.units import duration
 
-STOP_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 180.0
 """Seconds that a driver is given to end."""
 
 
@@ -29,28 +28,27 @@ def show(console: Console, studies: Path, url: str = "") -> None:
     for column in ("study", "trials", "best", "epochs", "worker time", "driver"):
         table.add_column(column, justify="left" if column in ("study", "driver") else "right")
     for name in study_names(studies, url):
-        rows = summarize_all(load_study(studies, name, url))
-        used = spent(rows)
+        used = StudyTotals(summarize_all(load_study(studies, name, url)))
         table.add_row(
             *(
                 name,
                 str(used.trials),
-                _best(rows),
+                _best(used),
                 str(used.epochs),
                 duration(3600 * used.worker_hours),
             ),
-            driver_of(studies / name, name, url) or "none",
+            driver_of(studies / name, url) or "none",
         )
     console.print(table)
 
 
 def status(console: Console, studies: Path, name: str, url: str = "") -> None:
-    """Print how one study stands: its trials by state, and those that run."""
-    rows, who = summarize_all(load_study(studies, name, url)), driver_of(studies / name, name, url)
-    states = Counter(row.state.lower() for row in rows)
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
-    say(console, f"study {name}: trials: {counts}; best {_best(rows)}")
-    say(console, f"spent: {spent(rows)}")
+    """Print how one study or run stands: its trials by state, and those that run."""
+    rows, who = summarize_all(load_study(studies, name, url)), driver_of(studies / name, url)
+    totals = StudyTotals(rows)
+    counts = totals.counts or "none"
+    say(console, f"{kind_of(studies / name)} {name}: trials: {counts}; best {_best(totals)}")
+    say(console, f"spent: {totals}")
     say(console, f"driver: {who or 'none'}")
     for row in rows:
         if row.state == "RUNNING":
@@ -84,29 +82,27 @@ def replay(console: Console, studies: Path, name: str, space: str, url: str = ""
 
 
 def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
-    """End the driver of a study, as SIGTERM does; the same command resumes it.
+    """End the driver of a study or run, as SIGTERM does; the same command resumes it.
 
     Raises:
-        StudyError: There is no such study, nobody runs it here, or it does not end.
+        StudyError: There is none of this name, nobody runs it here, or it does not end.
     """
     load_study(studies, name, url)
-    pid = locked_by(studies / name)
-    if pid is None and (who := driver_of(studies / name, name, url)):
-        raise StudyError(f"Study {name} is run by {who}; stop it there, with the --results it has.")
+    pid, kind = locked_by(studies / name), kind_of(studies / name)
+    title = f"{kind.capitalize()} {name}"
+    if pid is None and (who := driver_of(studies / name, url)):
+        raise StudyError(f"{title} is run by {who}; stop it there, with the --results it has.")
     if pid is None:
-        raise StudyError(f"Study {name} is run by no process of this machine; nothing to stop.")
+        raise StudyError(f"{title} is run by no process of this machine; nothing to stop.")
     os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + STOP_TIMEOUT_S
     while locked_by(studies / name) == pid:
         if time.monotonic() > until:
-            raise StudyError(
-                f"Study {name}: process {pid} does not end; kill -9 {pid} is safe too."
-            )
+            raise StudyError(f"{title}: process {pid} does not end; kill -9 {pid} is safe too.")
         time.sleep(0.2)
-    say(console, f"study {name}: stopped; the same command resumes it")
+    say(console, f"{kind} {name}: stopped; the same command resumes it")
 
 
-def _best(rows: list[TrialSummary]) -> str:
-    complete = [row for row in rows if row.state == "COMPLETE"]
-    best = max(complete, key=lambda row: row.value or 0.0, default=None)
+def _best(totals: StudyTotals) -> str:
+    best = totals.best
     return "-" if best is None else f"{100 * (best.value or 0):.1f} (trial {best.number})"

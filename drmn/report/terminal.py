@@ -15,8 +15,8 @@ from drmn.metric_names import Metrics
 from drmn.prepare.job import FeatureRequest, prepare_features
 from drmn.report.progress import progress
 from drmn.report.say import say
-from drmn.search.analysis.result import SearchResult
-from drmn.search.budget.limits import spent
+from drmn.search.analysis.result import RunResult, SearchResult
+from drmn.search.study_totals import StudyTotals
 from drmn.tracking.uri import HERE
 
 TABLE_COLUMNS = ("T1", "U", "S", "H", "AUSUC")
@@ -41,13 +41,24 @@ def summary(console: Console, outcome: SearchResult, tracking_uri: str, experime
     rows = {f"DRMN, trial {best.number}": best.metrics}
     console.print(figures_table(rows, outcome.baselines))
     why = f"; it ended because {outcome.ended}" if outcome.ended else ""
-    say(console, f"\nSpent: {spent(outcome.rows)}{why}.")
+    say(console, f"\nSpent: {StudyTotals(outcome.rows)}{why}.")
     if outcome.tiers is not None:
         say(console, f"Tiers: {outcome.tiers}.")
     if outcome.pareto_front:
         console.print(front_table(outcome))
     for note in outcome.notes:
         say(console, f"note: {note}")
+    see_in_mlflow(console, tracking_uri, experiment)
+
+
+def run_summary(
+    console: Console, outcome: RunResult, folder: Path, tracking_uri: str, experiment: str
+) -> None:
+    """Print the figures of a run's best epoch beside the baselines, and where the rest is."""
+    best = outcome.trial
+    rows = {f"{outcome.run}, epoch {best.best_epoch}": best.metrics}
+    console.print(figures_table(rows, outcome.baselines))
+    say(console, f"\nRecord and checkpoints: {folder}")
     see_in_mlflow(console, tracking_uri, experiment)
 
 

@@ -1,7 +1,7 @@
 """A trial as the record has it, read from Optuna's trial."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -132,9 +132,29 @@ def ranking(rows: Sequence[TrialSummary]) -> list[TrialSummary]:
     return sorted(over, key=lambda r: (r.state != "COMPLETE", -(r.value or 0.0), r.number))
 
 
-def complete(rows: Sequence[TrialSummary]) -> list[TrialSummary]:
-    """Return the complete ones of the `ranking`."""
-    return [row for row in ranking(rows) if row.state == "COMPLETE"]
+def is_better(trial: TrialSummary, best: TrialSummary | None) -> bool:
+    """Return whether a trial takes the place of the best one: a complete one of a higher value.
+
+    Of equals the one that started first is the better, in whatever order they end.
+    """
+    if trial.state != "COMPLETE" or best is None:
+        return trial.state == "COMPLETE"
+    return _value_and_age(trial) > _value_and_age(best)
+
+
+def completed(rows: Iterable[TrialSummary]) -> list[TrialSummary]:
+    """Return the complete trials, the best first."""
+    found = [row for row in rows if row.state == "COMPLETE"]
+    return sorted(found, key=_value_and_age, reverse=True)
+
+
+def best_trial(rows: Iterable[TrialSummary]) -> TrialSummary | None:
+    """Return the best complete trial; None without one."""
+    return next(iter(completed(rows)), None)
+
+
+def _value_and_age(row: TrialSummary) -> tuple[float, int]:
+    return row.value or 0.0, -row.number
 
 
 @dataclass(frozen=True, slots=True)

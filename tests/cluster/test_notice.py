@@ -16,7 +16,6 @@ from conftest import ROOT
 from machines import began, until
 from ray.cluster_utils import Cluster
 
-from drmn.run.epoch_log import HISTORY, History
 from drmn.training.checkpoint import LAST, load
 
 # Epochs of many small steps: to lose one would show.
@@ -148,8 +147,8 @@ def epochs(results):
 @pytest.mark.timeout(900)
 def test_a_training_goes_on_with_its_next_step(demo, tmp_path, cluster):
     shutil.copytree(demo / "features", tmp_path / "features")
-    history = tmp_path / "runs" / "notice" / HISTORY
-    under_way = lambda: History(history).epochs()  # noqa: E731
+    record = tmp_path / "runs" / "notice" / "record.db"
+    under_way = lambda: began(record)  # noqa: E731
     assert moves(train(tmp_path), cluster.address, tmp_path, under_way, f"runs/**/{LAST}") > 0
     plain = tmp_path / "straight"
     straight(plain, train(plain))

@@ -12,6 +12,7 @@ import time
 import optuna
 import psutil
 import pytest
+from in_process import run_job
 from kills import TRIALS, command, finish, kill_tree, outcome, wait_for
 
 
@@ -159,7 +160,7 @@ def test_a_setting_that_the_features_cannot_serve_is_the_trials_own_failure(demo
         "    return {'model.sit': 'none', 'optim.epochs': 1}\n"
     )
     arguments = [*command(tmp_path, demo), "--space", space, "--budget.trials", "1"]
-    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_job("tune", tmp_path, *arguments[2:], ray=True)
     assert done.returncode == 2
     assert "trial 0: ConfigError: model.levels 4+32: the feature store" in done.stderr
     assert "Traceback" not in done.stderr

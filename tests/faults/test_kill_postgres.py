@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+from in_process import run_job
 from kills import TRIALS, command, finish, kill_tree, outcome, wait_for
 
 from drmn.errors import StudyError
@@ -20,9 +21,8 @@ def trials(demo, study, url):
 
 
 def status(arguments, folder):
-    shown = subprocess.run(
-        [*arguments, "--status"], cwd=folder, capture_output=True, text=True, check=True
-    )
+    shown = run_job("tune", folder, *arguments[2:], "--status")
+    assert shown.returncode == 0, shown.stderr
     return shown.stdout
 
 
@@ -43,7 +43,7 @@ def test_a_killed_driver_resumes_and_a_second_one_is_refused(demo, tmp_path, pos
     (tmp_path / "elsewhere").mkdir()  # as on another machine: the folder's lock is another
     (tmp_path / "elsewhere" / "features").symlink_to(demo / "features")
     elsewhere = [*arguments, "--results", tmp_path / "elsewhere"]
-    refused = subprocess.run(elsewhere, cwd=tmp_path, capture_output=True, text=True, check=False)
+    refused = run_job("tune", tmp_path, *elsewhere[2:])
     assert refused.returncode == 2
     assert refused.stderr.startswith(f"error: Study {study} in {url} is being run by {who}; wait")
     kill_tree(job)

@@ -2,25 +2,17 @@
 
 import json
 import os
-import subprocess
-import sys
+from unittest import mock
 
 import pytest
 from conftest import ROOT
+from in_process import run_job
 from ray.cluster_utils import Cluster
 
 
 def doctor(folder, *more, **environment):
-    env = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "MLFLOW_TRACKING_URI")}
-    command = [sys.executable, ROOT / "jobs" / "doctor.py", "--json", folder / "out.json", *more]
-    return subprocess.run(
-        list(map(str, command)),
-        cwd=ROOT,
-        env=env | {"HOME": str(folder)} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with mock.patch.dict(os.environ, {"HOME": str(folder)} | environment):
+        return run_job("doctor", ROOT, "--json", folder / "out.json", *more)
 
 
 def problems(folder):

@@ -1,19 +1,17 @@
 """Feature files taken in and written by the jobs, as a person runs them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import hdf5_files
 import pytest
-from conftest import ROOT
+from in_process import run_job
 
 
 def run(folder, job, *arguments):
-    command = [sys.executable, ROOT / "jobs" / job, *arguments, "--results", folder / "results"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    name, results = job.removesuffix(".py"), ("--results", folder / "results")
+    return run_job(name, folder, *arguments, *results, ray=SMALL[0] in arguments)
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,7 @@ def finished(demo, tmp_path_factory):
     """Return the folder and the outcome of a search on the demo; two of its networks are kept."""
     folder = tmp_path_factory.mktemp("shown")
     more = ("--budget.models", "2", "--system-metrics", "--policy.pruner", "none")
+    more += ("--pictures.every", "2")
     return folder, search(folder, demo, "--dataset", "demo", *more, plain=())[1]
 
 
@@ -127,7 +128,8 @@ def test_a_trial_tells_fold_tier_seed_and_the_flags_that_make_it_again(finished,
     assert seen == pytest.approx(sum(point.value for point in curve))
     assert run.data.metrics["system/process_memory_megabytes"] > 50
     shown = {item.path for item in client.list_artifacts(run.info.run_id, "pictures")}
-    assert shown == {"pictures/attention.png", "pictures/seen-unseen.png"}
+    drawn = {"pictures/epoch-002.png", "pictures/epoch-003.png"}
+    assert shown == drawn | {"pictures/attention.png", "pictures/seen-unseen.png"}
 
 
 def test_the_record_knows_the_runs(finished, client, demo):

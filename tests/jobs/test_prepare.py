@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import ROOT
+from in_process import run_job
 from PIL import Image
 
 from drmn.data.store import feature_store
@@ -32,7 +33,7 @@ def command(*more):
 
 
 def run(folder, *more):
-    return subprocess.run(command(*more), cwd=folder, capture_output=True, text=True, check=False)
+    return run_job("prepare", folder, *more, ray="--workers" in more)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import ROOT
+from in_process import run_job
 from mlflow import MlflowClient
 from searches import SPACE, command_of, run, search
 
@@ -85,7 +86,7 @@ def test_the_best_trial_has_a_picture_of_where_it_looks_in_mlflow_too(finished, 
     folder, output, outcome = finished
     best = outcome["best"]["trial"]
     path = trial_folder(demo / "studies" / outcome["study"], best) / "attention.png"
-    assert f"Where trial {best} looks: {path}\n" in output
+    assert f"Where the best network looks: {path}\n" in output
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.get_experiment_by_name("demo").experiment_id
     (run,) = (
@@ -225,7 +226,8 @@ def test_a_mistake_is_answered_in_a_sentence(demo, tmp_path, arguments, words):
 
 
 def test_a_cluster_that_is_too_small_is_named(demo, tmp_path):
-    done = run(tmp_path, "--dataset", "demo", "--results", demo, "--cpus", "1000")
+    more = ("--dataset", "demo", "--results", demo, "--cpus", "1000")
+    done = run_job("tune", tmp_path, *more, ray=True)
     assert done.returncode == 2
     assert "--cpus 1000: the largest node of the cluster has " in done.stderr
 

@@ -1,12 +1,12 @@
-"""What a search came to, as `--json` writes it and the terminal shows it."""
+"""Result of a search or a run, as `--json` writes it and the terminal shows it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from drmn.metric_names import COST, Metrics, figures
-from drmn.search.budget.limits import spent
-from drmn.search.trial_summary import TrialSummary
+from drmn.search.study_totals import StudyTotals
+from drmn.search.trial_summary import TrialSummary, completed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class SearchResult:
         if not self.second_objective:
             return []
         points = [
-            (row, *objectives(row, self.second_objective)) for row in self.rows if _complete(row)
+            (row, *objectives(row, self.second_objective))
+            for row in sorted(completed(self.rows), key=lambda row: row.number)
         ]
         return [
             row
@@ -73,8 +74,9 @@ class SearchResult:
     @property
     def tiers(self) -> Tiers | None:
         """How trials that were trained again compare; None without any."""
-        values = {row.number: row.value for row in self.rows if _complete(row)}
-        again = [row for row in self.rows if _complete(row) and row.again in values]
+        complete = completed(self.rows)
+        values = {row.number: row.value for row in complete}
+        again = [row for row in complete if row.again in values]
         pairs = [(values[row.again or 0] or 0.0, row.value or 0.0) for row in again]
         if not pairs:
             return None
@@ -93,11 +95,36 @@ class SearchResult:
             "best": None if best is None else {"trial": best.number, **figures(best.metrics)},
             "baselines": {name: figures(line) for name, line in self.baselines.items()},
             "ended": self.ended,
-            "spent": asdict(spent(self.rows)),
+            "spent": StudyTotals(self.rows).spent,
             "notes": self.notes,
             "front": [row.number for row in self.pareto_front],
             "tiers": None if self.tiers is None else asdict(self.tiers),
             "trials": [_plain(row) for row in self.rows],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The end of a run at fixed settings. Accuracies are shares of 1, on validation."""
+
+    run: str
+    data: str
+    """The digest of data and features."""
+    trial: TrialSummary
+    """Its only one, with the metrics of its best epoch."""
+    epochs: Mapping[int, Metrics]
+    baselines: Mapping[str, Metrics]
+    """Those to beat, by name."""
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        best = {"epoch": self.trial.best_epoch, **figures(self.trial.metrics)}
+        return {
+            "run": self.run,
+            "data": self.data,
+            "best": best,
+            "epochs": [{"epoch": n, **metrics} for n, metrics in sorted(self.epochs.items())],
+            "baselines": {name: figures(line) for name, line in self.baselines.items()},
         }
 
 
@@ -111,10 +138,6 @@ def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> float:
     from scipy.stats import spearmanr  # noqa: PLC0415 - a second or two
 
     return float(spearmanr(*zip(*pairs, strict=True)).statistic)
-
-
-def _complete(row: TrialSummary) -> bool:
-    return row.state == "COMPLETE"
 
 
 def _plain(row: TrialSummary) -> dict[str, Any]:

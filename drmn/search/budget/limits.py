@@ -6,33 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drmn.search.config import Budget
+from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import TrialSummary
-from drmn.units import duration
 
 MIN_TRIALS_FOR_GAIN = 20
 """Trials before which nothing is said about what more of them would gain."""
 TAIL_FRACTION = 4
 """One value in so many belongs to the tail that the expected gain is read off."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What the trials of a study took, those of earlier starts included."""
-
-    trials: int
-    epochs: int
-    worker_hours: float
-
-    def __str__(self) -> str:
-        """Return it in words."""
-        worked = duration(3600 * self.worker_hours)
-        return f"{self.trials} trials, {self.epochs} epochs, {worked} of worker time"
-
-
-def spent(rows: Sequence[TrialSummary]) -> Spent:
-    """Return what these trials took."""
-    seconds = sum(row.seconds for row in rows)
-    return Spent(len(rows), sum(row.epochs for row in rows), seconds / 3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +32,7 @@ class BudgetTracker:
 
     def over_limit(self, rows: Sequence[TrialSummary]) -> str:
         """Return which limit is reached, that on the number of trials apart; or empty."""
-        budget, used = self.budget, spent(rows)
+        budget, used = self.budget, StudyTotals(rows)
         money = used.worker_hours * budget.price
         minutes = (time.monotonic() - self.began) / 60
         if budget.epochs and used.epochs >= budget.epochs:

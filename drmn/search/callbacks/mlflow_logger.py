@@ -1,4 +1,4 @@
-"""What happens in a search, told to the spool for MLflow."""
+"""The events of a search, put into the spool for MLflow."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from drmn.config import RunConfig, flatten
-from drmn.experiment.trial_checkpoints import CURVE, FIGURES, PACKAGE, PICTURE, trial_folder
+from drmn.experiment.trial_checkpoints import (
+    CURVE,
+    FIGURES,
+    PACKAGE,
+    PICTURE,
+    PICTURES,
+    snapshot_path,
+    trial_folder,
+)
 from drmn.metric_names import Metrics, best_of
 from drmn.search.analysis.result import SearchResult
 from drmn.search.callbacks.base import Callback
 from drmn.search.callbacks.study_metadata import StudyMetadata
-from drmn.search.callbacks.study_totals import StudyTotals
 from drmn.search.study.read_only import StudyView
+from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import (
     ENDED,
     METADATA,
@@ -22,7 +30,7 @@ from drmn.search.trial_summary import (
     STARTED,
     TrialSpec,
     TrialSummary,
-    complete,
+    completed,
     epochs,
     summarize,
     times,
@@ -32,17 +40,23 @@ from drmn.tracking.spool import Spool
 
 
 class MlflowLogger(Callback):
-    """Watches a search of the study `name` and puts all of it into `spool`.
+    """Puts the events of a study into a spool: MLflow shows a run a trial, below the study's.
 
-    MLflow's runs are found by the record's own key: two studies may have one name. Times are the
-    record's, so all that it holds can be told again, from any machine, and nothing is there twice.
+    MLflow's runs are found by the record's key: two studies may have one name. Times are the
+    record's, so all that it holds can be sent again, from any machine, and nothing is there twice.
+
+    Args:
+        spool: Where events wait for the shipper.
+        folder: Of the study.
+        record: Of the study.
     """
 
-    def __init__(self, spool: Spool, name: str, record: StudyView) -> None:
-        self.spool, self.name, self.record = spool, name, record
+    def __init__(self, spool: Spool, folder: Path, record: StudyView) -> None:
+        self.spool, self.folder, self.record = spool, folder, record
+        self.name = folder.name
         self.key: str = record.study.user_attrs["key"]
         self.begun: float = record.study.user_attrs[STARTED]
-        self.standing = StudyTotals()
+        self.totals = StudyTotals()
         self._first: dict[str, int] = {}
         """The first trial of each point."""
 
@@ -52,18 +66,26 @@ class MlflowLogger(Callback):
         return StudyMetadata(**self.record.study.user_attrs[METADATA])
 
     def on_study_start(self, about: StudyMetadata) -> None:
-        """Tell that the study is there, with the lines that its trials must beat."""
+        """Log the study itself, and the baselines that its trials must beat."""
         plain = asdict(about)
         if self.record.study.user_attrs.get(METADATA) != plain:
             self.record.study.set_user_attr(METADATA, plain)
-        tags = {"kind": "study", "study": self.name}
-        params = self.record.study.user_attrs["identity"]
+        params, tags = self._study()
         told = (self.name, about.experiment, params, tags)
         self.spool.put(*events.study(self.key, *told, at=self.begun))
         note = {"mlflow.note.content": about.note, **about.code}
         self.spool.put(*events.tags(self.key, note))
         self._data(self.key)
-        for line in about.lines:
+        self._baselines(about.lines)
+
+    def _study(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Return parameters and tags of the study's own run."""
+        tags = {"kind": "study", "study": self.name}
+        return self.record.study.user_attrs["identity"], tags
+
+    def _baselines(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Log what DRMN must beat: a run each, beside the trials."""
+        for line in lines:
             self._line(line["name"], line["metrics"], {"levels": line["levels"]})
 
     def _data(self, run: str) -> None:
@@ -72,7 +94,6 @@ class MlflowLogger(Callback):
         self.spool.put(*events.data(run, *told))
 
     def _line(self, name: str, metrics: Metrics, params: Mapping[str, Any]) -> None:
-        """Tell a line that DRMN must beat, as a run beside the trials."""
         tags = {"kind": "baseline", "study": self.name, "state": "COMPLETE"}
         run, title, at = f"{self.key}/{name.lower()}", f"{name} (baseline)", self.begun
         self.spool.put(*events.child(self.key, run, title, params, tags, at=at))
@@ -96,7 +117,7 @@ class MlflowLogger(Callback):
                 if row.state != "RUNNING":
                     self._end(row)
                     rows.append(row)
-            self.standing = StudyTotals()
+            self.totals = StudyTotals()
             for row in sorted(rows, key=lambda row: (row.ended, row.number)):
                 self._stands(row)
 
@@ -119,9 +140,12 @@ class MlflowLogger(Callback):
         self._data(run)
 
     def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
-        """Tell an epoch's metrics."""
+        """Log an epoch's metrics, and its picture if there is one."""
         at = times(self.record.trial(number)).get(epoch, 0.0)
         self.spool.put(*events.metrics(self._run(number), metrics, epoch, at))
+        drawn = snapshot_path(trial_folder(self.folder, number), epoch)
+        if drawn.is_file():
+            self.spool.put(*events.artifact(self._run(number), drawn, PICTURES))
 
     def on_trial_end(self, row: TrialSummary) -> None:
         """Tell a trial's end, and how the study stands."""
@@ -129,34 +153,43 @@ class MlflowLogger(Callback):
         self._stands(row)
 
     def _stands(self, row: TrialSummary) -> None:
-        found = self.standing.add(row)
-        self.spool.put(*events.metrics(self.key, found, self.standing.step, row.ended))
+        self.totals.add(row)
+        found, step = self.totals.metrics(), self.totals.finished
+        self.spool.put(*events.metrics(self.key, found, step, row.ended))
 
     def _end(self, row: TrialSummary) -> None:
-        """Tell a trial's end; a pruned one is FINISHED, for KILLED looks like a failure."""
-        run = self._run(row.number)
+        """Log a trial's end; a pruned one is FINISHED, for KILLED looks like a failure."""
+        self._best(row)
+        run, tags = self._run(row.number), self._trial_tags(row)
+        self.spool.put(*events.end(run, tags, failed=row.state == "FAIL", at=row.ended))
+
+    def _best(self, row: TrialSummary) -> None:
+        """Log the metrics of a trial's best epoch."""
         found = best_of(row.metrics) | {"spent/worker_seconds": row.seconds}
-        key, event = events.metrics(run, found, row.best_epoch, row.ended)
+        key, event = events.metrics(self._run(row.number), found, row.best_epoch, row.ended)
         self.spool.put(f"{key}#best", event)
+
+    @staticmethod
+    def _trial_tags(row: TrialSummary) -> dict[str, str]:
+        """Return the tags of a trial that is over."""
         plain = flatten(RunConfig())
         flags = [f"--{key} {value}" for key, value in row.settings.items() if value != plain[key]]
         tags = {"state": row.state, "best_epoch": str(row.best_epoch), "flags": " ".join(flags)}
-        if row.cause:
-            tags["cause"] = row.cause
-        self.spool.put(*events.end(run, tags, failed=row.state == "FAIL", at=row.ended))
+        return tags | ({"cause": row.cause} if row.cause else {})
 
-    def files(self, folder: Path) -> None:
-        """Tell what a study's folder holds for people: models of the best trials, pictures."""
+    def files(self) -> None:
+        """Log what the study's folder holds for people: models of the best trials, pictures."""
         for place in (provenance.PROVENANCE, FIGURES):
-            for path in sorted((folder / place).glob("*.*")):
+            for path in sorted((self.folder / place).glob("*.*")):
                 self.spool.put(*events.artifact(self.key, path, place))
-        rows = complete(self.record.trial_summaries())
-        for row in rows:
-            for name in (PICTURE, CURVE):
-                path = trial_folder(folder, row.number) / name
+        for row in self.record.trial_summaries():
+            folder = trial_folder(self.folder, row.number)
+            drawn = [folder / name for name in (PICTURE, CURVE) if row.state == "COMPLETE"]
+            for path in (*drawn, *sorted((folder / PICTURES).glob("*.png"))):
                 if path.is_file():
-                    self.spool.put(*events.artifact(self._run(row.number), path, "pictures"))
-        packed = [(row, trial_folder(folder, row.number) / PACKAGE) for row in rows]
+                    self.spool.put(*events.artifact(self._run(row.number), path, PICTURES))
+        rows = completed(self.record.trial_summaries())
+        packed = [(row, trial_folder(self.folder, row.number) / PACKAGE) for row in rows]
         self._models([(row, package) for row, package in packed if package.is_dir()])
 
     def _models(self, packed: Sequence[tuple[TrialSummary, Path]]) -> None:
@@ -166,7 +199,7 @@ class MlflowLogger(Callback):
         told = [
             {
                 "run": self._run(row.number),
-                "name": f"{self.name}-{row.number:03d}",
+                "name": self._model_name(row.number),
                 "folder": str(folder.absolute()),
                 "metrics": best_of(row.metrics),
                 "step": row.best_epoch,
@@ -191,19 +224,24 @@ class MlflowLogger(Callback):
             key, event = events.metrics(self.key, found, len(outcome.rows), at)
             self.spool.put(f"{key}#tiers", event)
 
-    def on_search_end(self, why: str) -> None:
-        """Tell that the search ends, for now, and why: a later one may go on with the study."""
+    def on_search_end(self, why: str, *, failed: bool = False) -> None:
+        """Log that the search ends, for now, and why: a later start may resume the study."""
         if self.record.study.user_attrs.get(ENDED) != why:
             self.record.study.set_user_attr(ENDED, why)
+        self.spool.put(*events.end(self.key, self._end_tags(why), failed=failed))
+
+    def _end_tags(self, why: str) -> dict[str, str]:
         best = self.record.best()
-        tags = {"ended": why} | ({} if best is None else {"best_trial": str(best.number)})
-        self.spool.put(*events.end(self.key, tags))
+        return {"ended": why} | ({} if best is None else {"best_trial": str(best.number)})
 
     def note_runs(self) -> None:
         """Write MLflow's run ids into the record, as far as MLflow has told them."""
         runs = self.spool.runs()
         if runs and runs != self.record.study.user_attrs.get(RUNS):
             self.record.study.set_user_attr(RUNS, runs)
+
+    def _model_name(self, number: int) -> str:
+        return f"{self.name}-{number:03d}"
 
     def _run(self, number: int) -> str:
         return f"{self.key}/{number:04d}"

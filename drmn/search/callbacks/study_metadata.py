@@ -7,7 +7,7 @@ from typing import Any
 from drmn.data.splits.development import Development
 from drmn.data.store.feature_store import Store
 from drmn.evaluation import baselines
-from drmn.search.study.plan import StudyPlan
+from drmn.search.study.plan import Plan, StudyPlan
 from drmn.tracking import provenance
 
 
@@ -30,18 +30,22 @@ class StudyMetadata:
 
 
 def study_metadata_of(
-    plan: StudyPlan, lines: Sequence[baselines.Baseline], store: Store, data: Development
+    plan: Plan, lines: Sequence[baselines.Baseline], store: Store, data: Development
 ) -> StudyMetadata:
-    """Return what is told of the study of `plan` on the features of `store`."""
+    """Return the metadata of the study of `plan` on the features of `store`."""
+    searched = (
+        f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
+        f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
+        if isinstance(plan, StudyPlan)
+        else f"Training at fixed settings on `{plan.dataset}`, judged on validation classes. "
+    )
     beaten = " and ".join(
         f"{line.name} has H {100 * line.metrics['val/H']:.1f} %" for line in lines
     )
     notes = "".join(f"\n- {note}" for note in store.catalogue.notes)
     note = (
-        f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
-        f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
-        f"`best/*` is a run's best epoch, `val/*` its curve. On the same features and split "
-        f"{beaten}: {baselines.strongest(lines).name} is the line to beat.\n\n"
+        f"{searched}`best/*` is a run's best epoch, `val/*` its curve. On the same features and "
+        f"split {beaten}: {baselines.strongest(lines).name} is the line to beat.\n\n"
         f"Features `{store.folder.name}`: {len(store.catalogue.images):,} development images of "
         f"{len(store.catalogue.classes)} classes, {len(store.catalogue.skipped)} unreadable ones "
         f"skipped.{notes}"

@@ -1,7 +1,6 @@
 """One calm view of a running search: a live table on a terminal, plain lines elsewhere."""
 
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from drmn.metric_names import Metrics
 from drmn.search.callbacks.base import Callback
+from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import TrialSpec, TrialSummary
 from drmn.units import duration
 
@@ -50,16 +50,14 @@ class TerminalProgress(Callback):
     def __post_init__(self) -> None:
         """Count what is there already."""
         self.running: dict[int, RunningTrial] = {}
-        self.states = Counter(row.state for row in self.earlier if row.state != "RUNNING")
-        complete = [row for row in self.earlier if row.state == "COMPLETE"]
-        self.best = max(complete, key=lambda row: row.value or 0.0, default=None)
+        self.totals = StudyTotals(row for row in self.earlier if row.state != "RUNNING")
         self.begun, self.begin = self.done, time.monotonic()
         self.live: Live | None = None
 
     @property
     def done(self) -> int:
         """Trials that are over."""
-        return sum(self.states.values())
+        return self.totals.finished
 
     def __enter__(self) -> "TerminalProgress":  # noqa: PYI034 - beartype, in tests, refuses Self
         """Start to show."""
@@ -88,11 +86,7 @@ class TerminalProgress(Callback):
     def on_trial_end(self, row: TrialSummary) -> None:
         """Count a trial that is over."""
         self.running.pop(row.number, None)
-        self.states[row.state] += 1
-        if row.state == "COMPLETE" and (
-            self.best is None or (row.value or 0) > (self.best.value or 0)
-        ):
-            self.best = row
+        self.totals.add(row)
         self._refresh()
         if self.live is None:
             value = "" if row.value is None else f"{self.objective} {100 * row.value:.1f}, "
@@ -117,12 +111,12 @@ class TerminalProgress(Callback):
         return f", about {duration(seconds)} left"
 
     def _view(self) -> Group:
-        counts = ", ".join(f"{n} {state.lower()}" for state, n in sorted(self.states.items()))
-        head = f"{self.study}: {self.done} of {self.target} trials done ({counts or 'none yet'})"
+        counts, leader = self.totals.counts or "none yet", self.totals.best
+        head = f"{self.study}: {self.done} of {self.target} trials done ({counts})"
         best = "no complete trial yet"
-        if self.best is not None:
-            figure = f"{_percent(self.best.value)} ± {_percent(self.best.metrics['val/H_se'])}"
-            best = f"best {self.objective} {figure} (trial {self.best.number})"
+        if leader is not None:
+            figure = f"{_percent(leader.value)} ± {_percent(leader.metrics['val/H_se'])}"
+            best = f"best {self.objective} {figure} (trial {leader.number})"
         table = Table(box=None, pad_edge=False, header_style="dim")
         for column in ("running", "epoch", f"best {self.objective}"):
             table.add_column(column, justify="right")

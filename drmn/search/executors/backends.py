@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import ray
 from ray import tune
@@ -17,6 +17,7 @@ from drmn.search.executors.pool_trainable import HEAD, PoolTrainable
 from drmn.search.executors.tune_memory import TaskRef
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What runs trials."""
 
@@ -108,7 +109,8 @@ def open_backend(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[
     groups = WorkerGroups(
         GroupConfig(
             groups=most,
-            workers=asked.workers,
+            min_workers=asked.workers,
+            max_workers=asked.largest_group,
             cpus=asked.cpus,
             gpus=asked.gpus,
             once=resolve(asked) == "trial",
@@ -123,4 +125,4 @@ def resolve(asked: ResourceConfig) -> str:
     """Return the backend: on one machine with one worker a trial, none is faster than inproc."""
     if asked.backend != "auto":
         return asked.backend
-    return "pool" if asked.workers > 1 or len(node_resources(ray.nodes())) > 1 else "inproc"
+    return "pool" if asked.largest_group > 1 or len(node_resources(ray.nodes())) > 1 else "inproc"

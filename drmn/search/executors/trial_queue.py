@@ -18,6 +18,10 @@ class LostProcessError(Exception):
     """A group lost a worker while it ran a trial: no fault of the trial's."""
 
 
+class ResizedGroupError(LostProcessError):
+    """An elastic group was restarted with another number of workers; none had failed."""
+
+
 @dataclass(eq=False)
 class QueuedTrial:
     """A trial on the board."""
@@ -122,7 +126,7 @@ class TrialQueue:
             mine.seen[process] = node
             if mine.given.get(rank, process) != process:
                 mine.gone.update(mine.given.values())
-                self._lose(mine, "its group of workers was begun anew")
+                self._lose(mine, ResizedGroupError("its group of workers was restarted"))
             # One that is about to end may still ask: what it took would be held for ever.
             await self._until(lambda: process in mine.gone or self._has_for(mine, rank, world))
             if self.closed or process in mine.gone or mine.ticket is None:
@@ -160,7 +164,7 @@ class TrialQueue:
         async with self.changed:
             mine = self.crews.setdefault(crew, GroupState())
             mine.gone.update(mine.seen)
-            self._lose(mine, cause)
+            self._lose(mine, LostProcessError(cause))
 
     async def there(self, nodes: frozenset[str]) -> None:
         """Hear which nodes there are; what groups on others had goes back to the driver.
@@ -173,7 +177,7 @@ class TrialQueue:
                 lost = {p for p, node in mine.seen.items() if node and node not in nodes}
                 if not lost <= mine.gone:
                     mine.gone.update(mine.seen)
-                    self._lose(mine, "its machine is gone")
+                    self._lose(mine, LostProcessError("its machine is gone"))
 
     async def begun(self) -> int:
         """Return how often a worker has got a trial: whether groups come that far."""
@@ -210,10 +214,10 @@ class TrialQueue:
         ticket = self.crews[crew].ticket
         return ticket if ticket is not None and ticket.name == name else None
 
-    def _lose(self, mine: GroupState, cause: str) -> None:
+    def _lose(self, mine: GroupState, problem: LostProcessError) -> None:
         if mine.ticket is not None and not mine.ticket.over:
             if mine.given:
-                mine.ticket.problem, mine.ticket.over = LostProcessError(cause), True
+                mine.ticket.problem, mine.ticket.over = problem, True
             else:  # nobody had begun with it
                 self.waiting.appendleft(mine.ticket)
         mine.ticket, mine.given = None, {}

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
-from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -18,11 +17,12 @@ from drmn.cluster.resources import ResourceConfig
 from drmn.config import flatten
 from drmn.data.images.catalogue import Catalogue
 from drmn.errors import StudyError, last_line
+from drmn.experiment.config import NO_PICTURES, PicturesConfig
 from drmn.experiment.trial_checkpoints import StaleWriterError, drop_last, trial_folder
 from drmn.experiment.trial_task import TrialTask
 from drmn.search.callbacks.base import Callback
 from drmn.search.executors.backends import Backend, open_backend
-from drmn.search.executors.trial_queue import LostProcessError
+from drmn.search.executors.trial_queue import LostProcessError, ResizedGroupError
 from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage import disk_full
 from drmn.search.study.ask_tell import AskTellStudy
@@ -54,8 +54,13 @@ class ExecutorConfig:
     may_go_on: Callable[[], bool]
     """May trials that are not counted, those of a second tier, start?"""
     resources: ResourceConfig = field(default_factory=ResourceConfig)
+    pictures: PicturesConfig = NO_PICTURES
+    """Attention maps that trials draw while they train."""
     at_once: int = 0
     """Trials at a time; 0 for as many as the cluster holds."""
+    stop_on_error: bool = False
+    """Whether a trial that raises, or loses its workers too often, ends the search with an error;
+    the same command resumes it. Otherwise it fails, and others run."""
     kind: type[TrialTask] = TrialTask
     """What a trial does; a benchmark has one that does nothing."""
     callbacks: list[Callback] = field(default_factory=list)
@@ -71,10 +76,12 @@ class RecordSearcher(Searcher):
         """The record's number of each of Tune's trials."""
         self.there: dict[str, frozenset[str]] = {}
         """The nodes that were there when each of them started."""
+        self.error = ""
+        """Why the search ends, with `stop_on_error`."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
-        point = None if self.backend.problem else self._next()
+        point = None if self.backend.problem or self.error else self._next()
         if point is None:
             return None if self.live else str(Searcher.FINISHED)
         self.live[trial_id], self.there[trial_id] = point.number, alive_node_ids()
@@ -88,14 +95,16 @@ class RecordSearcher(Searcher):
         return self.study.ask_finetune() if self.work.may_go_on() else None
 
     def _task(self, point: TrialSpec) -> TrialTask:
+        photos = point.config.tier == "finetuned" or self.work.pictures.every
         return self.work.kind(
             settings=flatten(point.config),
             folder=str(trial_folder(self.work.folder, point.number)),
             store=str(self.work.store),
-            catalogue=None if point.config.tier == "frozen" else self.work.catalogue,
+            catalogue=self.work.catalogue if photos else None,
             objective=self.study.policy.objective,
             threads=max(1, int(self.work.resources.cpus)),
             system=self.work.resources.system_metrics,
+            pictures=self.work.pictures,
         )
 
     def on_trial_complete(
@@ -134,9 +143,7 @@ class RecordScheduler(FIFOScheduler):
         """Give Tune's snapshots nothing, as the searcher does."""
         return {}
 
-    def on_trial_result(
-        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
-    ) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record an epoch."""
         del tune_controller
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
@@ -148,7 +155,7 @@ class RecordScheduler(FIFOScheduler):
             self._ended(number)
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
-    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Hand a trial that lost its process out again; write down any other error as its own."""
         del tune_controller
         number, error = self.searcher.live[trial.trial_id], _error_of(trial)
@@ -158,19 +165,25 @@ class RecordScheduler(FIFOScheduler):
             return  # no fault of the trial's: it goes on when the study does
         if disk_full.is_disk_full(error):
             disk_full.wait_for_space(self.searcher.work.folder)
-            goes_on = self.record.requeue(number, excused=True)
-        elif isinstance(error, LostTrialError):
-            goes_on = self.record.requeue(number, excused=self._lost_a_node(trial, error))
-        else:
-            self.record.fail(number, _cause(error))
-            goes_on = False
-        if not goes_on:
-            self._ended(number)
+            self.record.requeue(number, excused=True)
+        elif not isinstance(error, LostTrialError):
+            self._fail(number, _cause(error))
+        elif not self.record.requeue(number, excused=self._is_excused(trial, error)):
+            lost = f"lost its workers {self.record.max_failures + 1} times (--failures)"
+            self._fail(number, f"{lost}: {last_line(error)}")
 
-    def _lost_a_node(self, trial: Trial, error: LostTrialError) -> bool:
-        """Return whether a node went while a trial ran: each one excuses it once at most."""
-        noticed = isinstance(error, TrialPreemptedError) or getattr(error, "preempted", False)
+    def _is_excused(self, trial: Trial, error: LostTrialError) -> bool:
+        """Return whether a loss is nobody's fault: a node that goes excuses a trial once."""
+        noticed = isinstance(error, TrialPreemptedError | ResizedGroupError)
+        noticed = noticed or getattr(error, "preempted", False)
         return noticed or bool(self.searcher.there[trial.trial_id] - alive_node_ids())
+
+    def _fail(self, number: int, cause: str) -> None:
+        if self.searcher.work.stop_on_error:
+            self.searcher.error = cause
+            return
+        self.record.fail(number, cause)
+        self._ended(number)
 
     def _ended(self, number: int) -> None:
         row = self.record.trial_summary(number)
@@ -201,7 +214,7 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
     """Run trials until the budget is spent. Needs a `cluster`.
 
     Raises:
-        StudyError: No group of workers can be begun; says why.
+        StudyError: No group of workers can be started; or, with `stop_on_error`, a trial raised.
     """
     scratch = work.folder / "ray"
     try:
@@ -209,7 +222,11 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
             searcher = RecordSearcher(study, work, chosen)
             _tuner(searcher, scratch).fit()
         if chosen.problem:
-            raise StudyError(f"No group of workers can be begun: {chosen.problem}.")
+            raise StudyError(f"No group of workers can be started: {chosen.problem}.")
+        if searcher.error:
+            raise StudyError(
+                f"{work.folder}: {searcher.error.rstrip('.')}. The same command resumes it."
+            )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)  # Ray's own notes: the record has all
 

@@ -33,8 +33,9 @@ class GroupConfig:
     """What groups there are."""
 
     groups: int
-    workers: int
-    """Of each group."""
+    min_workers: int
+    max_workers: int
+    """Of each group: as many as the cluster has room for between the two."""
     cpus: float
     gpus: float
     """Of each worker."""
@@ -87,7 +88,7 @@ class WorkerGroups:
     def __init__(self, shape: GroupConfig) -> None:
         self.shape = shape
         # Each worker and each trial waits in a call of its own.
-        most = 2 * shape.groups * (shape.workers + 2) + 8
+        most = 2 * shape.groups * (shape.max_workers + 2) + 8
         # On the head, as the driver: a machine that trains may go, and the board with it.
         here = {"node:__internal_head__": 0.001}
         board = ray.remote(TrialQueue).options(num_cpus=0, resources=here, max_concurrency=most)
@@ -156,12 +157,15 @@ class WorkerGroups:
 
     def _trainer(self, crew: int) -> TorchTrainer:
         shape = self.shape
+        fixed = shape.min_workers == shape.max_workers
         return TorchTrainer(
             worker_loop,
             train_loop_config={"board": self.board, "crew": crew, "once": shape.once},
             torch_config=TorchConfig(backend="nccl" if shape.gpus else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=shape.workers,
+                num_workers=(
+                    shape.min_workers if fixed else (shape.min_workers, shape.max_workers)
+                ),
                 use_gpu=shape.gpus > 0,
                 resources_per_worker={
                     "CPU": shape.cpus,

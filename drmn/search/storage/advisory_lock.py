@@ -33,10 +33,10 @@ HOLDER_QUERY = """
 
 
 class StudyLock:
-    """A study that this driver holds, as long as the connection lives."""
+    """A study or run that this driver holds, as long as the connection lives."""
 
-    def __init__(self, url: URL, name: str, connection: Connection) -> None:
-        self.url, self.name, self._connection = url, name, connection
+    def __init__(self, url: URL, title: str, connection: Connection) -> None:
+        self.url, self.title, self._connection = url, title, connection
         self._one_at_a_time, self._lost = threading.Lock(), False
 
     def check(self) -> None:
@@ -46,7 +46,7 @@ class StudyLock:
                 self._lost = not self._answers()
         if self._lost:
             raise StudyError(
-                f"--storage {redacted(self.url)}: the connection that holds study {self.name} is "
+                f"--storage {redacted(self.url)}: the connection that holds {self.title} is "
                 "lost; the same command resumes it once the server answers."
             )
 
@@ -59,8 +59,8 @@ class StudyLock:
 
 
 @contextmanager
-def lock_in_database(storage: str, name: str) -> Iterator[StudyLock | None]:
-    """Hold a study of a database for a `with` block; None without a database.
+def lock_in_database(storage: str, name: str, kind: str = "study") -> Iterator[StudyLock | None]:
+    """Hold a study or run of a database for a `with` block; None without a database.
 
     Raises:
         StudyError: Another driver holds it, and it says which; or the server does not answer.
@@ -71,36 +71,37 @@ def lock_in_database(storage: str, name: str) -> Iterator[StudyLock | None]:
     url = parse_url(storage)
     with explained(url), create_engine(url).connect() as connection:
         connection.execute(text(WATCHFUL))
-        if not _locked(connection, name):
+        title = f"{kind} {name}"
+        if not _locked(connection, title):
             raise StudyError(
-                f"Study {name} in {redacted(url)} is being run by "
-                f"{_holder(connection, name) or 'a driver that is just ending'}; wait for it, or "
-                "use --study NAME to start another."
+                f"{kind.capitalize()} {name} in {redacted(url)} is being run by "
+                f"{_holder(connection, title) or 'a driver that is just ending'}; wait for it, or "
+                f"use --{kind} NAME to start another."
             )
-        yield StudyLock(url, name, connection)
+        yield StudyLock(url, title, connection)
 
 
-def _locked(connection: Connection, name: str) -> bool:
+def _locked(connection: Connection, title: str) -> bool:
     """Return whether this connection holds a study; waits a little for a driver that just died."""
     for attempt in range(ATTEMPTS):
         time.sleep(0.1 * bool(attempt))
-        if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), _named(name)):
+        if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), _named(title)):
             return True
     return False
 
 
-def driver_in_database(storage: str, name: str) -> str:
-    """Return who holds a study of a database, in words; empty if nobody does."""
+def driver_in_database(storage: str, name: str, kind: str = "study") -> str:
+    """Return who holds a study or run of a database, in words; empty if nobody does."""
     url = parse_url(storage)
     with explained(url), create_engine(url).connect() as connection:
-        return _holder(connection, name)
+        return _holder(connection, f"{kind} {name}")
 
 
-def _holder(connection: Connection, name: str) -> str:
-    known = connection.scalar(text(HOLDER_QUERY), _named(name))
+def _holder(connection: Connection, title: str) -> str:
+    known = connection.scalar(text(HOLDER_QUERY), _named(title))
     pid, _, host = str(known or "").removeprefix("drmn ").partition("@")
     return f"process {pid} on {host}" if known else ""
 
 
-def _named(study: str) -> dict[str, int]:
-    return {"key": lock_key(f"drmn study {study}")}
+def _named(title: str) -> dict[str, int]:
+    return {"key": lock_key(f"drmn {title}")}

@@ -1,4 +1,7 @@
-"""Where a study's record lives: a SQLite file of its own or PostgreSQL, held by one driver."""
+"""Where the record of a study or run lives: a SQLite file or PostgreSQL, held by one driver.
+
+A run (`jobs/train.py`) is a study of one trial in results/runs; a search's is in results/studies.
+"""
 
 import json
 import time
@@ -22,42 +25,55 @@ from drmn.search.trial_summary import STARTED
 
 RECORD = "record.db"
 """File of a study's folder: its record."""
+RUNS = "runs"
+"""Folder of results, and prefix in a database, that runs are kept in: both may use one name."""
 
 
-def open_study(
-    folder: Path, name: str, identity: Identity, claim: StudyLock | None = None
-) -> optuna.Study:
+def kind_of(folder: Path) -> str:
+    """Return "run" for a folder below results/runs, otherwise "study"."""
+    return "run" if folder.parent.name == RUNS else "study"
+
+
+def record_name(folder: Path) -> str:
+    """Return what Optuna calls the study of a folder."""
+    return f"{RUNS}/{folder.name}" if kind_of(folder) == "run" else folder.name
+
+
+def open_study(folder: Path, identity: Identity, claim: StudyLock | None = None) -> optuna.Study:
     """Open the record in `folder`, or in the database of a `claim`; or start it.
 
     Raises:
         StudyError: It was made with another identity; says what differs.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are shown
+    name = record_name(folder)
     with _readable(folder / RECORD) if claim is None else postgres.explained(claim.url):
         storage = _file(folder / RECORD) if claim is None else _server(claim.url, claim)
         study = _create(storage, name)
         made = study.user_attrs.get("identity", {})
         now = json.loads(json.dumps(identity))
         if made != now and any(trial.intermediate_values for trial in study.trials):
-            raise StudyError(refusal("study", name, made, now))
+            raise StudyError(refusal(kind_of(folder), folder.name, made, now))
         if made != now:  # nothing was found out under the old identity
             optuna.delete_study(study_name=name, storage=storage)
             study = _create(storage, name)
             study.set_user_attr("identity", now)
-            study.set_user_attr("key", f"{name}-{uuid.uuid4().hex[:8]}")
+            study.set_user_attr("key", f"{folder.name}-{uuid.uuid4().hex[:8]}")
             study.set_user_attr(STARTED, time.time())
         return study
 
 
 def study_names(studies: Path, url: str = "") -> list[str]:
-    """Return the studies in a folder of studies, or in the database at `url`."""
+    """Return the studies in a folder, or those of its kind in the database at `url`."""
     if not url:
         return sorted(path.parent.name for path in studies.glob(f"*/{RECORD}"))
     place = postgres.parse_url(url)
     with postgres.explained(place):
         found = _server(place).get_all_studies()
     # Others may keep studies there too.
-    return sorted(study.study_name for study in found if "identity" in study.user_attrs)
+    ours = {study.study_name for study in found if "identity" in study.user_attrs}
+    names = {name.rpartition("/")[2] for name in ours}
+    return sorted(name for name in names if record_name(studies / name) in ours)
 
 
 def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
@@ -70,15 +86,17 @@ def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
     if name not in (have := study_names(studies, url)):
         where = postgres.redacted(postgres.parse_url(url)) if url else studies
         raise StudyError(
-            f"There is no study {name!r} in {where}; there are: {', '.join(have) or 'none'}."
+            f"There is no {kind_of(studies / name)} {name!r} in {where}; there are: "
+            f"{', '.join(have) or 'none'}."
         )
     if url:
         place = postgres.parse_url(url)
         with postgres.explained(place):
-            return optuna.load_study(study_name=name, storage=_server(place))
+            study_name = record_name(studies / name)
+            return optuna.load_study(study_name=study_name, storage=_server(place))
     path = studies / name / RECORD
     with _readable(path):
-        return optuna.load_study(study_name=name, storage=_file(path))
+        return optuna.load_study(study_name=record_name(path.parent), storage=_file(path))
 
 
 @contextmanager
@@ -137,9 +155,9 @@ def _committed(connection: Any, _: object) -> None:
     connection.commit()
 
 
-def driver_of(folder: Path, name: str, url: str = "") -> str:
-    """Return who runs a study, in words; empty if nobody does."""
+def driver_of(folder: Path, url: str = "") -> str:
+    """Return who runs the study or run of a folder, in words; empty if nobody does."""
     if url:
-        return claims.driver_in_database(url, name)
+        return claims.driver_in_database(url, folder.name, kind_of(folder))
     pid = locked_by(folder)
     return "" if pid is None else f"process {pid}"

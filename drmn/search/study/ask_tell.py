@@ -14,7 +14,7 @@ from drmn.search.config import PolicyConfig
 from drmn.search.study.record import StudyRecord, not_finite
 from drmn.search.study.searcher import Searcher
 from drmn.search.study.warm_start import first_points, inherited_trials
-from drmn.search.trial_summary import FINETUNES, TrialSpec
+from drmn.search.trial_summary import FINETUNES, TrialSpec, completed
 from drmn.space import Space, ask, settings
 
 
@@ -26,13 +26,19 @@ class AskTellStudy:
         space: What to search.
         base: What the space leaves alone.
         policy: How to search it.
+        max_failures: How often a trial may lose its workers before it fails.
     """
 
     def __init__(
-        self, study: optuna.Study, space: Space, base: RunConfig, policy: PolicyConfig
+        self,
+        study: optuna.Study,
+        space: Space,
+        base: RunConfig,
+        policy: PolicyConfig,
+        max_failures: int = 3,
     ) -> None:
         self.space, self.base, self.policy = space, base, policy
-        self.record = StudyRecord(study, base, policy.objective)
+        self.record = StudyRecord(study, base, policy.objective, max_failures)
         self.searcher = Searcher(
             policy,
             base.seed,
@@ -81,8 +87,7 @@ class AskTellStudy:
         if any(trial.state == "RUNNING" and trial.again is None for trial in found):
             return []
         done = {trial.again for trial in found}
-        complete = [t for t in found if t.state == "COMPLETE" and t.again is None]
-        best = sorted(complete, key=lambda trial: -(trial.value or 0.0))[: self.policy.finetune]
+        best = completed(t for t in found if t.again is None)[: self.policy.finetune]
         return [trial.number for trial in best if trial.number not in done]
 
     def report(

@@ -1,6 +1,7 @@
-"""A search to make: all that decides what it comes to, and where it is kept."""
+"""What to train, all that decides what it comes to, and where it is kept."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,46 +10,93 @@ from typing import Any
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig, flatten, require
 from drmn.experiment import code_digest
-from drmn.experiment.config import require_name
+from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
+from drmn.experiment.identity import FREE
 from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.postgres import parse_url
-from drmn.space import source
+from drmn.search.storage.studies import kind_of
+from drmn.space import Space, fixed_settings, load, source
 from drmn.tracking.uri import require_store
+
+FIXED = PolicyConfig(sampler="random", pruner="none")
+"""The policy of a run: there is nothing to choose, and nothing stops it early."""
+ONE_TRIAL = Budget(trials=1, at_once=1, models=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StudyPlan:
-    """A search to make or to go on with."""
+class Plan(ABC):
+    """What to train: a search (`StudyPlan`) or a run, which is a study of one trial (`RunPlan`)."""
 
-    name: str
-    """Of the study."""
     dataset: str
-    space: str
     base: RunConfig
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
-    budget: Budget = field(default_factory=Budget)
+    """The settings, as far as the space leaves them alone."""
+    policy: PolicyConfig
+    budget: Budget
     folder: Path
-    """Of the study."""
+    """results/studies/NAME or results/runs/NAME."""
     tracking_uri: str
     storage: str = ""
     """The PostgreSQL that holds the record; empty for a SQLite file in the folder."""
     resources: ResourceConfig = field(default_factory=ResourceConfig)
-    fork: str = ""
-    """The study whose trials this one learns from."""
-    warm_start: str = ""
-    """The study, or JSON file, whose best settings this one tries first."""
+    pictures: PicturesConfig = NO_PICTURES
+    """Attention maps that are drawn while a trial trains."""
 
     def __post_init__(self) -> None:
         """Check what nothing else does."""
-        require_name("study", self.name)
+        require_name(self.kind, self.name)
         require_store(self.tracking_uri)
         frozen = not self.policy.finetune or self.base.tier == "frozen"
         require("tier", self.base.tier, frozen, "frozen where policy.finetune is set")
         if self.storage:
             parse_url(self.storage)
 
+    @property
+    def name(self) -> str:
+        """The name of the study or run."""
+        return self.folder.name
+
+    @property
+    def kind(self) -> str:
+        """Which of the two it is: "study" or "run"."""
+        return kind_of(self.folder)
+
+    @property
+    @abstractmethod
+    def search_space(self) -> Space:
+        """What the trials' parameters are asked from.
+
+        Raises:
+            ConfigError: There is none of this name, or its file defines none.
+        """
+
+    @abstractmethod
     def identity(self, store: Path) -> Mapping[str, Any]:
-        """Return all that must stay as it is while the study on `store` goes on."""
+        """Return all that must stay as it is while trials on the features `store` go on."""
+
+    @abstractmethod
+    def title(self, number: int) -> str:
+        """Return what a picture's title calls a trial."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyPlan(Plan):
+    """A search to start or resume."""
+
+    space: str
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    budget: Budget = field(default_factory=Budget)
+    fork: str = ""
+    """The study whose trials this one learns from."""
+    warm_start: str = ""
+    """The study, or JSON file, whose best settings this one tries first."""
+
+    @property
+    def search_space(self) -> Space:
+        """The space of that name, or in that file."""
+        return load(self.space)
+
+    def identity(self, store: Path) -> Mapping[str, Any]:
+        """Return data, code, space, policy and settings; not who computes it."""
         text = source(self.space).read_bytes()
         return {
             "data": store.name,
@@ -58,5 +106,35 @@ class StudyPlan:
             "fork": self.fork,
             "warm_start": self.warm_start,
             **flatten(self.policy, "policy."),
-            **flatten(self.base, "base."),
+            **{f"base.{name}": value for name, value in _fixed(self.base).items()},
         }
+
+    def title(self, number: int) -> str:
+        """Return the study's name with the trial's number."""
+        return f"Study {self.name}, trial {number}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPlan(Plan):
+    """A run at fixed settings to start or resume."""
+
+    policy: PolicyConfig = FIXED
+    budget: Budget = ONE_TRIAL
+
+    @property
+    def search_space(self) -> Space:
+        """One point."""
+        return fixed_settings
+
+    def identity(self, store: Path) -> Mapping[str, Any]:
+        """Return data, code and settings; not who computes it."""
+        return {"data": store.name, "code": code_digest.digest(), **_fixed(self.base)}
+
+    def title(self, number: int) -> str:
+        """Return the run's name: it has one trial."""
+        del number
+        return f"Run {self.name}"
+
+
+def _fixed(config: RunConfig) -> dict[str, Any]:
+    return {name: value for name, value in flatten(config).items() if name not in FREE}

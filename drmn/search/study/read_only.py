@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import optuna
 from optuna.trial import FrozenTrial
 
-from drmn.search.trial_summary import TrialSummary, complete, summarize, summarize_all
+from drmn.search.trial_summary import TrialSummary, best_trial, summarize, summarize_all
 
 
 @runtime_checkable
@@ -56,4 +56,4 @@ class ReadOnlyStudy:
 
     def best(self) -> TrialSummary | None:
         """Return the complete trial of the highest value."""
-        return next(iter(complete(self.trial_summaries())), None)
+        return best_trial(self.trial_summaries())

@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from drmn.config import RunConfig, flatten
+from drmn.experiment.identity import FREE
 from drmn.metric_names import AT, Metrics
 from drmn.search.storage.trial_cache import TrialCache
 from drmn.search.trial_summary import (
@@ -23,15 +24,16 @@ from drmn.search.trial_summary import (
     FINETUNES,
     TrialSpec,
     TrialSummary,
+    best_trial,
     bests,
     summarize,
 )
 from drmn.space import settings
 
-MAX_LOST_PROCESSES = 3
-"""How often a trial may lose its process before that counts as its own failure."""
 MOVED = "moved"
 """User attribute: how often a trial lost its machine, or was preempted."""
+LOST = "interrupted"
+"""User attribute: how often a trial lost its process on a machine that stayed."""
 PASSED = "passed"
 """User attribute: the last rung that a trial has passed."""
 
@@ -43,10 +45,14 @@ class StudyRecord:
         study: The Optuna study, new or not.
         base: Settings that the space leaves alone.
         objective: The metric that is a trial's value.
+        max_failures: How often a trial may lose its workers before it fails.
     """
 
-    def __init__(self, study: optuna.Study, base: RunConfig, objective: str) -> None:
+    def __init__(
+        self, study: optuna.Study, base: RunConfig, objective: str, max_failures: int = 3
+    ) -> None:
         self.study, self.base, self.objective = study, base, objective
+        self.max_failures = max_failures
         self._finished: dict[int, TrialSummary] = {}
         self._cache = TrialCache(study, flatten(base))
         self.dropped: set[int] = set(study.user_attrs.get(DROPPED, []))
@@ -91,14 +97,14 @@ class StudyRecord:
 
     def best(self) -> TrialSummary | None:
         """Return the complete trial of the highest value; of equals the first."""
-        complete = [each for each in self.trial_summaries() if each.state == "COMPLETE"]
-        return max(complete, key=lambda each: each.value or 0.0, default=None)
+        return best_trial(self.trial_summaries())
 
     def spec(self, number: int) -> TrialSpec:
         """Return a recorded trial as it is to be run."""
         trial = self.trial(number)
-        run = settings(self.base, trial.user_attrs["settings"], {})
-        return TrialSpec(number, run, trial.params)
+        recorded: Mapping[str, Any] = trial.user_attrs["settings"]
+        kept = {name: value for name, value in recorded.items() if name not in FREE}
+        return TrialSpec(number, settings(self.base, kept, trial.params), trial.params)
 
     def add(self, asked: Trial, run: RunConfig) -> TrialSpec:
         """Write down a new trial, all at once: the driver may die."""
@@ -175,20 +181,23 @@ class StudyRecord:
         self.study.set_user_attr(DROPPED, sorted(self.dropped))
 
     def requeue(self, number: int, *, excused: bool = False) -> bool:
-        """Note that a trial lost its process; return whether it runs again.
+        """Note that a trial lost its process; return whether it may run again.
 
         That its machine was lost, or had no room on its disk, does not count against it: spot
         instances go all the time.
         """
         trial = self._cache.live(number)
-        name = MOVED if excused else "interrupted"
+        name = MOVED if excused else LOST
         times = int(trial.user_attrs.get(name, 0)) + 1
         trial.set_user_attr(name, times)
-        if not excused and times >= MAX_LOST_PROCESSES:
-            self.fail(number, f"lost its process {MAX_LOST_PROCESSES} times")
+        if not excused and times > self.max_failures:
             return False
         self.interrupted.append(number)
         return True
+
+    def forgive(self, number: int) -> None:
+        """Forget how often a trial lost its process: a user starts it again."""
+        self._cache.live(number).set_user_attr(LOST, 0)
 
 
 def not_finite(metrics: Metrics) -> str:

@@ -6,7 +6,7 @@ start takes settings alone, and tries them itself: values of another dataset say
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 from drmn.config import RunConfig, flatten, with_overrides
 from drmn.errors import ConfigError
 from drmn.search.storage.studies import load_study
-from drmn.search.trial_summary import TrialSummary, summarize_all
+from drmn.search.trial_summary import completed, summarize_all
 from drmn.space import Space, ask, baseline
 
 FIRST, INHERITED = "first", "inherited"
@@ -98,9 +98,8 @@ def _again(told: Mapping[str, Any], space: Space) -> FrozenTrial | None:
 def _points(studies: Path, source: str, url: str) -> list[Point]:
     """Return the best settings of a study, or those in a JSON file."""
     if not source.endswith(".json"):
-        return [
-            dict(row.settings) for row in _best(summarize_all(load_study(studies, source, url)))
-        ]
+        best = completed(summarize_all(load_study(studies, source, url)))[:MAX_WARM_STARTS]
+        return [dict(row.settings) for row in best]
     try:
         content = json.loads(Path(source).read_text())
         if isinstance(content, dict):  # as --json writes it
@@ -113,11 +112,6 @@ def _points(studies: Path, source: str, url: str) -> list[Point]:
             f"--warm-start {source}: {type(problem).__name__}: {problem}; give a study's name, "
             'what --json wrote, or a JSON list of settings such as [{"optim.lr": 0.001}].'
         ) from None
-
-
-def _best(rows: Iterable[TrialSummary]) -> list[TrialSummary]:
-    complete = [row for row in rows if row.state == TrialState.COMPLETE.name]
-    return sorted(complete, key=lambda row: -(row.value or 0.0))[:MAX_WARM_STARTS]
 
 
 def _rank(trial: Mapping[str, Any]) -> tuple[bool, float]:

@@ -3,12 +3,11 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT, catalogue_of
+from in_process import run_job
 from PIL import Image
 
 from drmn.data.readers.class_folders import read
@@ -69,8 +68,8 @@ def test_the_documented_command_searches_the_documented_example(fish):
         *("--budget.trials", "1", "--backbone", "resnet10t", "--weights", "random"),
         *("--image-size", "64", "--levels", "16+32", "--model.prototypes", "words"),
     )
-    command = [sys.executable, ROOT / job, *arguments, *small, "--json", "out.json"]
-    done = subprocess.run(command, cwd=fish, capture_output=True, text=True, check=False)
+    assert job == "jobs/tune.py"
+    done = run_job("tune", fish, *arguments, *small, "--json", "out.json", ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     outcome = json.loads((fish / "out.json").read_text())
     assert (outcome["study"], outcome["best"]["trial"]) == ("fish", 0)

@@ -29,10 +29,12 @@ ABOUT = StudyMetadata(
 
 def live(folder):
     """Search with a mlflow_logger that watches; return the record and the spool."""
+    folder = folder / "toy"
+    folder.mkdir()
     policy = PolicyConfig(sampler="random", first_rung=1, finetune=1)
-    study = AskTellStudy(open_study(folder, "toy", IDENTITY), space, RunConfig(), policy)
+    study = AskTellStudy(open_study(folder, IDENTITY), space, RunConfig(), policy)
     spool = Spool(folder / "spool.db")
-    mlflow_logger = MlflowLogger(spool, "toy", study.record)
+    mlflow_logger = MlflowLogger(spool, folder, study.record)
     mlflow_logger.on_study_start(ABOUT)
     mlflow_logger.on_resume()
     for value in (0.5, 0.3, 0.7):
@@ -88,7 +90,7 @@ def test_the_record_alone_tells_all_that_was_told_live_at_the_same_times(tmp_pat
     study, spool = live(tmp_path)
     before = [event for _, event in spool.waiting(10_000)]
     other = Spool(tmp_path / "other.db")
-    mlflow_logger = MlflowLogger(other, "toy", ReadOnlyStudy(study.record.study))
+    mlflow_logger = MlflowLogger(other, tmp_path / "toy", ReadOnlyStudy(study.record.study))
     mlflow_logger.on_study_start(ABOUT)
     mlflow_logger.replay()
     mlflow_logger.on_search_end(study.record.study.user_attrs[ENDED])
@@ -107,7 +109,7 @@ def test_the_record_alone_tells_all_that_was_told_live_at_the_same_times(tmp_pat
 def test_telling_a_record_again_adds_nothing_to_a_spool_that_has_it(tmp_path):
     study, spool = live(tmp_path)
     before = len(events(spool, "metrics")) + len(events(spool, "run"))
-    MlflowLogger(spool, "toy", study.record).replay()
+    MlflowLogger(spool, tmp_path / "toy", study.record).replay()
     assert len(events(spool, "metrics")) + len(events(spool, "run")) == before
 
 
@@ -123,7 +125,7 @@ def test_the_flags_of_a_trial_are_what_differs_from_the_defaults(tmp_path):
 def test_run_ids_that_mlflow_gave_are_written_into_the_record(tmp_path):
     study, spool = live(tmp_path)
     spool.shipped([], {"toy": "1234"})
-    MlflowLogger(spool, "toy", study.record).note_runs()
+    MlflowLogger(spool, tmp_path / "toy", study.record).note_runs()
     assert study.record.study.user_attrs[RUNS] == {"toy": "1234"}
 
 

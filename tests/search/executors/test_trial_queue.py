@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from drmn.search.executors.trial_queue import LostProcessError, TrialQueue
+from drmn.search.executors.trial_queue import LostProcessError, ResizedGroupError, TrialQueue
 
 
 @dataclass
@@ -105,6 +105,22 @@ def test_a_group_that_lost_a_worker_gives_its_trial_back_and_takes_another(how):
             await soon(asked)
         assert taken[0] == "b"
         assert not await soon(board.tell(0, "a", 0, 1, {}))  # the old worker, should it still live
+
+    run(story)
+
+
+def test_a_group_that_ray_made_larger_gives_its_trial_back_as_nobody_s_fault():
+    async def story():
+        board = TrialQueue()
+        await board.submit("a", Task("a"))
+        assert await soon(board.take(0, 0, 1, "p0"))
+        asked = asyncio.ensure_future(board.next("a"))
+        await asyncio.sleep(0)
+        others = [await waits(board.take(0, rank, 2, f"q{rank}")) for rank in (0, 1)]
+        with pytest.raises(ResizedGroupError):
+            await soon(asked)
+        await board.submit("again", Task("a"))  # as the driver does with a trial that was lost
+        assert [await soon(other) for other in others] == [("again", Task("a"))] * 2
 
     run(story)
 

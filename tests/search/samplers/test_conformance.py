@@ -28,7 +28,7 @@ def space(trial):
 def opened(folder, sampler, **policy):
     folder.mkdir(exist_ok=True)
     config = PolicyConfig(sampler=sampler, startup_trials=STARTUP, pruner="none", **policy)
-    return AskTellStudy(open_study(folder, "toy", {}), space, RunConfig(), config)
+    return AskTellStudy(open_study(folder, {}), space, RunConfig(), config)
 
 
 def worth(params, epoch):
@@ -66,7 +66,7 @@ def test_another_seed_draws_otherwise(tmp_path, sampler):
     for seed in (0, 1):
         (tmp_path / str(seed)).mkdir()
         policy = PolicyConfig(sampler=sampler, startup_trials=STARTUP, pruner="none")
-        made = open_study(tmp_path / str(seed), "toy", {})
+        made = open_study(tmp_path / str(seed), {})
         drawn.append(run(AskTellStudy(made, space, RunConfig(seed=seed), policy), 4)[1:])
     assert drawn[0] != drawn[1]
 

@@ -217,7 +217,7 @@ def value(params, epoch):
 def best_of(folder, sampler, trials=30):
     folder.mkdir()
     policy = PolicyConfig(sampler=sampler, first_rung=3)
-    study = AskTellStudy(open_study(folder, "toy", {}), space, RunConfig(), policy)
+    study = AskTellStudy(open_study(folder, {}), space, RunConfig(), policy)
     for _ in range(trials):
         point = study.ask()
         for epoch in range(1, 10):

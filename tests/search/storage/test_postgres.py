@@ -30,7 +30,7 @@ sys.path.insert(0, sys.argv[3])
 from studies import finish, metrics, open_toy
 from drmn.search.storage.advisory_lock import lock_in_database
 with lock_in_database(sys.argv[1], "toy") as claim:
-    study = open_toy(Path(sys.argv[2]), claim=claim, pruner="none")
+    study = open_toy(Path(sys.argv[2], "toy"), claim=claim, pruner="none")
     finish(study, [0.3, 0.5, 0.4])
     study.report(study.ask().number, 1, metrics(0.7))
     print("second trial is at epoch 1", flush=True)
@@ -61,7 +61,7 @@ def kill(driver):
 def test_a_study_goes_on_after_its_driver_was_killed(driver, url, tmp_path):
     kill(driver)
     with lock_in_database(url, "toy") as claim:
-        study = open_toy(tmp_path, claim=claim, pruner="none")
+        study = open_toy(tmp_path / "toy", claim=claim, pruner="none")
         assert [(row.number, row.state, row.epochs) for row in study.record.trial_summaries()] == [
             (0, "COMPLETE", 3),
             (1, "RUNNING", 1),
@@ -89,7 +89,7 @@ def test_a_second_driver_is_told_who_holds_the_study(driver, url):
 
 def test_a_driver_that_lost_the_study_writes_no_more(postgres, url, tmp_path):
     with lock_in_database(url, "toy") as claim:
-        study = open_toy(tmp_path, claim=claim, pruner="none")
+        study = open_toy(tmp_path / "toy", claim=claim, pruner="none")
         finish(study, [0.3, 0.5, 0.4])
         database = claim.url.database
         postgres.query(
@@ -99,18 +99,18 @@ def test_a_driver_that_lost_the_study_writes_no_more(postgres, url, tmp_path):
             for _ in range(2):
                 with pytest.raises(StudyError, match="that holds study toy is lost; the same"):
                     study.ask()
-            assert open_toy(tmp_path, claim=other).record.count == 1
+            assert open_toy(tmp_path / "toy", claim=other).record.count == 1
 
 
 def test_a_server_that_ends_is_one_sentence(postgres, url, tmp_path):
     with lock_in_database(url, "toy") as claim:
-        study = open_toy(tmp_path, claim=claim, pruner="none")
+        study = open_toy(tmp_path / "toy", claim=claim, pruner="none")
         postgres.stop()
         with pytest.raises(StudyError, match="study toy is lost; the same command resumes it"):
             study.ask()
         postgres.start()
     with lock_in_database(url, "toy") as claim:
-        assert open_toy(tmp_path, claim=claim, pruner="none").ask().number == 0
+        assert open_toy(tmp_path / "toy", claim=claim, pruner="none").ask().number == 0
 
 
 def test_changed_settings_are_refused_and_the_record_is_as_it_was(driver, url, tmp_path):
@@ -120,14 +120,14 @@ def test_changed_settings_are_refused_and_the_record_is_as_it_was(driver, url, t
         pytest.raises(StudyError, match=r"base\.optim\.lr was 0\.001, now 0\.1"),
         lock_in_database(url, "toy") as claim,
     ):
-        open_study(tmp_path, "toy", changed, claim)
+        open_study(tmp_path / "toy", changed, claim)
     assert len(load_study(tmp_path, "toy", url).trials) == 2
 
 
 def test_forks_and_warm_starts_find_their_study_in_the_database(driver, url, tmp_path):
     kill(driver)
     with lock_in_database(url, "child") as claim:
-        study = open_study(tmp_path, "child", IDENTITY, claim)
+        study = open_study(tmp_path / "child", IDENTITY, claim)
         warm_start.inherit(study, tmp_path, fork="toy", warm_start="toy", url=url)
         study = AskTellStudy(study, space, RunConfig(), PolicyConfig(sampler="random"))
         assert [trial.value for trial in study.searcher.inherited] == [0.5]

@@ -21,7 +21,7 @@ def space(trial):
 
 
 def open_toy(folder, **policy):
-    study = open_study(folder, "toy", {})
+    study = open_study(folder, {})
     return AskTellStudy(
         study, space, RunConfig(), PolicyConfig(sampler="random", first_rung=1, **policy)
     )

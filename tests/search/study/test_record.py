@@ -6,12 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from studies import IDENTITY, finish, metrics, open_toy
+from studies import IDENTITY, finish, metrics, open_toy, space
 
-from drmn.config import RunConfig, flatten
+from drmn.config import RunConfig, flatten, with_overrides
 from drmn.errors import ConfigError, StudyError
 from drmn.experiment.lock import lock_folder
+from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
+from drmn.search.study.ask_tell import AskTellStudy
 
 
 def small(trial):
@@ -168,15 +170,25 @@ def test_a_point_tried_before_is_repeated_with_another_seed(tmp_path):
     assert seeds == [0, 1, 2]
 
 
-def test_a_trial_that_lost_its_process_is_handed_out_again_twice_and_then_failed(tmp_path):
+def test_a_trial_runs_again_after_as_many_losses_as_are_allowed(tmp_path):
     study = open_toy(tmp_path)
     point = study.ask()
-    for _ in range(2):
+    for _ in range(study.record.max_failures):
         assert study.record.requeue(point.number)
         assert study.ask().number == point.number
     assert not study.record.requeue(point.number)
-    assert study.record.trial_summary(point.number).cause == "lost its process 3 times"
-    assert study.ask().number == 1  # and never again
+    assert study.ask().number == 1
+    study.record.forgive(point.number)
+    assert study.record.requeue(point.number)
+
+
+def test_a_resumed_trial_takes_what_may_change_from_the_new_start(tmp_path):
+    open_toy(tmp_path).ask()
+    spared = with_overrides(RunConfig(), {"compute.checkpointing": True, "optim.lr": 0.5})
+    opened = open_study(tmp_path, IDENTITY)
+    resumed = AskTellStudy(opened, space, spared, PolicyConfig(sampler="random")).ask().config
+    assert resumed.compute.checkpointing
+    assert resumed.optim.lr < 0.5
 
 
 def test_a_trial_whose_machine_went_is_handed_out_again_however_often(tmp_path):
@@ -232,7 +244,7 @@ def test_a_space_that_raises_is_named_and_the_study_goes_on_when_it_is_mended(tm
 
 def test_before_anything_was_found_out_settings_may_change(tmp_path):
     open_toy(tmp_path).ask()
-    study = open_study(tmp_path, "toy", IDENTITY | {"base.optim.lr": 0.1})
+    study = open_study(tmp_path, IDENTITY | {"base.optim.lr": 0.1})
     assert study.user_attrs["identity"]["base.optim.lr"] == 0.1
     assert study.trials == []
 
@@ -240,13 +252,13 @@ def test_before_anything_was_found_out_settings_may_change(tmp_path):
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "record.db").write_bytes(b"no database" * 1000)
     with pytest.raises(StudyError, match=r"record\.db: not a readable record"):
-        open_study(tmp_path, "toy", IDENTITY)
+        open_study(tmp_path, IDENTITY)
 
 
 def test_changed_settings_are_refused_with_the_difference(tmp_path):
     finish(open_toy(tmp_path), [0.5] * 3)
     with pytest.raises(StudyError) as refused:
-        open_study(tmp_path, "toy", IDENTITY | {"base.optim.lr": 0.1})
+        open_study(tmp_path, IDENTITY | {"base.optim.lr": 0.1})
     assert "base.optim.lr was 0.001, now 0.1" in str(refused.value)
     assert "--study NAME" in str(refused.value)
 

@@ -24,7 +24,7 @@ def searched(folder, at_once=1, **settings):
     """Return a study after sixteen trials, so many at a time; the later ones have epochs first."""
     policy = PolicyConfig(startup_trials=3, **settings)
     identity = {**flatten(policy, "policy."), **flatten(RunConfig(), "base.")}
-    record = AskTellStudy(open_study(folder, "toy", identity), space, RunConfig(), policy)
+    record = AskTellStudy(open_study(folder, identity), space, RunConfig(), policy)
     running = {}
     while record.record.count < TRIALS or running:
         while len(running) < at_once and record.record.count < TRIALS:
@@ -36,7 +36,7 @@ def searched(folder, at_once=1, **settings):
         told = {"val/H": float("nan") if number == 5 else value}
         if not record.report(number, epoch, told):
             running[number] = (point, epoch + 1)
-    return open_study(folder, "toy", identity)
+    return open_study(folder, identity)
 
 
 @pytest.mark.parametrize(
@@ -59,5 +59,5 @@ def test_a_trial_that_the_policy_did_not_choose_is_seen(tmp_path):
             " trial_id = (SELECT trial_id FROM trials WHERE number = 8)"
         )
         connection.exec_driver_sql(query)
-    study = optuna.load_study(study_name="toy", storage=path)
+    study = optuna.load_study(study_name=tmp_path.name, storage=path)
     assert json.loads(json.dumps(replay(study, space)))[8] == [8, False]

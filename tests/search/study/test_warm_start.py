@@ -25,7 +25,7 @@ def studies(tmp_path):
 
 def child(studies, space=space, *, fork="", warm_start="", **policy):
     (studies / "child").mkdir(exist_ok=True)
-    study = open_study(studies / "child", "child", {"data": "other"})
+    study = open_study(studies / "child", {"data": "other"})
     heritage.inherit(study, studies, fork=fork, warm_start=warm_start)
     return AskTellStudy(study, space, RunConfig(), PolicyConfig(pruner="none", **policy))
 
