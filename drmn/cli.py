@@ -5,15 +5,33 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar, get_args
 
 import tyro
 
 from drmn import help as helping
-from drmn.errors import UserError
+from drmn.config import DatasetName
+from drmn.errors import ConfigError, UserError
 from drmn.help import Common
 
 J = TypeVar("J")
+Dataset = Annotated[
+    str, tyro.conf.arg(help=f"One of: {', '.join(get_args(DatasetName))} (docs/own-data.md).")
+]
+"""The name of a dataset, as a setting of a job."""
+
+
+def require_dataset(name: str) -> None:
+    """Raise `ConfigError` if no dataset is named."""
+    if not name:
+        raise ConfigError(f"--dataset is missing: {', '.join(get_args(DatasetName))}.")
+
+
+def require_place(json: Path | None) -> None:
+    """Raise `ConfigError` if there is no folder for the file of `--json`."""
+    if json is not None and not json.absolute().parent.is_dir():
+        raise ConfigError(f"--json {json}: no such folder to write into.")
 
 
 def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -> None:

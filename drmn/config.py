@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from drmn.errors import ConfigError
 
+DatasetName = Literal["apy", "awa2", "cub", "demo", "own", "sun"]
 Formula = Literal["mixture", "bonus", "logits"]
 Sit = Literal["joint", "batch", "attr", "none"]
 Fusion = Literal["add", "concat", "none"]

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import tyro
 
-from drmn.cli import run
+from drmn.cli import Dataset, require_dataset, run
 from drmn.config import FeatureConfig, require
 from drmn.errors import ConfigError
 
@@ -23,8 +23,7 @@ from drmn.errors import ConfigError
 class PrepareJob:
     """Check a dataset's files and images and write its feature store; look after the stores."""
 
-    dataset: str = ""
-    """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
+    dataset: Dataset = ""
     data_root: str = "data"
     """Folder or s3:// URI with xlsa17/ and the images. The demo needs none."""
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
@@ -66,7 +65,7 @@ def check(job: PrepareJob) -> None:
             "--gpus."
         )
     if not (job.dataset or job.list or job.verify or job.prune):
-        raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
+        require_dataset(job.dataset)
     if job.export_hdf5 is not None and not job.dataset:
         raise ConfigError("--export-hdf5 needs --dataset: which store is to be exported.")
     if job.prune != bool(job.max_bytes):

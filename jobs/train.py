@@ -13,10 +13,10 @@ from typing import Annotated
 
 import tyro
 
+from drmn.cli import Dataset, require_dataset, require_place
 from drmn.cli import run as run_job
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import FeatureConfig, RunConfig
-from drmn.errors import ConfigError
 from drmn.experiment.config import PicturesConfig, require_name
 from drmn.tracking.uri import default_store
 
@@ -37,8 +37,7 @@ COMMON = {
 class TrainJob:
     """Train one network at given settings. The same command resumes it."""
 
-    dataset: str = ""
-    """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
+    dataset: Dataset = ""
     data_root: str = "data"
     """Folder or s3:// URI with xlsa17/ and the images. The demo needs none."""
     ablation: str = "full"
@@ -74,14 +73,13 @@ class TrainJob:
 def main(job: TrainJob) -> None:
     """Prepare the features, train, and show what came of it; or look after a run."""
     if not (job.dataset or (job.run and (job.status or job.stop))):
-        raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
+        require_dataset(job.dataset)
     name = job.run or f"{job.dataset}-{job.config.tier}-{job.ablation}"
     require_name("run", name)
     if job.status or job.stop:
         look_after(job, name)
         return
-    if job.json is not None and not job.json.absolute().parent.is_dir():
-        raise ConfigError(f"--json {job.json}: no such folder to write into.")
+    require_place(job.json)
     train(job, job.results / "runs" / name)
 
 

@@ -8,20 +8,24 @@ python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from drmn.cli import run
+from drmn.cli import Dataset, require_dataset, require_place, run
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import FeatureConfig, RunConfig, flatten
 from drmn.errors import ConfigError
 from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
+
+if TYPE_CHECKING:
+    from drmn.prepare.job import FeatureRequest
+    from drmn.search.study.plan import StudyPlan
 
 COMMON = {
     "Data": ("--dataset", "--data-root", "--backbone", "--image-size", "--levels", "--hdf5"),
@@ -41,8 +45,7 @@ COMMON = {
 class TuneJob:
     """Search for the best settings on one dataset. The same command resumes it."""
 
-    dataset: str = ""
-    """One of: apy, awa2, cub, demo, sun; or own (docs/own-data.md)."""
+    dataset: Dataset = ""
     data_root: str = "data"
     """Folder or s3:// URI with xlsa17/ and the images. The demo needs none."""
     space: str = ""
@@ -96,31 +99,65 @@ def main(job: TuneJob) -> None:
     if job.list or job.status or job.stop or job.replay:
         look_after(job)
         return
-    if not job.dataset:
-        raise ConfigError("--dataset is missing: apy, awa2, cub, demo, sun or own.")
-    if job.json is not None and not job.json.absolute().parent.is_dir():
-        raise ConfigError(f"--json {job.json}: no such folder to write into.")
+    require_dataset(job.dataset)
+    require_place(job.json)
     space = job.space or ("imported" if job.features.hdf5 else job.dataset)
     folder = study_folder(job, space)
-    if not job.plan and show_again(job, space, folder):
-        return
+    if job.plan or not show_again(job, space, folder):
+        search(job, space, folder)
 
+
+def search(job: TuneJob, space: str, folder: Path) -> None:
+    """Prepare the features, then search or forecast the search."""
     from drmn.data import specs
     from drmn.space import baseline, load
 
     specs.spec(job.dataset)
-    baseline(load(space), job.base)  # a mistake in it is told before anything is drawn or read
+    baseline(load(space), job.base)  # a mistake in it is reported before anything is drawn or read
 
     from rich.console import Console
 
-    from drmn.prepare.job import FeatureRequest, data_places, made_places
-    from drmn.report.terminal import prepared, summary
-    from drmn.search.driver import search
+    from drmn.prepare.job import FeatureRequest
+    from drmn.report.terminal import prepared
     from drmn.search.storage.postgres import check_connection
+
+    console, plan = Console(), plan_of(job, space, folder)
+    request = FeatureRequest(
+        dataset=job.dataset,
+        data_root=job.data_root,
+        features=job.features,
+        results=job.results,
+        fold=job.base.fold,
+        gpus=job.resources.gpus,
+    )
+    if job.storage:
+        check_connection(job.storage)  # a server that is away is reported before features are made
+    store, catalogue = prepared(console, request)
+    if job.plan:
+        from drmn.report.forecast_table import show_forecast
+
+        write(job.json, show_forecast(console, plan, store))
+        return
+    from drmn.report.live_figures import LiveFigures
+    from drmn.report.terminal import summary
+    from drmn.search import driver
+
+    figures = LiveFigures(folder.absolute(), job.storage, wanted=job.figures)
+    outcome = driver.search(plan, store, console, catalogue, figures)
+    write(job.json, outcome.plain())
+    page = Console(record=True)
+    summary(page, outcome, job.tracking_uri, job.dataset)
+    if outcome.settled and not job.storage:
+        said = [*(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
+        text = "".join(f"{line}\n" for line in said) + page.export_text(styles=True)
+        keep(job, space, (request, store), text, outcome.plain())
+
+
+def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
+    """Return the search that a command line asks for."""
     from drmn.search.study.plan import StudyPlan
 
-    console = Console()
-    plan = StudyPlan(
+    return StudyPlan(
         dataset=job.dataset,
         space=space,
         base=job.base,
@@ -134,46 +171,20 @@ def main(job: TuneJob) -> None:
         fork=job.fork,
         warm_start=job.warm_start,
     )
-    request = FeatureRequest(
-        dataset=job.dataset,
-        data_root=job.data_root,
-        features=job.features,
-        results=job.results,
-        fold=job.base.fold,
-        gpus=job.resources.gpus,
-    )
-    if job.storage:
-        check_connection(job.storage)  # a server that is not there is told before features are made
-    store, catalogue = prepared(console, request)
-    if job.plan:
-        from drmn.report.forecast_table import show_forecast
-
-        write(job.json, show_forecast(console, plan, store))
-        return
-    from drmn.report.live_figures import LiveFigures
-
-    artist = LiveFigures(plan.folder.absolute(), job.storage, wanted=job.figures)
-    outcome = search(plan, store, console, catalogue, artist)
-    write(job.json, outcome.plain())
-    page = Console(record=True)
-    summary(page, outcome, job.tracking_uri, job.dataset)
-    if outcome.settled and not job.storage:
-        said = [*(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
-        text = "".join(f"{line}\n" for line in said) + page.export_text(styles=True)
-        data, made = data_places(request), made_places(request, store)
-        keep(job, space, (data, made), text, outcome.plain())
 
 
 def keep(
     job: TuneJob,
     space: str,
-    places: tuple[Sequence[Path | str], Sequence[Path]],
+    features: tuple["FeatureRequest", Path],
     said: str,
     outcome: Mapping[str, Any],
 ) -> None:
     """Write the receipt of a finished study: what it was made of, and what was printed of it."""
     from drmn.experiment import receipt
+    from drmn.prepare.job import data_places, made_places
 
+    places = data_places(features[0]), made_places(*features)
     data, made = ([str(place) for place in part] for part in places)
     settings = asked(job, space)
     basis = receipt.Basis(asked=settings, data=data, made=made, tracking_uri=job.tracking_uri)

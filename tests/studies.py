@@ -1,7 +1,11 @@
 """Studies of a small space, for tests of what reads and writes them."""
 
+from contextlib import contextmanager
+from pathlib import Path
+
 from drmn.config import RunConfig
 from drmn.search.config import PolicyConfig
+from drmn.search.storage.factory import make_storage
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
 
@@ -13,8 +17,16 @@ def space(trial):
     return {"optim.epochs": 3}
 
 
-def open_toy(folder, space=space, *, claim=None, **policy):
-    study = open_study(folder, IDENTITY, claim)
+@contextmanager
+def locked(url, name, studies=Path()):
+    """Hold a study of a database; return its storage."""
+    storage = make_storage(url)
+    with storage.lock(studies / name):
+        yield storage
+
+
+def open_toy(folder, space=space, *, storage=None, **policy):
+    study = open_study(folder, IDENTITY, storage)
     return AskTellStudy(
         study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy})
     )

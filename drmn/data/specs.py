@@ -1,13 +1,15 @@
 """The datasets: a row each, with the published counts that a reader checks on opening."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from drmn.config import did_you_mean
+from drmn.config import DatasetName, did_you_mean
 from drmn.data.demo import dataset
 from drmn.errors import ConfigError
 
 Naming = Literal["folder", "nested", "boxes"]
+Layout = Literal["xlsa17", "class-folders"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,10 @@ class DatasetSpec:
     """Classes with training images."""
     unseen: int
     """Classes known by their attributes alone."""
+    layout: Layout = "xlsa17"
+    """How its files are laid out: the official split files, or a folder for each class."""
+    rendered: bool = False
+    """Whether it is drawn where it is not there: it needs no files."""
     image_size: int = 224
     """Pixels a side that suit the images and a frozen backbone."""
     attribute_files: tuple[str, ...] = ()
@@ -118,20 +124,37 @@ DEMO = DatasetSpec(
     attributes=dataset.ATTRIBUTES,
     seen=dataset.CLASSES - dataset.UNSEEN,
     unseen=dataset.UNSEEN,
+    rendered=True,
     image_size=160,
     attribute_files=(f"{dataset.NAME}/attributes.txt",),
 )
 
 # A user's own folder, described by its files: there are no published counts to check.
 OWN = DatasetSpec(
-    name="own", folder="", markers=("images",), images=0, attributes=0, seen=0, unseen=0
+    name="own",
+    folder="",
+    markers=("images",),
+    images=0,
+    attributes=0,
+    seen=0,
+    unseen=0,
+    layout="class-folders",
 )
 
-SPECS = {spec.name: spec for spec in (APY, AWA2, CUB, DEMO, OWN, SUN)}
+SPECS: Mapping[DatasetName, DatasetSpec] = {
+    "apy": APY,
+    "awa2": AWA2,
+    "cub": CUB,
+    "demo": DEMO,
+    "own": OWN,
+    "sun": SUN,
+}
+"""The datasets of `--dataset`."""
 
 
 def spec(name: str) -> DatasetSpec:
     """Return the row called `name`."""
-    if name not in SPECS:
-        raise ConfigError(f"Unknown dataset {name!r}.{did_you_mean(name, SPECS)}")
-    return SPECS[name]
+    known = {str(key): value for key, value in SPECS.items()}
+    if name not in known:
+        raise ConfigError(f"Unknown dataset {name!r}.{did_you_mean(name, known)}")
+    return known[name]

@@ -1,6 +1,7 @@
 """Opening a dataset: files read, every image checked, the test split sealed away."""
 
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drmn.config import OnBad
@@ -11,12 +12,20 @@ from drmn.data.images.check import Inspection, inspect
 from drmn.data.readers import class_folders, hdf5, listing, xlsa17
 from drmn.data.readers.listing import Listing
 from drmn.data.sealed import seal
+from drmn.data.specs import DatasetSpec, Layout
 from drmn.errors import DataError
 from drmn.io import file_digest
 from drmn.io.progress import StartProgress, silent
 
 KNOWN = Path("features", "images.db")
 """Where among the results is remembered what files were found to be."""
+
+
+READERS: Mapping[Layout, Callable[[Path, DatasetSpec], Listing]] = {
+    "xlsa17": xlsa17.read,
+    "class-folders": lambda root, spec: class_folders.read(root, spec.name),
+}
+"""What reads the files of each layout."""
 
 
 def open_dataset(
@@ -68,11 +77,9 @@ def _check_name(path: Path) -> None:
 def list_dataset(dataset: str, root: Path) -> Listing:
     """Return what a dataset's files say, its images unread."""
     spec = specs.spec(dataset)
-    if spec.name == specs.OWN.name:
-        return class_folders.read(root, spec.name)
-    if spec.name == specs.DEMO.name:
+    if spec.rendered:
         demo.render(root)
-    return xlsa17.read(root, spec)
+    return READERS[spec.layout](root, spec)
 
 
 def _list_imported(

@@ -43,21 +43,10 @@ def prepare_features(
         say: Prints a line.
         progress: Shows how far each piece of work has come.
     """
-    spec = specs.spec(request.dataset)
     config = request.features
     # A model, level or file of weights that does not exist is refused before any image is read.
     backbone = None if config.hdf5 else backbone_for(request.dataset, config)
-    root = request.results / "demo"
-    if spec.name != specs.DEMO.name:
-        root = local(request.data_root, request.results / "data", progress("data root"))
-    catalogue = open_dataset(
-        request.dataset,
-        root,
-        request.results,
-        on_bad=config.on_bad,
-        hdf5_file=Path(config.hdf5) if config.hdf5 else None,
-        told=progress,
-    )
+    catalogue = _catalogue(request, progress)
     for note in catalogue.notes:
         say(f"note: {note}")
 
@@ -82,11 +71,28 @@ def prepare_features(
         return make(over_cluster(request.workers, request.gpus)), catalogue
 
 
+def _catalogue(request: FeatureRequest, progress: StartProgress) -> Catalogue:
+    """Return the development catalogue, its files fetched, checked or drawn."""
+    spec, config = specs.spec(request.dataset), request.features
+    if spec.rendered:
+        root = request.results / spec.name
+    else:
+        root = local(request.data_root, request.results / "data", progress("data root"))
+    return open_dataset(
+        request.dataset,
+        root,
+        request.results,
+        on_bad=config.on_bad,
+        hdf5_file=Path(config.hdf5) if config.hdf5 else None,
+        told=progress,
+    )
+
+
 def data_places(request: FeatureRequest) -> list[Path | str]:
     """Return the files and folders that a request reads; "" for those of another machine."""
     spec, file = specs.spec(request.dataset), request.features.hdf5
     here = Path(request.data_root) if "://" not in request.data_root else ""
-    root = request.results / "demo" if spec.name == specs.DEMO.name else here
+    root = request.results / spec.name if spec.rendered else here
     return [root, *([Path(file)] if file else [])]
 
 

@@ -12,7 +12,8 @@ from rich.table import Table
 from drmn.errors import StudyError
 from drmn.experiment.lock import locked_by
 from drmn.report.say import say
-from drmn.search.storage.studies import driver_of, kind_of, load_study, study_names
+from drmn.search.storage.factory import kind_of
+from drmn.search.storage.studies import driver_of, load_study, study_names
 from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import summarize_all
 from drmn.space import load, source

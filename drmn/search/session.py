@@ -23,7 +23,7 @@ from drmn.search.callbacks.base import Callback
 from drmn.search.callbacks.mlflow_logger import MlflowLogger
 from drmn.search.callbacks.mlflow_run_logger import logger_of
 from drmn.search.callbacks.study_metadata import study_metadata_of
-from drmn.search.storage.advisory_lock import lock_in_database
+from drmn.search.storage.factory import make_storage
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.study.create import create_study
@@ -155,12 +155,9 @@ def open_session(
     Raises:
         UserError: Another process holds it, or it was made with other settings.
     """
-    name, kind = plan.name, plan.kind
-    with (
-        lock_folder(plan.folder, name, kind=kind),
-        lock_in_database(plan.storage, name, kind) as claim,
-    ):
-        study = create_study(plan, open_study(plan.folder, plan.identity(store), claim))
+    storage = make_storage(plan.storage)
+    with lock_folder(plan.folder, plan.name, kind=plan.kind), storage.lock(plan.folder):
+        study = create_study(plan, open_study(plan.folder, plan.identity(store), storage))
         data = development.open_store(store, fold=plan.base.fold)
         found = cached_baselines(data, plan.base.fold, plan.folder.parents[1] / "baselines")
         spool = open_spool(plan.folder / "spool.db")

@@ -15,9 +15,8 @@ from in_process import run_job
 from kills import kill_tree
 from machines import began, until
 from mlflow import MlflowClient
-from studies import open_toy
+from studies import locked, open_toy
 
-from drmn.search.storage.advisory_lock import lock_in_database
 from drmn.search.storage.studies import load_study, study_names
 from drmn.training.checkpoint import BEST, load
 
@@ -141,8 +140,8 @@ def test_a_run_has_a_status_and_is_not_stopped_when_nobody_runs_it(demo, alone):
 
 def test_a_run_in_postgresql_is_no_study_of_its_name(demo, tmp_path, postgres):
     url = postgres.database()
-    with lock_in_database(url, tmp_path.name) as claim:
-        study = open_toy(demo / "studies" / tmp_path.name, claim=claim)
+    with locked(url, tmp_path.name) as storage:
+        study = open_toy(demo / "studies" / tmp_path.name, storage=storage)
         _, plain = run(demo, tmp_path, "--optim.epochs", 1, "--storage", url)
         assert study.ask().number == 0
     assert len(plain["epochs"]) == 1

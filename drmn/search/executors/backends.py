@@ -1,7 +1,7 @@
 """Backends: who trains what Ray Tune's trials stand for (docs/search.md)."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -86,8 +86,60 @@ class WorkerGroupBackend:
 
 
 @contextmanager
-def open_backend(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[Backend]:
-    """Return a backend for a `with` block. Needs a `cluster`.
+def _open_in_process(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[Backend]:
+    del folder
+    yield InProcessBackend(asked, at_once)
+
+
+@contextmanager
+def _open_groups(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[Backend]:
+    from drmn.search.executors.worker_groups import (  # noqa: PLC0415 - Ray Train with it: a second
+        GroupConfig,
+        WorkerGroups,
+    )
+
+    groups = WorkerGroups(
+        GroupConfig(
+            groups=at_once,
+            min_workers=asked.workers,
+            max_workers=asked.largest_group,
+            cpus=asked.cpus,
+            gpus=asked.gpus,
+            once=BACKENDS[resolve(asked)].once,
+            folder=folder,
+        )
+    )
+    yield WorkerGroupBackend(groups)
+    groups.close()  # not after an error: Ray's end is theirs then, and nobody has to wait
+
+
+Open = Callable[[ResourceConfig, int, Path], AbstractContextManager[Backend]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackendSpec:
+    """A backend of `--backend`."""
+
+    open: Open
+    """Called with what was asked for, the number of trials at a time, and a folder for Ray."""
+    several_workers: bool = True
+    """Whether several workers can train one trial together."""
+    once: bool = False
+    """Whether the workers of a trial end with it."""
+
+
+BACKENDS: Mapping[str, BackendSpec] = {
+    "inproc": BackendSpec(open=_open_in_process, several_workers=False),
+    "pool": BackendSpec(open=_open_groups),
+    "trial": BackendSpec(open=_open_groups, once=True),
+}
+"""The backends of `--backend`; `auto` is one of them."""
+
+
+def open_backend(
+    asked: ResourceConfig, at_once: int, folder: Path
+) -> AbstractContextManager[Backend]:
+    """Return a backend for a `with` block. Needs a `ray_session`.
 
     Args:
         asked: Which, and how large.
@@ -97,28 +149,7 @@ def open_backend(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[
     Raises:
         ConfigError: The cluster has no room for one trial.
     """
-    most = trial_slots(asked, at_once)
-    if resolve(asked) == "inproc":
-        yield InProcessBackend(asked, most)
-        return
-    from drmn.search.executors.worker_groups import (  # noqa: PLC0415 - Ray Train with it: a second
-        GroupConfig,
-        WorkerGroups,
-    )
-
-    groups = WorkerGroups(
-        GroupConfig(
-            groups=most,
-            min_workers=asked.workers,
-            max_workers=asked.largest_group,
-            cpus=asked.cpus,
-            gpus=asked.gpus,
-            once=resolve(asked) == "trial",
-            folder=folder,
-        )
-    )
-    yield WorkerGroupBackend(groups)
-    groups.close()  # not after an error: Ray's end is theirs then, and nobody has to wait
+    return BACKENDS[resolve(asked)].open(asked, trial_slots(asked, at_once), folder)
 
 
 def resolve(asked: ResourceConfig) -> str:

@@ -59,15 +59,12 @@ class StudyLock:
 
 
 @contextmanager
-def lock_in_database(storage: str, name: str, kind: str = "study") -> Iterator[StudyLock | None]:
-    """Hold a study or run of a database for a `with` block; None without a database.
+def lock_in_database(storage: str, name: str, kind: str = "study") -> Iterator[StudyLock]:
+    """Hold a study or run of a database for a `with` block.
 
     Raises:
         StudyError: Another driver holds it, and it says which; or the server does not answer.
     """
-    if not storage:
-        yield None
-        return
     url = parse_url(storage)
     with explained(url), create_engine(url).connect() as connection:
         connection.execute(text(WATCHFUL))

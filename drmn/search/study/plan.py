@@ -13,8 +13,7 @@ from drmn.experiment import code_digest
 from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
 from drmn.experiment.identity import FREE
 from drmn.search.config import Budget, PolicyConfig
-from drmn.search.storage.postgres import parse_url
-from drmn.search.storage.studies import kind_of
+from drmn.search.storage.factory import kind_of, make_storage
 from drmn.space import Space, fixed_settings, load, source
 from drmn.tracking.uri import require_store
 
@@ -47,8 +46,7 @@ class Plan(ABC):
         require_store(self.tracking_uri)
         frozen = not self.policy.finetune or self.base.tier == "frozen"
         require("tier", self.base.tier, frozen, "frozen where policy.finetune is set")
-        if self.storage:
-            parse_url(self.storage)
+        make_storage(self.storage)
 
     @property
     def name(self) -> str:

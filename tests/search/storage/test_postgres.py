@@ -11,14 +11,13 @@ import optuna
 import pytest
 from conftest import ROOT
 from rich.console import Console
-from studies import IDENTITY, finish, open_toy, space
+from studies import IDENTITY, finish, locked, open_toy, space
 
 from drmn.config import RunConfig
 from drmn.errors import ConfigError, StudyError, UserError
 from drmn.report import studies
 from drmn.search.config import PolicyConfig
 from drmn.search.storage import postgres as place
-from drmn.search.storage.advisory_lock import lock_in_database
 from drmn.search.storage.studies import load_study, open_study, study_names
 from drmn.search.study import warm_start
 from drmn.search.study.ask_tell import AskTellStudy
@@ -27,10 +26,9 @@ CHILD = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from studies import finish, metrics, open_toy
-from drmn.search.storage.advisory_lock import lock_in_database
-with lock_in_database(sys.argv[1], "toy") as claim:
-    study = open_toy(Path(sys.argv[2], "toy"), claim=claim, pruner="none")
+from studies import finish, locked, metrics, open_toy
+with locked(sys.argv[1], "toy") as storage:
+    study = open_toy(Path(sys.argv[2], "toy"), storage=storage, pruner="none")
     finish(study, [0.3, 0.5, 0.4])
     study.report(study.ask().number, 1, metrics(0.7))
     print("second trial is at epoch 1", flush=True)
@@ -60,8 +58,8 @@ def kill(driver):
 
 def test_a_study_goes_on_after_its_driver_was_killed(driver, url, tmp_path):
     kill(driver)
-    with lock_in_database(url, "toy") as claim:
-        study = open_toy(tmp_path / "toy", claim=claim, pruner="none")
+    with locked(url, "toy") as storage:
+        study = open_toy(tmp_path / "toy", storage=storage, pruner="none")
         assert [(row.number, row.state, row.epochs) for row in study.record.trial_summaries()] == [
             (0, "COMPLETE", 3),
             (1, "RUNNING", 1),
@@ -77,40 +75,40 @@ def test_a_second_driver_is_told_who_holds_the_study(driver, url):
     who = f"process {driver.pid} on {socket.gethostname()}"
     with (
         pytest.raises(StudyError, match=re.escape(f"is being run by {who}; wait for it, or use")),
-        lock_in_database(url, "toy"),
+        locked(url, "toy"),
     ):
         pass
-    with lock_in_database(url, "other"):  # other studies are free
+    with locked(url, "other"):  # other studies are free
         pass
     kill(driver)
-    with lock_in_database(url, "toy"):  # the server let go when the holder died
+    with locked(url, "toy"):  # the server let go when the holder died
         pass
 
 
 def test_a_driver_that_lost_the_study_writes_no_more(postgres, url, tmp_path):
-    with lock_in_database(url, "toy") as claim:
-        study = open_toy(tmp_path / "toy", claim=claim, pruner="none")
+    with locked(url, "toy") as storage:
+        study = open_toy(tmp_path / "toy", storage=storage, pruner="none")
         finish(study, [0.3, 0.5, 0.4])
-        database = claim.url.database
+        database = storage.url.database
         postgres.query(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'", database
         )
-        with lock_in_database(url, "toy") as other:
+        with locked(url, "toy") as other:
             for _ in range(2):
                 with pytest.raises(StudyError, match="that holds study toy is lost; the same"):
                     study.ask()
-            assert open_toy(tmp_path / "toy", claim=other).record.count == 1
+            assert open_toy(tmp_path / "toy", storage=other).record.count == 1
 
 
 def test_a_server_that_ends_is_one_sentence(postgres, url, tmp_path):
-    with lock_in_database(url, "toy") as claim:
-        study = open_toy(tmp_path / "toy", claim=claim, pruner="none")
+    with locked(url, "toy") as storage:
+        study = open_toy(tmp_path / "toy", storage=storage, pruner="none")
         postgres.stop()
         with pytest.raises(StudyError, match="study toy is lost; the same command resumes it"):
             study.ask()
         postgres.start()
-    with lock_in_database(url, "toy") as claim:
-        assert open_toy(tmp_path / "toy", claim=claim, pruner="none").ask().number == 0
+    with locked(url, "toy") as storage:
+        assert open_toy(tmp_path / "toy", storage=storage, pruner="none").ask().number == 0
 
 
 def test_changed_settings_are_refused_and_the_record_is_as_it_was(driver, url, tmp_path):
@@ -118,16 +116,16 @@ def test_changed_settings_are_refused_and_the_record_is_as_it_was(driver, url, t
     changed = IDENTITY | {"base.optim.lr": 0.1}
     with (
         pytest.raises(StudyError, match=r"base\.optim\.lr was 0\.001, now 0\.1"),
-        lock_in_database(url, "toy") as claim,
+        locked(url, "toy") as storage,
     ):
-        open_study(tmp_path / "toy", changed, claim)
+        open_study(tmp_path / "toy", changed, storage)
     assert len(load_study(tmp_path, "toy", url).trials) == 2
 
 
 def test_forks_and_warm_starts_find_their_study_in_the_database(driver, url, tmp_path):
     kill(driver)
-    with lock_in_database(url, "child") as claim:
-        study = open_study(tmp_path / "child", IDENTITY, claim)
+    with locked(url, "child") as storage:
+        study = open_study(tmp_path / "child", IDENTITY, storage)
         warm_start.inherit(study, tmp_path, fork="toy", warm_start="toy", url=url)
         study = AskTellStudy(study, space, RunConfig(), PolicyConfig(sampler="random"))
         assert [trial.value for trial in study.searcher.inherited] == [0.5]

@@ -6,8 +6,12 @@ from typing import get_args
 import pytest
 from optuna.trial import TrialState
 
-from drmn.config import RunConfig
+from drmn.cluster.resources import BackendName
+from drmn.config import DatasetName, RunConfig
+from drmn.data.specs import SPECS
+from drmn.prepare.datasets import READERS
 from drmn.search.config import PolicyConfig, Pruner, Sampler
+from drmn.search.executors.backends import BACKENDS
 from drmn.search.pruners.factory import PRUNERS, make_pruner
 from drmn.search.samplers.factory import SAMPLERS
 from drmn.search.storage.studies import open_study
@@ -49,6 +53,9 @@ def run(study, trials):
 def test_the_tables_hold_what_the_settings_offer():
     assert set(SAMPLERS) == set(get_args(Sampler))
     assert set(PRUNERS) == set(get_args(Pruner))
+    assert {"auto", *BACKENDS} == set(get_args(BackendName))
+    assert set(SPECS) == set(get_args(DatasetName))
+    assert set(READERS) == {spec.layout for spec in SPECS.values()}
 
 
 @samplers
