@@ -1,6 +1,7 @@
 """What every job has in common: its command line, and how it says that something is wrong."""
 
 import errno
+import json
 import os
 import signal
 import sys
@@ -28,10 +29,16 @@ def require_dataset(name: str) -> None:
         raise ConfigError(f"--dataset is missing: {', '.join(get_args(DatasetName))}.")
 
 
-def require_place(json: Path | None) -> None:
+def require_place(path: Path | None) -> None:
     """Raise `ConfigError` if there is no folder for the file of `--json`."""
-    if json is not None and not json.absolute().parent.is_dir():
-        raise ConfigError(f"--json {json}: no such folder to write into.")
+    if path is not None and not path.absolute().parent.is_dir():
+        raise ConfigError(f"--json {path}: no such folder to write into.")
+
+
+def write_json(path: Path | None, plain: object) -> None:
+    """Write a result into the file of `--json`, if one was asked for."""
+    if path is not None:
+        path.write_text(json.dumps(plain, indent=1))
 
 
 def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -> None:

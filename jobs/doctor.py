@@ -5,14 +5,13 @@ python jobs/doctor.py --cluster cluster.yaml               # a file, before `ray
 ray job submit -- python jobs/doctor.py                    # all nodes of the cluster
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from drmn.cli import run
+from drmn.cli import run, write_json
 from drmn.config import require
 from drmn.doctor.finding import Finding
 from drmn.tracking.uri import default_store, require_store
@@ -45,9 +44,7 @@ def main(job: DoctorJob) -> None:
     for finding in look(job):
         print(finding, flush=True)
         found.append(finding)
-    if job.json is not None:
-        plain = [asdict(finding) | {"ok": finding.ok} for finding in found]
-        job.json.write_text(json.dumps(plain, indent=1))
+    write_json(job.json, [asdict(finding) | {"ok": finding.ok} for finding in found])
     bad = sum(not finding.ok for finding in found)
     print(f"{len(found)} things looked at, {bad or 'no'} problem{'s' * (bad != 1)}")
     sys.exit(1 if bad else 0)

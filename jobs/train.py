@@ -6,14 +6,13 @@ python jobs/train.py --dataset cub --data-root ~/data --ablation no-sit # a row 
 python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # fine-tune the backbone
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from drmn.cli import Dataset, require_dataset, require_place
+from drmn.cli import Dataset, require_dataset, require_place, write_json
 from drmn.cli import run as run_job
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import FeatureConfig, RunConfig
@@ -28,7 +27,7 @@ COMMON = {
     ),
     "Training": ("--optim.lr", "--optim.epochs", "--optim.batch-size", "--seed", "--fold"),
     "Workers": ("--workers", "--max-workers", "--cpus", "--gpus", "--backend"),
-    "Run": ("--run", "--status", "--stop", "--results", "--storage", "--tracking-uri", "--json"),
+    "Where": ("--run", "--status", "--stop", "--results", "--storage", "--tracking-uri", "--json"),
 }
 """What the short help shows."""
 
@@ -119,8 +118,7 @@ def train(job: TrainJob, folder: Path) -> None:
         check_connection(job.storage)  # a server that is away is reported before features are made
     store, catalogue = prepared(console, request)
     outcome = driver.train(plan, store, console, catalogue)
-    if job.json is not None:
-        job.json.write_text(json.dumps(outcome.plain(), indent=1))
+    write_json(job.json, outcome.plain())
     run_summary(console, outcome, folder, job.tracking_uri, job.dataset)
 
 

@@ -7,7 +7,6 @@ python jobs/tune.py --list                                  # the studies there 
 python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-root ~/data
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from drmn.cli import Dataset, require_dataset, require_place, run
+from drmn.cli import Dataset, require_dataset, require_place, run, write_json
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import FeatureConfig, RunConfig, flatten
 from drmn.errors import ConfigError
@@ -117,26 +116,17 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
 
     from rich.console import Console
 
-    from drmn.prepare.job import FeatureRequest
     from drmn.report.terminal import prepared
     from drmn.search.storage.postgres import check_connection
 
-    console, plan = Console(), plan_of(job, space, folder)
-    request = FeatureRequest(
-        dataset=job.dataset,
-        data_root=job.data_root,
-        features=job.features,
-        results=job.results,
-        fold=job.base.fold,
-        gpus=job.resources.gpus,
-    )
+    console, plan, request = Console(), plan_of(job, space, folder), features_of(job)
     if job.storage:
         check_connection(job.storage)  # a server that is away is reported before features are made
     store, catalogue = prepared(console, request)
     if job.plan:
         from drmn.report.forecast_table import show_forecast
 
-        write(job.json, show_forecast(console, plan, store))
+        write_json(job.json, show_forecast(console, plan, store))
         return
     from drmn.report.live_figures import LiveFigures
     from drmn.report.terminal import summary
@@ -144,7 +134,7 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
 
     figures = LiveFigures(folder.absolute(), job.storage, wanted=job.figures)
     outcome = driver.search(plan, store, console, catalogue, figures)
-    write(job.json, outcome.plain())
+    write_json(job.json, outcome.plain())
     page = Console(record=True)
     summary(page, outcome, job.tracking_uri, job.dataset)
     if outcome.settled and not job.storage:
@@ -170,6 +160,20 @@ def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
         storage=job.storage,
         fork=job.fork,
         warm_start=job.warm_start,
+    )
+
+
+def features_of(job: TuneJob) -> "FeatureRequest":
+    """Return the features that a command line asks for."""
+    from drmn.prepare.job import FeatureRequest
+
+    return FeatureRequest(
+        dataset=job.dataset,
+        data_root=job.data_root,
+        features=job.features,
+        results=job.results,
+        fold=job.base.fold,
+        gpus=job.resources.gpus,
     )
 
 
@@ -210,8 +214,6 @@ def show_again(job: TuneJob, space: str, folder: Path) -> bool:
     """Show a finished study of which nothing has changed as it was shown before, if it is one."""
     from drmn.experiment import receipt
 
-    if not (folder / receipt.RECEIPT).is_file():
-        return False
     found = receipt.read(folder, asked(job, space))
     if found is None:
         return False
@@ -219,15 +221,9 @@ def show_again(job: TuneJob, space: str, folder: Path) -> bool:
     from rich.console import Console
     from rich.text import Text
 
-    write(job.json, found.outcome)
+    write_json(job.json, found.outcome)
     Console().print(Text.from_ansi(found.said), soft_wrap=True, end="")
     return True
-
-
-def write(path: Path | None, plain: Mapping[str, Any]) -> None:
-    """Write what came out into the file that was asked for, if one was."""
-    if path is not None:
-        path.write_text(json.dumps(plain, indent=1))
 
 
 def look_after(job: TuneJob) -> None:

@@ -42,6 +42,12 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.json")
 
 
+def pytest_unconfigure():
+    """End the Ray cluster that jobs in this process have shared."""
+    if "in_process" in sys.modules:
+        sys.modules["in_process"].stop_ray()
+
+
 @pytest.fixture
 def golden(request):
     """Return a check of numbers against tests/golden/<name>.json."""

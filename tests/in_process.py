@@ -4,7 +4,6 @@ Python, torch and what else a job imports take seconds to start. What a test say
 and results needs no process of its own; what it says of kills and signals does.
 """
 
-import atexit
 import contextlib
 import importlib.util
 import io
@@ -21,6 +20,8 @@ from ray.cluster_utils import Cluster
 from drmn import cli
 from drmn.cluster.connect import ray_session
 
+CLUSTERS = []
+
 
 @cache
 def _module(name):
@@ -35,9 +36,14 @@ def _module(name):
 def _ray_address():
     """Return a Ray cluster of two cores for all jobs of this process: it takes long to start."""
     head = {"num_cpus": 2, "object_store_memory": 80_000_000, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    atexit.register(cluster.shutdown)
-    return cluster.address
+    CLUSTERS.append(Cluster(initialize_head=True, head_node_args=head))
+    return CLUSTERS[0].address
+
+
+def stop_ray():
+    """End the cluster: its processes would hold the pipes of this one, and xdist wait for them."""
+    for cluster in CLUSTERS:
+        cluster.shutdown()
 
 
 @contextlib.contextmanager

@@ -87,15 +87,7 @@ def trial_slots(asked: ResourceConfig, at_once: int) -> int:
             "The cluster has no machine for trials yet: give --budget.at-once, and it starts as "
             "many as that takes."
         )
-    needs = {name: need for name, need in {"CPU": asked.cpus, "GPU": asked.gpus}.items() if need}
-    for name, need in needs.items():
-        largest = max((node.get(name, 0.0) for node in have), default=0.0)
-        if largest < need:
-            raise ConfigError(
-                f"--{name.lower()}s {need:g}: the largest node of the cluster has {largest:g} "
-                f"{name}s."
-            )
-    room = sum(min(int(node.get(name, 0) // need) for name, need in needs.items()) for node in have)
+    room = _room(have, asked)
     if joined and at_once:
         if room < asked.workers:
             message = "--workers %d: the cluster has room for %d now; waiting for machines."
@@ -108,6 +100,23 @@ def trial_slots(asked: ResourceConfig, at_once: int) -> int:
         )
     most = max(1, room // asked.largest_group)
     return min(most, at_once or most)
+
+
+def _room(have: Sequence[Mapping[str, float]], asked: ResourceConfig) -> int:
+    """Return how many workers fit on the nodes, none on two of them.
+
+    Raises:
+        ConfigError: No node is large enough for one; names what it lacks.
+    """
+    needs = {name: need for name, need in {"CPU": asked.cpus, "GPU": asked.gpus}.items() if need}
+    for name, need in needs.items():
+        largest = max((node.get(name, 0.0) for node in have), default=0.0)
+        if largest < need:
+            raise ConfigError(
+                f"--{name.lower()}s {need:g}: the largest node of the cluster has {largest:g} "
+                f"{name}s."
+            )
+    return sum(min(int(node.get(name, 0) // need) for name, need in needs.items()) for node in have)
 
 
 def alive_node_ids() -> frozenset[str]:

@@ -13,7 +13,6 @@ from drmn.data.images.decode import Photo
 from drmn.data.store import build
 from drmn.data.store.feature_store import FeatureKey, Maps
 from drmn.data.store.layout import RowRange, StoreLayout
-from drmn.errors import ConfigError
 from drmn.io.progress import Progress, StartProgress, silent
 from drmn.malloc import give_back_memory, keep_memory
 from drmn.model import autotune
@@ -72,26 +71,17 @@ def prepare(
         source = Imported(catalogue, Path(config.hdf5), root / KNOWN.name, told)
     else:
         body = backbone or backbone_for(catalogue.dataset, config)
-        key = feature_key(catalogue, config, body)
-        keep_weights(root, key.weights, body)
-        source = Extraction(catalogue, key, body, told, spread)
+        source = Extraction(catalogue, feature_key(catalogue, config, body), body, told, spread)
+        keep_weights(root, source.key.weights, body)
 
     def whole() -> Path:
         plan = StoreLayout(key=source.key, catalogue=catalogue, shapes=source.shapes)
-        return build.build(
-            root,
-            plan,
-            source.fill,
-            about=source.about,
-            waiting=waiting,
-            checking=told("checking"),
-        )
+        about, checking, fill = source.about, told("checking"), source.fill
+        return build.build(root, plan, fill, about=about, waiting=waiting, checking=checking)
 
     if config.encoding == "bf16":
         return whole()
-    if fold not in catalogue.folds:
-        have = ", ".join(map(str, catalogue.folds))
-        raise ConfigError(f"fold {fold}: {catalogue.dataset} has the class folds {have}.")
+    catalogue.require_fold(fold)
     return compact.prepare(compact.key_of(source.key, config, fold), root, whole, told, waiting)
 
 

@@ -78,10 +78,7 @@ def over_cluster(workers: int, gpus: float) -> Spread:
         count = min(trial_slots(ResourceConfig(gpus=gpus), workers), len(spans))
         shapes, total = backbone.shapes(), sum(s.stop - s.start for s in spans)
         share, rows_each = -(-total // count), spans[0].stop - spans[0].start
-        rows = ray.data.from_items(
-            [{"shard": s.shard, "start": s.start, "stop": s.stop} for s in spans],
-            override_num_blocks=len(spans),
-        ).map(
+        rows = _shards(spans).map(
             Extractor,
             fn_constructor_args=(ray.put(backbone.cpu()), ray.put(list(photos)), share, rows_each),
             compute=ray.data.ActorPoolStrategy(size=count),
@@ -103,6 +100,12 @@ def over_cluster(workers: int, gpus: float) -> Spread:
                 yield row["shard"], _maps(row["bits"], shapes)
 
     return spread
+
+
+def _shards(spans: Sequence[RowRange]) -> ray.data.Dataset:
+    """Return a row a shard, each a block: workers take one at a time."""
+    rows = [{"shard": s.shard, "start": s.start, "stop": s.stop} for s in spans]
+    return ray.data.from_items(rows, override_num_blocks=len(spans))
 
 
 def _maps(bits: Sequence[bytes], shapes: dict[int, tuple[int, int]]) -> dict[int, torch.Tensor]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from drmn.data.images.decode import Photo, photos
-from drmn.errors import DataError
+from drmn.errors import ConfigError, DataError
 
 FOLDS = (1, 2, 3)
 SIDES = ("left", "top", "right", "bottom")
@@ -88,6 +88,12 @@ class Catalogue:
     """What a reader should be told: differences from the published files, values mended."""
     skipped: tuple[str, ...] = ()
     """Images of trainval that cannot be read and were left out."""
+
+    def require_fold(self, fold: int) -> None:
+        """Raise `ConfigError` unless there is this division into train and validation classes."""
+        if fold not in self.folds:
+            have = ", ".join(map(str, self.folds))
+            raise ConfigError(f"fold {fold}: {self.dataset} has the class folds {have}.")
 
     @property
     def digest(self) -> str:

@@ -53,15 +53,8 @@ def append(
         before = [entry for entry in entries if sealed == entry.sealed or split == entry.split]
         if before and not again:
             raise DataError(_opened(before[0]))
-        entry = hash_chain.following(
-            entries,
-            dataset=dataset,
-            sealed=sealed,
-            split=split,
-            study=study,
-            purpose=purpose,
-            again=bool(before),
-        )
+        about = {"dataset": dataset, "sealed": sealed, "split": split, "study": study}
+        entry = hash_chain.following(entries, **about, purpose=purpose, again=bool(before))
         if unfinished:
             _move_aside(path, file, unfinished)
         _write(file, entry)

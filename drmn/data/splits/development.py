@@ -214,9 +214,7 @@ def parts_of(catalogue: Catalogue, fold: int, make: Make[I]) -> tuple[Classes, I
         DataError: A sealed test image or test class is among the development data.
     """
     catalogue.fence.check(catalogue.dataset, catalogue.images, catalogue.classes)
-    if fold not in catalogue.folds:
-        have = ", ".join(map(str, catalogue.folds))
-        raise ConfigError(f"fold {fold}: {catalogue.dataset} has the class folds {have}.")
+    catalogue.require_fold(fold)
     held = np.isin(catalogue.classes, catalogue.folds[fold])
     order = np.argsort(held, kind="stable")  # train classes first, each side in its own order
     labels = np.argsort(order)[catalogue.labels]

@@ -156,11 +156,11 @@ class RecordScheduler(FIFOScheduler):
         return str(TrialScheduler.STOP if stop else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Hand a trial that lost its process out again; write down any other error as its own."""
+        """Requeue a trial that lost its process; any other error fails it."""
         del tune_controller
         number, error = self.searcher.live[trial.trial_id], _error_of(trial)
         if self.record.trial_summary(number).state != "RUNNING":
-            return  # its result is in the record; that its process died after it is no matter
+            return  # its result is in the record
         if self.searcher.backend.problem:
             return  # no fault of the trial's: it goes on when the study does
         if disk_full.is_disk_full(error):

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from drmn.search.budget.limits import BudgetTracker, expected_gain, spent
+from drmn.search.budget.limits import BudgetTracker, expected_gain
 from drmn.search.config import Budget
+from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import TrialSummary
 
 
@@ -19,7 +20,7 @@ def why(budget, rows):
 
 
 def test_what_trials_took_is_added_up():
-    used = spent([row(0, seconds=1800), row(1, seconds=900, epochs=1)])
+    used = StudyTotals([row(0, seconds=1800), row(1, seconds=900, epochs=1)])
     assert (used.trials, used.epochs, used.worker_hours) == (2, 4, 0.75)
 
 
