@@ -10,13 +10,6 @@ PYTEST := $(BIN)/pytest -m 'not slow' -n 3 $(XDIST)
 # These start machines, in namespaces or as Ray's nodes, or read all that Ray leaves, and take
 # minutes each: `make cluster`.
 MACHINES := $(patsubst %,tests/cluster/test_%.py,ray_up nodes notice partition) tests/test_secrets.py
-# These start processes: jobs, Ray, MLflow's server, PostgreSQL, a browser. `make quick` does without.
-PROCESSES := $(addprefix tests/,jobs faults cluster real benchmarks tracking prepare doctor) \
-  $(addprefix tests/,test_readme.py test_contributing.py test_help.py) \
-  $(addprefix tests/search/,executors storage) tests/training/test_finetuned_workers.py \
-  tests/test_distributed.py tests/model/test_backbone.py tests/model/test_backbone_autotune.py \
-  tests/training/test_finetuned_tier.py tests/data/demo/test_demo_difficulty.py \
-  tests/data/store/test_build.py tests/io
 
 .PHONY: setup demo lint quick test bench ui faults cluster
 
@@ -38,7 +31,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 quick: setup
-	$(BIN)/pytest -m 'not slow' -n 2 $(XDIST) $(PROCESSES:%=--ignore=%) $(MACHINES:%=--ignore=%)
+	$(BIN)/pytest -m 'not slow and not process' -n 2 $(XDIST) $(MACHINES:%=--ignore=%)
 
 test: setup
 	$(PYTEST) $(MACHINES:%=--ignore=%)

@@ -42,6 +42,29 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.json")
 
 
+# These start processes: jobs, Ray, MLflow's server, PostgreSQL, a browser. `make quick` does without.
+PROCESSES = (
+    *("benchmarks", "cluster", "doctor", "faults", "io", "jobs", "prepare", "real", "tracking"),
+    *("search/executors", "search/storage", "data/demo/test_demo_difficulty.py"),
+    *("data/store/test_build.py", "data/readers/test_class_folders.py", "data/sealed/test_open.py"),
+    *("model/test_backbone.py", "model/test_backbone_autotune.py", "test_contributing.py"),
+    *("test_distributed.py", "test_help.py", "test_readme.py", "test_vision.py"),
+    *("training/test_finetuned_tier.py", "training/test_finetuned_workers.py"),
+)
+LIMIT_S = 600
+"""Seconds of a test that starts processes; pyproject.toml has the limit of all others."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what starts processes, and give it longer."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests").as_posix()
+        if place.startswith(PROCESSES):
+            item.add_marker("process")
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(LIMIT_S))
+
+
 def pytest_unconfigure():
     """End the Ray cluster that jobs in this process have shared."""
     if "in_process" in sys.modules:
@@ -181,11 +204,11 @@ def toy_photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory, worker_id):
+def demo(tmp_path_factory):
     """Return a folder of results in which the demo's features are made: once for all workers."""
     results = tmp_path_factory.mktemp("results")
     base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "demo-features"
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-features"
     with atomic.alone(shared.with_suffix(".lock")):
         if not shared.is_dir():
             made = shared.with_suffix(".part")

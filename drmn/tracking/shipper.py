@@ -70,7 +70,7 @@ class ShipperProcess:
                 start_new_session=True,  # Ctrl-C is for the driver; what it told is still shipped
             )
 
-    def drain(self, spool: Spool, idle: float = 45.0) -> bool:
+    def drain(self, spool: Spool, idle: float = 90.0) -> bool:
         """Say that no more comes and wait for the rest; return whether all was shipped.
 
         Gives up after `idle` seconds in which nothing was (a fourth of that if nothing ever was):
