@@ -24,7 +24,7 @@ class PolicyConfig:
     both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""
     sampler: Sampler = "curve-gp"
     """How trials are chosen: curve-gp, tpe, gp or random. curve-gp is a Gaussian process over
-    settings and epochs that learns from running trials too (with two objectives tpe stands in); gp
+    settings and epochs that learns from running trials too (with two objectives, tpe is used); gp
     models final values only."""
     startup_trials: int = 6
     """Trials drawn by chance, spread over the ranges, before the sampler follows its model."""
@@ -34,7 +34,7 @@ class PolicyConfig:
     first_rung: int = 3
     """Epochs after which a trial may be stopped for the first time."""
     factor: int = 3
-    """One trial in so many goes on from a rung to the next, which is so many times as far."""
+    """One trial in so many continues to the next rung, which has so many times as many epochs."""
     window: int = 0
     """Choose and judge trial n by the results of trials up to n - window alone, so that a search
     comes out the same however many trials run at a time (at most so many) and however long each

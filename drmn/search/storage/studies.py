@@ -79,7 +79,7 @@ def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
 
 
 def driver_of(folder: Path, url: str = "") -> str:
-    """Return who runs the study or run of a folder, in words; empty if nobody does."""
+    """Return the driver of the study or run of a folder, in words; empty if none runs it."""
     return make_storage(url).driver(folder)
 
 

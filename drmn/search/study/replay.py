@@ -1,4 +1,4 @@
-"""A study's choices made again from its record alone: what any trial's settings came from."""
+"""Replay of a study: each trial is chosen again from the record alone."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from drmn.space import Space, ask
 
 
 def policy_of(study: optuna.Study) -> tuple[RunConfig, PolicyConfig]:
-    """Return what a study is based on, and how it chooses; of them its record says all."""
+    """Return a study's base settings and its policy, both from its record."""
     identity = study.user_attrs["identity"]
 
     def part(prefix: str) -> dict[str, object]:
