@@ -13,10 +13,10 @@ class ResourceConfig:
     """Processes that train trials. Results do not depend on it, but for rounding."""
 
     backend: BackendName = "auto"
-    """Processes that train the trials: auto, inproc, pool or trial. inproc: Ray Tune's processes,
-    reused from trial to trial. pool: long-lived Ray Train worker groups that take one trial after
-    another. trial: a new worker group for each trial, for few and long ones. auto: inproc on one
-    machine, else pool."""
+    """Backend of the trials: auto, inproc, pool or trial. inproc: Ray Tune's processes, reused from
+    trial to trial. pool: long-lived Ray Train worker groups that take one trial after another.
+    trial: a new worker group for each trial, for few and long ones. auto: inproc on one machine,
+    else pool."""
     workers: int = 1
     """Workers that train one trial together; each takes its share of every batch. More than one
     needs pool or trial."""
