@@ -38,7 +38,7 @@ COMMON = {
     "Where": ("--results", "--storage", "--tracking-uri", "--json"),
     "Look after studies": ("--plan", "--list", "--status", "--stop", "--replay"),
 }
-"""What the short help shows."""
+"""The options in the short help."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +95,7 @@ class TuneJob:
 
 
 def main(job: TuneJob) -> None:
-    """Prepare the features, search, and show what came of it; or look after the studies."""
+    """Prepare the features, search, and print the result; or look after the studies."""
     if job.list or job.status or job.stop or job.replay:
         look_after(job)
         return
@@ -180,7 +180,7 @@ def keep(
     said: str,
     outcome: Mapping[str, Any],
 ) -> None:
-    """Write the receipt of a finished study: what it was made of, and what was printed of it."""
+    """Write the receipt of a finished study: its inputs, and the text that was printed."""
     from drmn.experiment import receipt
     from drmn.prepare.job import data_places, made_places
 
@@ -192,14 +192,14 @@ def keep(
 
 
 def study_folder(job: TuneJob, space: str) -> Path:
-    """Return where a study is kept: below its name, which by default is its space's."""
+    """Return the folder of a study, by its name, which by default is its space's."""
     name = job.study or Path(space).stem
     require_name("study", name)
     return job.results / "studies" / name
 
 
 def asked(job: TuneJob, space: str) -> dict[str, Any]:
-    """Return what decides what a search comes to and what is printed of it."""
+    """Return all settings that decide the result of a search and its printed text."""
     from drmn.space import source
 
     settings = {name: value for name, value in flatten(job).items() if name != "json"}
@@ -207,7 +207,7 @@ def asked(job: TuneJob, space: str) -> dict[str, Any]:
 
 
 def show_again(job: TuneJob, space: str, folder: Path) -> bool:
-    """Show a finished study of which nothing has changed as it was shown before, if it is one."""
+    """Print the receipt of a finished study if nothing has changed; return whether there is one."""
     from drmn.experiment import receipt
 
     if not (folder / receipt.RECEIPT).is_file():
@@ -225,7 +225,7 @@ def show_again(job: TuneJob, space: str, folder: Path) -> bool:
 
 
 def write(path: Path | None, plain: Mapping[str, Any]) -> None:
-    """Write what came out into the file that was asked for, if one was."""
+    """Write the result into the file of `--json`, if there is one."""
     if path is not None:
         path.write_text(json.dumps(plain, indent=1))
 
