@@ -41,7 +41,7 @@ class Facts:
     stores: Mapping[str, str]
     """The digest of each feature store's manifest: local copies, and those among results."""
     shared: str
-    """What is wrong with the folder of results; empty for nothing."""
+    """Error of the folder of results; empty for none."""
     now: float
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from drmn.training.checkpoint import BEST, LAST, Saved, State, save
 
 PACKAGE, PICTURE, CURVE = "package", "attention.png", "seen-unseen.png"
-"""In a trial's folder: its network, packed; where that looks; its accuracies at every gamma."""
+"""Names in a trial's folder: packed network, attention maps, accuracies at every gamma."""
 PICTURES = "pictures"
-"""In a trial's folder, and of MLflow's artifacts: attention maps drawn while it trains."""
+"""Folder of attention maps drawn in training, in a trial's folder and in MLflow's artifacts."""
 OWNER = "holder"
-"""In a trial's folder while it runs: the name of the process that may write there."""
+"""File of a running trial's folder: the name of the process that may write there."""
 
 
 def trial_folder(study: Path, number: int) -> Path:

@@ -36,10 +36,10 @@ class InferenceMode:
     """Options for running a backbone."""
 
     folded: bool = False
-    """Batch normalisation multiplied into the convolutions before it."""
+    """Batch normalisation folded into the convolutions before it."""
     bf16: bool = False
     compiled: bool = False
-    """By torch.compile, weights frozen into the code."""
+    """Compiled by torch.compile, with weights frozen into the code."""
 
     def __str__(self) -> str:
         parts = {"folded": self.folded, "bf16": self.bf16, "compiled": self.compiled}

@@ -42,7 +42,7 @@ def create(config: FeatureConfig) -> nn.Module:
             ) from None
         return body.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # random weights are part of a store's name: they must come out equal
+        torch.manual_seed(0)  # random weights are part of a store's name: they must be reproducible
         body = _made(config, pretrained=False)
     if source != "random":
         load_strictly(body, _state(config, source), source)

@@ -60,7 +60,7 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> None:
 
 
 def replay(console: Console, studies: Path, name: str, space: str, url: str = "") -> None:
-    """Choose a study's trials again from its record alone, and print whether they come out."""
+    """Choose a study's trials again from its record alone, and print whether they are the same."""
     from drmn.search.study.replay import replay as again  # noqa: PLC0415 - samplers, so SciPy
 
     study = load_study(studies, name, url)

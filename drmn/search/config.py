@@ -36,9 +36,9 @@ class PolicyConfig:
     factor: int = 3
     """One trial in so many continues to the next rung, which has so many times as many epochs."""
     window: int = 0
-    """Choose and judge trial n by the results of trials up to n - window alone, so that a search
-    comes out the same however many trials run at a time (at most so many) and however long each
-    takes; 0 uses all results as they come, and waits for none."""
+    """Choose and prune trial n by the results of trials up to n - window alone, so that a search is
+    reproducible however many trials run in parallel (at most so many) and however long each takes;
+    0 uses all results as they come, and waits for none."""
     finetune: int = 0
     """Best trials to train again with a fine-tuned backbone. They run once all others have ended,
     and are not counted by budget.trials."""
@@ -69,7 +69,7 @@ class PolicyConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """What a search may spend. All but `minutes` hold over all starts of a study."""
+    """Budget of a search. All limits but `minutes` hold over all starts of a study."""
 
     trials: int = 24
     """Maximum number of trials, pruned and failed ones included."""

@@ -41,7 +41,7 @@ class Canvas:
         bold: bool = False,
         badge: str = "",
     ) -> None:
-        """Put text of `size` pixels with its top left corner at `at`, on a disc coloured `badge`."""
+        """Put text of `size` pixels with its top left corner at `at`, on a `badge` colour disc."""
         box = {"boxstyle": "circle,pad=0.25", "facecolor": badge, "edgecolor": "white"}
         self._figure.text(
             at[0] / self.width,

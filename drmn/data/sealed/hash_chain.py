@@ -24,7 +24,7 @@ class Entry:
     number: int
     """From 1."""
     when: str
-    """In UTC, ISO 8601."""
+    """Time of the opening in UTC, ISO 8601."""
     who: str
     dataset: str
     sealed: str

@@ -15,7 +15,7 @@ HEAD = {"CPU": 0, "node:__internal_head__": 0.001}
 
 
 class PoolTrainable(tune.Trainable):
-    """Submits one trial after another. Configuration: `name`, `task`, and the actor `board`."""
+    """Submits one trial after another. Configuration: `name`, `task` and `board`, the queue."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Submit the trial."""

@@ -46,7 +46,7 @@ class KernelCache:
 
     def __init__(self) -> None:
         self.kernels: dict[tuple[int, tuple[str, ...]], Any] = {}
-        """By the number of trials and the names of settings."""
+        """Kernels by the number of trials and the names of settings."""
         self.common = optuna.search_space.IntersectionSearchSpace(include_pruned=True)
         """The settings that all trials have; each trial is read once."""
 

@@ -135,10 +135,10 @@ class StudyRecord:
         last one.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             epoch: From 1.
             metrics: All finite.
-            checkpoint: Of the best epoch so far: its `epoch`, `sha256` and `bytes`.
+            checkpoint: Checkpoint of the best epoch so far: its `epoch`, `sha256` and `bytes`.
         """
         values = dict(self.trial(number).intermediate_values)
         trial = self._cache.live(number)

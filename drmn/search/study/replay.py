@@ -32,7 +32,7 @@ def policy_of(study: optuna.Study) -> tuple[RunConfig, PolicyConfig]:
 def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
     """Choose each trial again from what was known when it was chosen.
 
-    Returns each trial's number and whether it comes out as it is recorded.
+    Returns each trial's number and whether the choice is the recorded one.
     """
     base, policy = policy_of(study)
     searcher = Searcher(

@@ -33,12 +33,12 @@ class Searcher(Generic[Run]):
     """Sampler and pruner of a study, behind two methods: `ask` and `judge`.
 
     Both depend only on the trials that they are given, so a study that is resumed, or replayed
-    from its record, comes out the same.
+    from its record, makes the same choices.
 
     Args:
         policy: Sampler, pruner and window.
         seed: Seed of the study.
-        evaluate: Asks a trial for the parameters of the space; returns what they stand for.
+        evaluate: Asks a trial for the parameters of the space; returns the run of them.
         first: Points that are tried before the sampler chooses: the baseline, a warm start.
         inherited: Finished trials of a parent study, which the sampler learns from.
     """
