@@ -10,7 +10,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Files that are missing, damaged, mixed up or not what their name says."""
+    """Files that are missing, damaged, mixed up or of another content than their name."""
 
 
 class StudyError(UserError):

@@ -1,4 +1,4 @@
-"""Names of metrics, and what they have in common."""
+"""Names of metrics, and functions on metrics by name."""
 
 from collections.abc import Mapping
 

@@ -108,7 +108,7 @@ class TrialTask:
         died. Where several workers train together each runs this, and the first saves.
 
         Raises:
-            TrialPreemptedError: `leave` returned True; the folder holds the part of the epoch.
+            TrialPreemptedError: `leave` returned True; the folder holds the finished part.
             StaleWriterError: Another process has resumed the trial.
         """
         torch.set_num_threads(self.threads)

@@ -27,7 +27,7 @@ class PolicyConfig:
     settings and epochs that learns from running trials too (with two objectives, tpe is used); gp
     models final values only."""
     startup_trials: int = 6
-    """Trials drawn by chance, spread over the ranges, before the sampler follows its model."""
+    """Random trials, spread over the ranges, before the sampler follows its model."""
     pruner: Pruner = "halving"
     """How trials are stopped early: halving, hyperband or none. halving compares them at rungs;
     hyperband has the first rung in three places, for spaces whose early epochs say little."""

@@ -22,7 +22,7 @@ class Entry:
     """One opening of a test split."""
 
     number: int
-    """From 1."""
+    """Number of the entry, from 1."""
     when: str
     """Time of the opening in UTC, ISO 8601."""
     who: str

@@ -25,13 +25,13 @@ def kind_of(folder: Path) -> str:
 
 
 def record_name(folder: Path) -> str:
-    """Return what Optuna calls the study of a folder."""
+    """Return the name of a folder's study in Optuna."""
     return f"{RUNS}/{folder.name}" if kind_of(folder) == "run" else folder.name
 
 
 @runtime_checkable
 class StudyStorage(Protocol):
-    """Where records live. What it raises is `UserError`, in one sentence."""
+    """Storage of records. Its errors are `UserError`, in one sentence."""
 
     place: str
     """Name of it in messages; empty where it is the folder of studies."""

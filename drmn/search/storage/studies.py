@@ -30,7 +30,7 @@ def open_study(
 
     Args:
         folder: results/studies/NAME or results/runs/NAME, locked by this process.
-        identity: What must be as it was when it was started.
+        identity: Settings and digests that must be the same as at its first start.
         storage: Where its record lives; SQLite in the folder if none is given.
 
     Raises:

@@ -55,7 +55,7 @@ class Plan(ABC):
 
     @property
     def kind(self) -> str:
-        """Which of the two it is: "study" or "run"."""
+        """Kind of the plan: "study" or "run"."""
         return kind_of(self.folder)
 
     @property
@@ -73,7 +73,7 @@ class Plan(ABC):
 
     @abstractmethod
     def title(self, number: int) -> str:
-        """Return what a picture's title calls a trial."""
+        """Return the name of a trial in a picture's title."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

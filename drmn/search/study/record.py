@@ -129,7 +129,7 @@ class StudyRecord:
         metrics: Metrics,
         checkpoint: Mapping[str, Any] = MappingProxyType({}),
     ) -> float:
-        """Write down an epoch; return the trial's best value up to it.
+        """Record an epoch; return the trial's best value up to it.
 
         An epoch that is there already is left as it is: a trial that lost its process repeats its
         last one.

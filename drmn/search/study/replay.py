@@ -30,7 +30,7 @@ def policy_of(study: optuna.Study) -> tuple[RunConfig, PolicyConfig]:
 
 
 def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
-    """Choose each trial again from what was known when it was chosen.
+    """Choose each trial again from the trials and epochs known when it was chosen.
 
     Returns each trial's number and whether the choice is the recorded one.
     """

@@ -22,7 +22,7 @@ class Suggestion(Generic[Run]):
     """Settings for the next trial."""
 
     trial: Trial
-    """With its `params` and `distributions`."""
+    """Optuna's trial, with its `params` and `distributions`."""
     run: Run
     """Result of `evaluate` for them."""
     repeats: int
