@@ -1,4 +1,4 @@
-"""What every job has in common: its command line, and how it says that something is wrong."""
+"""Parts common to all jobs: the command line, and the report of errors."""
 
 import errno
 import json
@@ -75,7 +75,7 @@ _REMEDIES = {
     ),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
 }
-"""What to do about a disk that does not do as asked; any other error of the system is a bug."""
+"""Remedies for errors of a disk; any other error of the system is a bug."""
 
 
 def _say(text: str, status: int) -> int:

@@ -34,7 +34,7 @@ C = TypeVar("C")
 
 
 def refuse_password(flag: str, url: str, place: str) -> None:
-    """Raise `ConfigError` if a URL holds a password; `place` is where it is to be put instead."""
+    """Raise `ConfigError` if a URL holds a password; `place` says where to put it instead."""
     parts = urlsplit(url)
     if parts.password or any("password" in key for key in parse_qs(parts.query)):
         raise ConfigError(
@@ -84,8 +84,8 @@ class ModelConfig:
     prototypes: Prototypes = "normal"
     """Where attribute prototypes start: at random, or from the attributes' word vectors."""
     attribute_scores: AttributeScores = "bilinear"
-    """What reads an attribute's score off its feature: its prototype through a learned matrix, the
-    prototype itself, or a vector of its own that starts as the prototype."""
+    """How an attribute's score is read off its feature: by its prototype through a learned matrix,
+    the prototype itself, or a separate vector that starts as the prototype."""
     sit: Sit = "joint"
     """Tokens of the transformer: joint, batch, attr or none. All attributes of all images (the
     paper's words), the batch for each attribute, the attributes of one image, or no transformer."""
@@ -178,13 +178,13 @@ class FinetuneConfig:
     """How the backbone is fine-tuned, in the finetuned tier."""
 
     lr: float = 1e-5
-    """Of the backbone; `optim.lr` is that of all else."""
+    """Learning rate of the backbone; `optim.lr` is that of all else."""
     unfreeze_every: int = 0
     """Epochs after which one more stage of the backbone is trained, from its top; before the first
     the head is trained alone. 0 trains all of it from the start."""
     augment: Augment = "crop"
-    """What training sees of a photo: the middle; a crop by chance, half of them mirrored; or that
-    with brightness, contrast and saturation changed too."""
+    """Augmentation of photos: none (the middle), crop (random, half of them mirrored), or color
+    (that with brightness, contrast and saturation changed too)."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -199,9 +199,10 @@ class ComputeConfig:
     """How a step is computed; the mathematics is the same but for rounding and micro-batches."""
 
     precision: Precision = "auto"
-    """Of the network in training: whichever a short test at the start finds faster, or one."""
+    """Precision of training: auto (the faster one in a short test at the start), fp32 or bf16."""
     attention: Kernel = "auto"
-    """Of the transformer: fused, with memory linear in tokens; plain, with a table of all pairs."""
+    """Kernel of the transformer: auto (by the same test), fused (memory linear in tokens) or plain
+    (a table of all pairs)."""
     micro_batch: int = 0
     """Images that a worker takes at a time, gradients summed up to a batch; 0 for all. The
     transformer and self-calibration then see a micro-batch."""
@@ -242,7 +243,7 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureConfig:
-    """What a feature store holds: the backbone, the size of its input and the levels kept."""
+    """Settings of a feature store: the backbone, the size of its input and the levels kept."""
 
     backbone: str = "tf_efficientnet_lite0"
     """A timm model that serves features_only."""

@@ -1,8 +1,8 @@
-"""The workers that train one network together: one, unless torch.distributed is at work.
+"""The workers that train one network together: one, unless torch.distributed is initialised.
 
-A batch is always the whole batch of all workers; each takes a share of its images. What a loss or
-a normalisation needs of the others' images is gathered with its gradient, so that several workers
-compute what one would.
+A batch is always the whole batch of all workers; each takes a share of its images. Values of the
+others' images that a loss or a normalisation needs are gathered with their gradient, so that
+several workers compute what one would.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def rank() -> int:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Let this worker count as the only one in a `with` block: what it does then is its own."""
+    """Let this worker count as the only one in a `with` block: collectives do nothing there."""
     token = _ALONE.set(True)
     try:
         yield
@@ -41,7 +41,7 @@ def alone() -> Iterator[None]:
 
 
 def share(positions: Tensor) -> Tensor:
-    """Return this worker's part of some positions: in order, and none is left out or doubled."""
+    """Return this worker's part of some positions: in order, none left out or repeated."""
     return positions.tensor_split(world())[rank()]
 
 
@@ -65,7 +65,7 @@ def total(values: Tensor) -> Tensor:
 def gather(own: Tensor) -> Tensor:
     """Return the rows of all workers, for each to compute its own part of a result from.
 
-    A row's gradient is the sum of what all workers make of it.
+    A row's gradient is the sum over all workers.
     """
     if world() == 1:
         return own
@@ -74,9 +74,10 @@ def gather(own: Tensor) -> Tensor:
 
 
 def join(own: Tensor) -> Tensor:
-    """Return the rows of all workers, for each to compute one and the same result from.
+    """Return the rows of all workers, for each to compute the same result from.
 
-    A row's gradient is that of its own worker: the result counts once, not once a worker.
+    A row's gradient is that of the worker that owns it: the result counts once, not once per
+    worker.
     """
     if world() == 1:
         return own

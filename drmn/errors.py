@@ -10,7 +10,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Files that are missing, damaged, mixed up or not what their name says."""
+    """Files that are missing, damaged, mixed up or of another content than their name."""
 
 
 class StudyError(UserError):
@@ -18,9 +18,9 @@ class StudyError(UserError):
 
 
 def last_line(problem: BaseException) -> str:
-    """Return what an exception says in the end, without its traceback; its kind if nothing.
+    """Return the last line of an exception's message; its type if that is empty.
 
-    Ray puts the exception of a worker into one of its own, as its `cause`: that one is meant.
+    Ray wraps the exception of a worker in another, as its `cause`: that one is used.
     """
     inner = getattr(problem, "cause", None) or problem
     said = str(inner).strip().splitlines()

@@ -16,11 +16,11 @@ def keep_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Return to the system what is free, whether `keep_memory` kept it or malloc did."""
+    """Return freed memory to the system, whether `keep_memory` kept it or malloc did."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
 
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-"""Of malloc.h."""
+"""Constants of malloc.h."""

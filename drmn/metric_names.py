@@ -1,20 +1,20 @@
-"""Names of metrics, and what they have in common."""
+"""Names of metrics, and functions on metrics by name."""
 
 from collections.abc import Mapping
 
 Metrics = Mapping[str, float]
-"""What an epoch came to, by name: `val/H`, `loss/total`, `cost/worker_seconds`."""
+"""Metrics of an epoch by name: `val/H`, `loss/total`, `cost/worker_seconds`."""
 COST = "cost/worker_seconds"
-"""What an epoch took, its validation included, its workers' times added up."""
+"""Seconds of an epoch, its validation included, summed over its workers."""
 AT = "cost/at"
-"""Among an epoch's metrics: when it was written down, in seconds since 1970."""
+"""Among an epoch's metrics: when it was recorded, in seconds since 1970."""
 BUSY = ("cost/", "system/")
-"""How the names of metrics begin that depend on how busy a machine was."""
+"""Prefixes of metrics that depend on how busy a machine was."""
 SHOWN = ("T1", "U", "S", "H", "AUSUC", "gamma")
 
 
 def without_costs(metrics: Metrics) -> Metrics:
-    """Return what does not depend on how busy the machine was."""
+    """Return the metrics that do not depend on how busy the machine was."""
     return {name: value for name, value in metrics.items() if not name.startswith(BUSY)}
 
 
@@ -25,7 +25,7 @@ def figures(metrics: Metrics) -> dict[str, float]:
 
 
 def best_of(metrics: Metrics) -> dict[str, float]:
-    """Return the validation figures of a best epoch under names of their own.
+    """Return the validation figures of a best epoch, renamed from `val/` to `best/`.
 
     MLflow's table shows the last value of a metric, which is the last epoch's and not the best's.
     """

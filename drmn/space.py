@@ -21,7 +21,7 @@ SPACES = Path(__file__).parents[1] / "search_spaces"
 
 @runtime_checkable
 class Trial(Protocol):
-    """What a space may ask for; an Optuna trial is one."""
+    """The methods that a space may call; an Optuna trial has them."""
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -77,7 +77,7 @@ def source(name: str) -> Path:
 
 
 def settings(base: RunConfig, constants: Constants, params: Mapping[str, Value]) -> RunConfig:
-    """Return the run that a point of a space stands for."""
+    """Return the run's settings at a point of a space."""
     return with_overrides(base, {**constants, **params})
 
 
@@ -140,7 +140,7 @@ def ask(space: Space, trial: Trial) -> Constants:
     """Return the constants of `space` after it has asked `trial` for its values.
 
     Raises:
-        ConfigError: The space raised something, or returned no constants.
+        ConfigError: The space raised an error, or returned no constants.
     """
     try:
         constants = space(trial)
@@ -158,7 +158,7 @@ def baseline(space: Space, base: RunConfig) -> dict[str, Value]:
     """Return the point of `space` nearest to `base`: a choice it lacks becomes the first listed.
 
     Raises:
-        ConfigError: The space asks for what is no setting, for a number where a word belongs, or
+        ConfigError: The space asks for an unknown setting, for a number where a word belongs, or
             this point is no valid run.
     """
     trial = _Nearest(flatten(base))

@@ -1,8 +1,8 @@
-"""Times as a person says them."""
+"""Durations as text."""
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person says it."""
+    """Return a duration as text, such as "3 min 05 s"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,7 +1,7 @@
-"""torchvision and timm, imported without the compiler that they load and that nothing here asks.
+"""torchvision and timm, imported without torch's compiler, which they load but this code skips.
 
-Both import `torch._dynamo` for decorators that matter to torch.compile alone: seconds of every
-process that looks at a photo. Ours import them from here.
+Both import `torch._dynamo` for decorators that matter to torch.compile alone: seconds in every
+process that decodes a photo. Our modules import them from here.
 """
 
 import sys
@@ -16,7 +16,7 @@ COMPILER = "torch._dynamo"
 
 
 def is_compile_supported(device: str) -> bool:
-    """Ask the compiler whether it knows a device, at the time that somebody asks."""
+    """Return whether the compiler supports a device; it is imported at the first call."""
     from torch._dynamo import utils  # noqa: PLC0415 - the compiler takes seconds to import
 
     return utils.is_compile_supported(device)
@@ -25,7 +25,7 @@ def is_compile_supported(device: str) -> bool:
 def disable(
     function: Callable[..., Any], recursive: object = None, *, reason: str | None = None
 ) -> Callable[..., Any]:
-    """Return a function as it is: the compiler may look into it."""
+    """Return a function as it is: the compiler may trace it."""
     del recursive, reason
     return function
 
@@ -39,7 +39,7 @@ def _stand_in() -> dict[str, ModuleType]:
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Let imports of a `with` block meet a stand-in for the compiler, unless it is loaded."""
+    """Let imports of a `with` block get a stub of the compiler, unless it is loaded."""
     stand_in = {} if COMPILER in sys.modules else _stand_in()
     sys.modules.update(stand_in)
     try:

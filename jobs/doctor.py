@@ -24,7 +24,7 @@ class DoctorJob:
     cluster: Path | None = None
     """Look at this file, such as cluster.yaml, and at nothing else."""
     results: Path = Path("results")
-    """Where everything is kept that jobs make."""
+    """Folder of features, studies, runs and figures."""
     tracking_uri: str = field(default_factory=default_store)
     """MLflow's store: a SQLite file or a server; by default that of MLFLOW_TRACKING_URI."""
     least_gb: float = 10
@@ -39,7 +39,7 @@ class DoctorJob:
 
 
 def main(job: DoctorJob) -> None:
-    """Look, print a line for each thing, and exit with 1 if something is wrong."""
+    """Run the checks, print a line for each, and exit with 1 if one fails."""
     found = []
     for finding in look(job):
         print(finding, flush=True)
@@ -51,7 +51,7 @@ def main(job: DoctorJob) -> None:
 
 
 def look(job: DoctorJob) -> Iterator[Finding]:
-    """Yield what is found, as it is found."""
+    """Yield the findings of all checks, one by one."""
     from drmn.doctor import examine, launch, secrets, services
 
     least = int(job.least_gb * 1e9)

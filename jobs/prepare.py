@@ -30,7 +30,7 @@ class PrepareJob:
         default_factory=FeatureConfig
     )
     fold: int = 1
-    """On whose training images int8 scales and principal components are fitted."""
+    """Fold on whose training images int8 scales and principal components are fitted."""
     workers: int = 0
     """Ray workers to extract with; 0 for this process, or all of the cluster RAY_ADDRESS names."""
     gpus: float = 0
@@ -44,7 +44,7 @@ class PrepareJob:
     prune: bool = False
     """Remove the stores used longest ago until they take --max-bytes."""
     max_bytes: str = ""
-    """Such as 20GB."""
+    """Size for --prune, such as 20GB."""
     results: Path = Path("results")
     """Folder of features, studies, runs and figures."""
 

@@ -20,7 +20,7 @@ class SyncJob:
     """Send a study or run to MLflow again, from its record."""
 
     folder: tyro.conf.Positional[Path]
-    """Of the study or run: results/studies/NAME or results/runs/NAME."""
+    """Folder of the study or run: results/studies/NAME or results/runs/NAME."""
     storage: str = ""
     """The PostgreSQL that holds the record, if one does: postgresql://user@host/database."""
     tracking_uri: str = field(default_factory=default_store)
@@ -28,7 +28,7 @@ class SyncJob:
 
 
 def main(job: SyncJob) -> None:
-    """Send all that the record holds; exit with 1 if something did not arrive."""
+    """Send all that the record holds; exit with 1 if some of it did not arrive."""
     if not job.folder.is_dir():
         raise ConfigError(f"no folder {job.folder}; a study's is results/studies/NAME.")
 

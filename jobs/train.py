@@ -29,7 +29,7 @@ COMMON = {
     "Workers": ("--workers", "--max-workers", "--cpus", "--gpus", "--backend"),
     "Where": ("--run", "--status", "--stop", "--results", "--storage", "--tracking-uri", "--json"),
 }
-"""What the short help shows."""
+"""The options in the short help."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +70,7 @@ class TrainJob:
 
 
 def main(job: TrainJob) -> None:
-    """Prepare the features, train, and show what came of it; or look after a run."""
+    """Prepare the features, train, and print the result; or look after a run."""
     if not (job.dataset or (job.run and (job.status or job.stop))):
         require_dataset(job.dataset)
     name = job.run or f"{job.dataset}-{job.config.tier}-{job.ablation}"
@@ -123,7 +123,7 @@ def train(job: TrainJob, folder: Path) -> None:
 
 
 def look_after(job: TrainJob, name: str) -> None:
-    """Show how a run stands, or stop it."""
+    """Show the status of a run, or stop it."""
     from rich.console import Console
 
     from drmn.report import studies

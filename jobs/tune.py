@@ -37,7 +37,7 @@ COMMON = {
     "Where": ("--results", "--storage", "--tracking-uri", "--json"),
     "Look after studies": ("--plan", "--list", "--status", "--stop", "--replay"),
 }
-"""What the short help shows."""
+"""The options in the short help."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ class TuneJob:
 
 
 def main(job: TuneJob) -> None:
-    """Prepare the features, search, and show what came of it; or look after the studies."""
+    """Prepare the features, search, and print the result; or look after the studies."""
     if job.list or job.status or job.stop or job.replay:
         look_after(job)
         return
@@ -184,7 +184,7 @@ def keep(
     said: str,
     outcome: Mapping[str, Any],
 ) -> None:
-    """Write the receipt of a finished study: what it was made of, and what was printed of it."""
+    """Write the receipt of a finished study: its inputs, and the text that was printed."""
     from drmn.experiment import receipt
     from drmn.prepare.job import data_places, made_places
 
@@ -196,14 +196,14 @@ def keep(
 
 
 def study_folder(job: TuneJob, space: str) -> Path:
-    """Return where a study is kept: below its name, which by default is its space's."""
+    """Return the folder of a study, by its name, which by default is its space's."""
     name = job.study or Path(space).stem
     require_name("study", name)
     return job.results / "studies" / name
 
 
 def asked(job: TuneJob, space: str) -> dict[str, Any]:
-    """Return what decides what a search comes to and what is printed of it."""
+    """Return all settings that decide the result of a search and its printed text."""
     from drmn.space import source
 
     settings = {name: value for name, value in flatten(job).items() if name != "json"}
@@ -211,7 +211,7 @@ def asked(job: TuneJob, space: str) -> dict[str, Any]:
 
 
 def show_again(job: TuneJob, space: str, folder: Path) -> bool:
-    """Show a finished study of which nothing has changed as it was shown before, if it is one."""
+    """Print the receipt of a finished study if nothing has changed; return whether there is one."""
     from drmn.experiment import receipt
 
     found = receipt.read(folder, asked(job, space))

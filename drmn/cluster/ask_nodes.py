@@ -1,4 +1,4 @@
-"""Asking every node of a cluster the same question."""
+"""Running the same function on every node of a cluster."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -15,7 +15,7 @@ ANSWER_TIMEOUT_S = 120.0
 
 
 def ask_every_node(question: Callable[[], Answer]) -> Mapping[str, Answer | str]:
-    """Return each node's answer by its address, or why it has none. Needs a `cluster`."""
+    """Return each node's answer by its address, or why it has none. Needs a `ray_session`."""
     asked = {
         f"{node['NodeManagerAddress']} ({node['NodeID'][:6]})": ray.remote(_answered)
         .options(

@@ -1,4 +1,4 @@
-"""The Ray cluster: joined or started for a search, quietly."""
+"""Connection to a Ray cluster, joined or started for a search."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ RAY_SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots: a study resumes from its record
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the driver; the record is whole at any time
 }
-# Ray starts no more than so many processes at once, by default one a core, and warns on the
+# Ray starts no more than so many processes at once, by default one per core, and warns on the
 # terminal of more than four times as many; those that wait for others need no core.
 STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count() or 1))}
 
@@ -40,13 +40,13 @@ STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count()
 def ray_session() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block.
 
-    Ray reads some of its environment when it is imported: what uses it is imported in the block.
+    Ray reads some of its environment when it is imported: import modules that use it in the block.
     """
     os.environ |= QUIET | RAY_SETTINGS | STARTS
     import ray  # noqa: PLC0415
     from ray.tune.execution import class_cache  # noqa: PLC0415
 
-    # Tune hands AWS's keys to each trial's process, and Ray writes what it was handed into its log.
+    # Tune passes AWS's keys to each trial's process, and Ray writes these variables into its log.
     class_cache.ENV_VARS_TO_PROPAGATE = {
         name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
     }
@@ -59,7 +59,7 @@ def ray_session() -> Iterator[None]:
         runtime_env={"env_vars": {"GLIBC_TUNABLES": MALLOC} | QUIET | RAY_SETTINGS},
         **({} if os.environ.get("RAY_ADDRESS") else local),
     )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has put its own there
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set another
     try:
         yield
     finally:
@@ -67,14 +67,14 @@ def ray_session() -> Iterator[None]:
 
 
 def trial_slots(asked: ResourceConfig, at_once: int) -> int:
-    """Return how many trials the cluster can run at a time, each of so many workers.
+    """Return how many trials the cluster can run in parallel, each with `asked.workers` workers.
 
-    A worker has to fit on one node; the rest that is left on two is no room for one more. A number
-    that is asked for of a cluster that was joined holds, room or not: trials that wait are what an
-    autoscaler brings machines for, and a machine that joins gets work.
+    A worker has to fit on one node; the remainders of two nodes do not add up. On a cluster that
+    was joined, `at_once` holds whether it has the resources or not: an autoscaler adds machines for
+    trials that wait, and a machine that joins gets work.
 
     Raises:
-        ConfigError: It has no room for a single trial; names what it lacks.
+        ConfigError: It is too small for a single trial; names what it lacks.
     """
     import ray  # noqa: PLC0415 - see ray_session
 
@@ -120,7 +120,7 @@ def _room(have: Sequence[Mapping[str, float]], asked: ResourceConfig) -> int:
 
 
 def alive_node_ids() -> frozenset[str]:
-    """Return the ids of the nodes that are there. Needs a `ray_session`."""
+    """Return the ids of the nodes that are alive. Needs a `ray_session`."""
     import ray  # noqa: PLC0415 - see ray_session
 
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])

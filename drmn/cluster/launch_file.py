@@ -1,4 +1,4 @@
-"""A file that describes a cluster, for `ray up` or for Kubernetes: what in it is not right."""
+"""Checks of a file that describes a cluster, for `ray up` or for Kubernetes."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,11 +12,11 @@ import yaml
 from drmn.errors import ConfigError
 
 BLANK = re.compile(r"<YOUR-[A-Z-]+>")
-"""What a user has to fill in."""
+"""Placeholder that a user has to fill in."""
 
 
 def read(file: Path) -> Mapping[str, Any]:
-    """Return what a cluster's file says.
+    """Return the content of a cluster's file.
 
     Raises:
         ConfigError: There is none, or it is no such file.
@@ -38,7 +38,7 @@ def read(file: Path) -> Mapping[str, Any]:
 
 
 def blanks(content: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each field that is not filled in, by its dotted name, with what stands there."""
+    """Yield each field that is not filled in, by its dotted name, with its placeholder."""
     if isinstance(content, dict):
         for key, value in content.items():
             yield from blanks(value, f"{name}.{key}" if name else str(key))
@@ -51,7 +51,7 @@ def blanks(content: object, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def against_schema(content: Mapping[str, Any]) -> str:
-    """Return what Ray would refuse in a file for `ray up`; empty if nothing."""
+    """Return Ray's error for a file of `ray up`; empty if it is valid."""
     from ray.autoscaler._private import util  # noqa: PLC0415 - Ray takes seconds to import
 
     try:

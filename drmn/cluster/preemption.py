@@ -1,7 +1,7 @@
-"""The notice that a machine gets before it goes.
+"""Preemption notice of a machine.
 
-Who has `ray start --block` end by SIGTERM, as Kubernetes does, has Ray drain the node first: it
-gets no more work, and what runs there has some time left (RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S).
+When `ray start --block` gets SIGTERM, as Kubernetes sends it, Ray drains the node first: it gets no
+more work, and what runs there has some time left (RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S).
 """
 
 import threading
@@ -16,14 +16,14 @@ from ray._private.state import state
 from drmn.training.stop import ShouldStop
 
 NOTICE_INTERVAL_S = 1.0
-"""Seconds between two looks at which machines are about to go."""
+"""Seconds between two polls for machines that are being preempted."""
 STEPS_BETWEEN_POLLS = 4
-"""Steps of a group between two looks: for each, its workers ask each other."""
+"""Steps of a group between two polls, each of which its workers synchronise for."""
 
 
 @cache
 def notice_here() -> threading.Event:
-    """Return what is set once this process's machine is about to go."""
+    """Return an event that is set once this process's machine is being preempted."""
     event, node = threading.Event(), ray.get_runtime_context().get_node_id()
     threading.Thread(target=_watch, args=(event, node), daemon=True).start()
     return event
@@ -42,7 +42,7 @@ def _watch(event: threading.Event, node: str) -> None:
 
 
 def notice_to_group() -> ShouldStop:
-    """Return what a worker of a group asks: is a machine of any of its workers about to go?
+    """Return a check for a worker of a group: is the machine of any of its workers preempted?
 
     All workers get the same answer, as they stop after the same step or not at all.
     """

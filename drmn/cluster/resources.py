@@ -10,10 +10,10 @@ BackendName = Literal["auto", "inproc", "pool", "trial"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResourceConfig:
-    """Who trains trials. Results do not depend on it, but for rounding."""
+    """Processes that train trials. Results do not depend on it, but for rounding."""
 
     backend: BackendName = "auto"
-    """Who trains the trials: auto, inproc, pool or trial. inproc: Ray Tune's processes, reused from
+    """Backend of the trials: auto, inproc, pool or trial. inproc: Ray Tune's processes, reused from
     trial to trial. pool: long-lived Ray Train worker groups that take one trial after another.
     trial: a new worker group for each trial, for few and long ones. auto: inproc on one machine,
     else pool."""
@@ -46,5 +46,5 @@ class ResourceConfig:
 
     @property
     def largest_group(self) -> int:
-        """The most workers that train one trial together."""
+        """Maximum number of workers that train one trial together."""
         return max(self.workers, self.max_workers)

@@ -1,1 +1,1 @@
-"""Official files, the rendered demo, the feature store, and what training may see."""
+"""Official files, the rendered demo, the feature store, and the splits for training."""

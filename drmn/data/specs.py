@@ -14,7 +14,7 @@ Layout = Literal["xlsa17", "class-folders"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetSpec:
-    """What the published files of a dataset are called and must contain."""
+    """Names and contents of a dataset's published files."""
 
     name: str
     folder: str
@@ -30,13 +30,13 @@ class DatasetSpec:
     layout: Layout = "xlsa17"
     """How its files are laid out: the official split files, or a folder for each class."""
     rendered: bool = False
-    """Whether it is drawn where it is not there: it needs no files."""
+    """Whether it is drawn if it is missing: it needs no files."""
     image_size: int = 224
     """Pixels a side that suit the images and a frozen backbone."""
     attribute_files: tuple[str, ...] = ()
-    """Where the attributes' names may stand, below the data root."""
+    """Files that may hold the attributes' names, below the data root."""
     naming: Naming = "folder"
-    """How an image's path says its class: by its folder; nested by letter and sub-class
+    """How an image's path gives its class: by its folder; nested by letter and sub-class
     (a/airport/airport), as SUN's do; or not at all, as aPY's, whose photos show several objects
     and come with a table of boxes."""
     digests: dict[str, str] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""What is wrong with a machine, a folder of results, a cluster or the file that describes one."""
+"""Checks of a machine, a folder of results, a cluster or the file that describes one."""

@@ -1,4 +1,4 @@
-"""From what machines say of themselves to what is wrong with them."""
+"""From the facts of machines to findings about them."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -6,16 +6,16 @@ from drmn.doctor.finding import Finding
 from drmn.doctor.machine import Facts
 
 OLDEST = (3, 11)
-"""The Python that is needed."""
+"""The oldest Python that is supported."""
 SKEW = 2.0
 """Seconds that clocks may differ: times of trials and tokens are compared."""
 
 
 def machine(facts: Facts, least: int, where: str = "") -> Iterator[Finding]:
-    """Yield what a look at one machine came to.
+    """Yield the findings about one machine.
 
     Args:
-        facts: What it says.
+        facts: Its facts.
         least: Bytes that should be free.
         where: The machine's name, if there are several.
     """
@@ -61,7 +61,7 @@ def _torch_remedy(facts: Facts) -> str:
 
 
 def alike(every: Mapping[str, Facts]) -> Iterator[Finding]:
-    """Yield whether machines agree in what they have to agree in."""
+    """Yield whether machines agree in Python, Ray, torch, code and feature stores."""
     same: dict[str, tuple[Callable[[Facts], str], str]] = {
         "python, minor version": (
             lambda f: ".".join(f.python.split(".")[:2]),
@@ -93,7 +93,7 @@ def _compared(name: str, said: Mapping[str, str], remedy: str) -> Finding:
 
 
 def clock(where: str, says: float, between: tuple[float, float]) -> Finding:
-    """Return whether a machine's clock is right: it was asked and heard `between` two moments."""
+    """Return whether a machine's clock is right: it answered `between` two times of ours."""
     off = max(between[0] - says, says - between[1], 0.0)
     return Finding(
         name=f"clock of {where}",

@@ -1,4 +1,4 @@
-"""A look at everything: this machine, or each node of a running cluster."""
+"""Examination of this machine, or of each node of a running cluster."""
 
 import secrets
 import time
@@ -12,17 +12,17 @@ from drmn.doctor.machine import Facts, facts, mark
 
 
 def here(results: Path, least: int) -> Iterator[Finding]:
-    """Yield what a look at this machine came to.
+    """Yield the findings about this machine.
 
     Args:
-        results: Where everything is kept that jobs make.
+        results: The folder of results.
         least: Bytes that should be free.
     """
     yield from checks.machine(facts(results), least)
 
 
 def everywhere(results: Path, least: int) -> Iterator[Finding]:
-    """Yield what a look at each node came to, and whether they agree. Needs a `cluster`."""
+    """Yield the findings about each node, and whether they agree. Needs a `ray_session`."""
     word = secrets.token_hex(4)
     mark(results, word).parent.mkdir(parents=True, exist_ok=True)
     mark(results, word).write_text(word)
@@ -42,10 +42,10 @@ def everywhere(results: Path, least: int) -> Iterator[Finding]:
 
 
 def _asked(results: Path, word: str) -> tuple[Mapping[str, Facts | str], tuple[float, float]]:
-    """Return what each node says of itself, and between which two moments it was asked."""
+    """Return the facts of each node, and the two times between which it was asked."""
     from drmn.cluster.ask_nodes import ask_every_node  # noqa: PLC0415 - Ray takes seconds to import
 
     question = partial(facts, results.absolute(), word)
-    ask_every_node(question)  # the first time processes have to start, which says nothing of clocks
+    ask_every_node(question)  # the first call starts processes, which would blur the clocks' check
     began = time.time()
     return ask_every_node(question), (began, time.time())

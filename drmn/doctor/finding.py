@@ -1,20 +1,20 @@
-"""What a look at one thing came to."""
+"""A finding of the doctor."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
     found: str
     remedy: str = ""
-    """What to do about it; empty if it is well."""
+    """What to do about it; empty if the check passed."""
 
     @property
     def ok(self) -> bool:
-        """Whether it is well."""
+        """Whether the check passed."""
         return not self.remedy
 
     def __str__(self) -> str:

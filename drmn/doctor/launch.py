@@ -1,4 +1,4 @@
-"""What is wrong with a file that describes a cluster, before any machine is started for it."""
+"""Checks of a file that describes a cluster, before any machine is started for it."""
 
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -11,10 +11,10 @@ from drmn.doctor.secrets import private
 
 
 def file(path: Path) -> Iterator[Finding]:
-    """Yield what a look at a cluster's file came to.
+    """Yield the findings about a cluster's file.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is no such file.
     """
     content = launch_file.read(path)
     left = list(launch_file.blanks(content))

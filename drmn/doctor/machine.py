@@ -1,4 +1,4 @@
-"""What a machine says of itself; it travels to each node of a cluster, so it imports little."""
+"""Facts of a machine; the code is sent to each node of a cluster, so it imports little."""
 
 import hashlib
 import importlib.util
@@ -23,7 +23,7 @@ NVIDIA = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """A machine as it is."""
+    """Versions, hardware and folders of a machine."""
 
     python: str
     ray: str
@@ -31,27 +31,27 @@ class Facts:
     built_for: str
     """The CUDA that torch was built for; empty for none."""
     gpus: int
-    """That torch can use."""
+    """Number of GPUs that torch can use."""
     drivers: tuple[str, ...]
-    """NVIDIA's, one a GPU that the system has."""
+    """Versions of NVIDIA's driver, one per GPU of the system."""
     code: str
-    """The digest of what decides a trial."""
+    """The digest of the code that decides a trial."""
     free: int
-    """Bytes where the machine keeps copies of its own, or else the results."""
+    """Free bytes of the disk for local copies, or else for the results."""
     stores: Mapping[str, str]
-    """The digest of each feature store's manifest: copies of its own, and those among results."""
+    """The digest of each feature store's manifest: local copies, and those among results."""
     shared: str
-    """What is wrong with the folder of results; empty for nothing."""
+    """Error of the folder of results; empty for none."""
     now: float
 
 
 def facts(results: Path, word: str = "") -> Facts:
-    """Return what this machine is.
+    """Return the facts of this machine.
 
     Args:
         results: The folder that all machines should share.
-        word: What another machine wrote into the file `mark(results, word)`; empty for a look at
-            this machine alone.
+        word: Name of the file `mark(results, word)` that another machine wrote; empty for this
+            machine alone.
     """
     return Facts(
         python=platform.python_version(),
@@ -69,7 +69,7 @@ def facts(results: Path, word: str = "") -> Facts:
 
 
 def mark(results: Path, word: str) -> Path:
-    """Return the file by which machines find out whether they share a folder."""
+    """Return the file that shows whether machines share a folder."""
     return results / f".doctor-{word}"
 
 

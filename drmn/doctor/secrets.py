@@ -1,4 +1,4 @@
-"""Whether what must stay secret can be read by others."""
+"""Checks that files of secrets cannot be read by others."""
 
 import os
 import stat
@@ -11,12 +11,12 @@ TOKEN = Path("~/.ray/auth_token")
 
 
 def private(name: str, file: Path, make: str) -> Finding:
-    """Return whether a file of a secret is there, and its owner's alone.
+    """Return whether a file of a secret exists, and only its owner can read it.
 
     Args:
-        name: What is looked at.
-        file: Where it should be.
-        make: What to do if it is not there.
+        name: Name of the finding.
+        file: Path of the file.
+        make: Remedy if it does not exist.
     """
     if not file.is_file():
         return Finding(name=name, found=f"no file {file}", remedy=make)
@@ -29,7 +29,7 @@ def private(name: str, file: Path, make: str) -> Finding:
 
 
 def secrets() -> Iterator[Finding]:
-    """Yield how the secrets of this account are kept, those that there are."""
+    """Yield whether the existing secrets of this account are private."""
     passwords = Path(os.environ.get("PGPASSFILE", "~/.pgpass"))
     for name, file in {"token": TOKEN, "PostgreSQL's password": passwords}.items():
         if file.expanduser().exists():

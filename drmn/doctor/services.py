@@ -33,7 +33,7 @@ def _server(uri: str) -> str:
 
 
 def _database(uri: str) -> str:
-    """Return what is wrong with a file of MLflow's; one that is not there yet can be made."""
+    """Return the error of a SQLite file of MLflow's; none if it is missing: MLflow creates it."""
     file = Path(absolute(uri).removeprefix(SQLITE))
     if not uri.startswith(SQLITE) or not file.exists():
         return ""

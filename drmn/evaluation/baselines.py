@@ -1,4 +1,4 @@
-"""The lines that DRMN must beat: two closed forms on the same features and the same split."""
+"""Baselines: two closed-form models on the same features and the same split."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from drmn.evaluation import calibration
 from drmn.evaluation.validation import Predictions, conventional, figures_at
 
 POWERS = (-3, -2, -1, 0, 1, 2, 3)
-"""Powers of ten tried for each regulariser; that of features is that many times the images."""
+"""Powers of ten tried for each regulariser; that of features is multiplied by the images."""
 
 Features = Float[Tensor, "image feature"]
 Labels = Int[Tensor, " image"]
@@ -32,7 +32,7 @@ class Baseline:
     metrics: dict[str, float]
     levels: str
     powers: tuple[int, ...]
-    """Of ten: the regularisers of the features and, for ESZSL, of the attributes."""
+    """Powers of ten: the regularisers of the features and, for ESZSL, of the attributes."""
 
 
 def fit_baselines(data: Development) -> list[Baseline]:
@@ -57,7 +57,7 @@ def fit_baselines(data: Development) -> list[Baseline]:
 
 
 def strongest(found: Sequence[Baseline]) -> Baseline:
-    """Return the line that is hardest to beat."""
+    """Return the baseline of the highest validation H."""
     return max(found, key=lambda line: line.metrics["val/H"])
 
 
@@ -93,7 +93,7 @@ def cosine(train: Features, labels: Labels, signatures: Signatures) -> Solutions
     r"""Yield the weights of each power: ridge regression onto the attributes of an image's class.
 
     $W = (X^\top X + \gamma I)^{-1} X^\top (Z_y - \bar z)$ with the mean $\bar z$ of the seen
-    classes: what all classes share tells none apart.
+    classes: what all classes share distinguishes none of them.
 
     Args:
         train: Features X of the training images.
@@ -107,19 +107,19 @@ def cosine(train: Features, labels: Labels, signatures: Signatures) -> Solutions
 
 
 def products(found: Tensor, attributes: Signatures, seen: Tensor) -> Tensor:
-    """Return ESZSL's scores [image, class] of attributes that were found in images."""
+    """Return ESZSL's scores [image, class] of attributes predicted for images."""
     del seen
     return found @ attributes.T
 
 
 def cosines(found: Tensor, attributes: Signatures, seen: Tensor) -> Tensor:
-    """Return cosines [image, class] with what sets each class apart from the mean seen one."""
+    """Return cosines [image, class] with each class's difference from the mean seen class."""
     centred = attributes - attributes[seen].mean(dim=0)
     return F.normalize(found, dim=1) @ F.normalize(centred, dim=1).T
 
 
 KINDS = {"ESZSL": (eszsl, products), "cosine": (cosine, cosines)}
-"""How the weights of each are solved for, and how classes are scored with what they find."""
+"""The solver of each baseline's weights, and the scoring of classes by predicted attributes."""
 
 
 def _choices(data: Development) -> list[tuple[int, ...]]:

@@ -1,6 +1,6 @@
 r"""Calibrated stacking, exactly: every reachable (S, U), the optimum of H, and AUSUC.
 
-With scores $s_c - \gamma [c \text{ seen}]$ an image is taken for seen iff its best seen score
+With scores $s_c - \gamma [c \text{ seen}]$ an image is classified as seen iff its best seen score
 leads its best unseen score by more than $\gamma$. Only that lead and whether either side's best is
 right matter, so S and U are step functions of $\gamma$: sort once, sweep once.
 """
@@ -14,15 +14,15 @@ from torch import Tensor
 from drmn.evaluation.metrics import class_weights, harmonic_mean, harmonic_means
 
 SMOOTH = 0.45
-"""Width of the logistic that stands for the step when gamma is chosen, in standard deviations of
-the leads; 0.3 to 0.6 serve alike on the official splits."""
+"""Width of the logistic that replaces the step when gamma is chosen, in standard deviations of the
+leads; 0.3 to 0.6 do equally well on the official splits."""
 CANDIDATES = 128
 RESAMPLES = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Leads:
-    """Images of both kinds reduced to what accuracy as a function of gamma depends on.
+    """Images of both kinds, reduced to the values that decide accuracy as a function of gamma.
 
     Images that are wrong on their own side are wrong at every gamma; their weight is 0.
     """
@@ -32,7 +32,7 @@ class Leads:
     unseen: Bool[Tensor, " image"]
     """Whether the image is of an unseen class."""
     weight: Float[Tensor, " image"]
-    """What the image adds to its side's class-averaged accuracy while on its own side."""
+    """Contribution of the image to its side's class-averaged accuracy while on that side."""
     labels: Int[Tensor, " image"]
 
 
@@ -106,13 +106,13 @@ def seen_unseen_curve(leads: Leads) -> Curve:
 
 
 def optimum(curve: Curve) -> OperatingPoint:
-    """Return the exact best H over all gamma; of equals the lowest gamma."""
+    """Return the exact best H over all gamma; the lowest gamma if several are equal."""
     best = int(curve.harmonic.argmax())
     return OperatingPoint(*(float(part[best]) for part in (curve.gamma, curve.seen, curve.unseen)))
 
 
 def at(leads: Leads, gamma: float) -> OperatingPoint:
-    """Return the exact outcome at `gamma`: an image is taken for seen iff its lead is larger."""
+    """Return the exact outcome at `gamma`: an image counts as seen iff its lead is larger."""
     hit = leads.weight * ((leads.lead > gamma) != leads.unseen)
     return OperatingPoint(gamma, float(hit[~leads.unseen].sum()), float(hit[leads.unseen].sum()))
 
@@ -120,9 +120,9 @@ def at(leads: Leads, gamma: float) -> OperatingPoint:
 def choose_gamma(leads: Leads) -> tuple[float, float]:
     """Return gamma by the smoothed rule, and the smoothed H it was chosen for.
 
-    The exact optimum follows the chances of few validation images; with the step replaced by a
-    logistic of `SMOOTH` standard deviations the choice loses less on other classes. The outcome
-    to report is the exact one at this gamma (`at`).
+    The exact optimum overfits few validation images; with the step replaced by a logistic of
+    `SMOOTH` standard deviations the choice loses less on other classes. The outcome to report is
+    the exact one at this gamma (`at`).
     """
     width = _width(leads)
     counted = leads.weight > 0

@@ -1,7 +1,7 @@
-"""The two branches together, and what holds the seen classes back: a rule, chosen on validation.
+"""Ensemble of the two branches, with calibration of seen classes: a rule, chosen on validation.
 
-Three formulas for what the paper leaves open (docs/paper.md, row ENS). In each, images are judged
-with calibrated stacking by gamma; beta, gamma and delta are computed from validation scores.
+Three formulas for a point that the paper leaves open (docs/paper.md, row ENS). In each, images are
+judged with calibrated stacking by gamma; beta, gamma and delta come from validation scores.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,10 +16,10 @@ from drmn.evaluation import calibration
 from drmn.evaluation.calibration import Leads
 
 SHARES = tuple(i / 20 for i in range(20))
-"""Weights of the global branch that are tried; at 1 it would leave unseen classes nothing."""
+"""Weights of the global branch that are tried; at 1 unseen classes would have no probability."""
 BONUSES = 16
 """Deltas that are tried lie at so many quantiles of the lead of seen over unseen logits: at beta 0
-a delta turns exactly the images whose lead is smaller, whatever the logits' scale."""
+a delta changes exactly the images whose lead is smaller, whatever the logits' scale."""
 
 Logits = Float[Tensor, "image class"]
 Seen = Bool[Tensor, " class"]
@@ -27,7 +27,7 @@ Seen = Bool[Tensor, " class"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    r"""How classes are scored.
+    r"""A rule for scoring classes.
 
     mixture: $P(c) = (1-\beta) \operatorname{softmax}(o)_c + \beta \operatorname{softmax}(g)_c
     [c \text{ seen}]$; bonus: the same of $o + \delta\,[c \text{ unseen}]$, without $\gamma$;
@@ -38,7 +38,7 @@ class Rule:
     beta: float = 0.0
     """The weight of the global branch."""
     gamma: float = 0.0
-    """How much seen classes are held back."""
+    """Subtracted from the scores of seen classes."""
     delta: float = 0.0
     """Added to the logits of unseen classes."""
 
@@ -57,24 +57,24 @@ class Rule:
     def probabilities(
         self, class_logits: Logits, global_logits: Float[Tensor, "image seen"] | None, seen: Seen
     ) -> Logits:
-        """Return what both branches take each class to be, before seen ones are held back."""
+        """Return both branches' probability of each class, without gamma."""
         mixed = replace(self, gamma=0.0).scores(class_logits, global_logits, seen)
         return mixed.softmax(dim=-1) if self.formula == "logits" else mixed
 
     def own(self, class_logits: Logits, seen: Seen) -> Logits:
-        """Return the attribute branch's part: of the three numbers delta alone is in it."""
+        """Return the attribute branch's part: it depends on delta, not on beta or gamma."""
         logits = class_logits.double()
         return logits if self.formula == "logits" else (logits + self.delta * ~seen).softmax(dim=-1)
 
     def other(self, global_logits: Tensor | None) -> Tensor | None:
-        """Return the global branch's part: none of the three numbers is in it."""
+        """Return the global branch's part: it depends on none of the three numbers."""
         if global_logits is None:
             return None
         logits = global_logits.double()
         return logits if self.formula == "logits" else logits.softmax(dim=-1)
 
     def mixed(self, own: Logits, other: Tensor | None, seen: Seen) -> Logits:
-        """Return the scores of both parts."""
+        """Return the scores of both parts together."""
         mixed = (1 - self.beta) * own - self.gamma * seen
         if other is not None:
             mixed[:, seen] += self.beta * other
@@ -82,7 +82,7 @@ class Rule:
 
 
 def rule_of(formula: Formula, metrics: Mapping[str, float]) -> Rule:
-    """Return the rule that an epoch's metrics hold."""
+    """Return the rule in an epoch's metrics."""
     return Rule(formula, metrics["val/beta"], metrics["val/gamma"], metrics["val/delta"])
 
 
@@ -91,9 +91,9 @@ def choose_rule(
 ) -> tuple[Rule, Leads]:
     """Return the rule of the best smoothed H, with the leads it gives before gamma.
 
-    Of equals the one with the smaller beta. "bonus" predicts the largest P, so its step is at 0 and
-    the logistic in its place is as wide as the leads of P are spread at that beta and delta: each
-    pair is judged anew, for a delta inside a softmax has no exact sweep as gamma has.
+    The smaller beta wins a tie. "bonus" predicts the largest P, so its step is at 0, and the width
+    of the logistic in its place follows the spread of the leads of P at that beta and delta: each
+    pair is evaluated by itself, as a delta inside a softmax has no exact sweep as gamma has.
     """
     tried = []
     for rule, scores in _tried(formula, class_logits, global_logits, seen):

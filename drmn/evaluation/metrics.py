@@ -15,7 +15,7 @@ def per_class_accuracy(guesses: Int[Tensor, " image"], labels: Int[Tensor, " ima
 
 
 def class_weights(labels: Int[Tensor, " image"]) -> Float[Tensor, " image"]:
-    """Return what each image adds to the class-averaged accuracy if it is right; they sum to 1."""
+    """Return each image's contribution to class-averaged accuracy if right; they sum to 1."""
     size = labels.bincount()
     return 1.0 / (size[labels].double() * (size > 0).sum())
 

@@ -1,4 +1,4 @@
-"""What a network is worth: its predictions for a split, and the figures of validation."""
+"""Validation of a network: its predictions for a split, and the metrics of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Predictions:
     """g: [image, seen], or None without a global branch."""
     labels: Tensor
     parts: frozenset[SplitPart]
-    """What the images are for."""
+    """The splits that the images belong to."""
 
 
 @torch.inference_mode()
@@ -36,7 +36,7 @@ def predict(
 ) -> Predictions:
     """Return the logits of all images of `splits`, in their order and in float32.
 
-    Several workers share the images, none left out and none doubled; each returns all of them.
+    Several workers share the images, none left out or repeated; each returns all of them.
     """
     model.eval()
     made = [_logits(config, model, split, classes) for split in splits]
@@ -76,7 +76,7 @@ def validate(config: RunConfig, model: Network, data: Fold[Images]) -> dict[str,
 def judge(
     made: Predictions, seen: Bool[Tensor, " class"], formula: Formula = "mixture"
 ) -> dict[str, float]:
-    """Return the figures of two branches by the rule that is best for them when smoothed.
+    """Return the metrics of two branches, by the rule of the best smoothed H.
 
     Raises:
         DataError: The images are not for validation: nothing may be chosen on others.
@@ -98,7 +98,7 @@ def figures_at(leads: calibration.Leads, conventional: float, gamma: float) -> d
 
     `val/H_optimal` is H at the exactly best gamma for these images: an optimistic figure. It and
     AUSUC are of the curve that gamma traces. "bonus" predicts at gamma = 0 of its curve, which a
-    gamma taken from its probabilities traces at the chosen beta and delta.
+    gamma subtracted from its probabilities traces at the chosen beta and delta.
     """
     curve, chosen = calibration.seen_unseen_curve(leads), calibration.at(leads, gamma)
     return {

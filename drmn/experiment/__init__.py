@@ -1,1 +1,1 @@
-"""What a run and a search share: lock, identity, code digest, data, trial task, checkpoints."""
+"""Parts that a run and a search share: lock, identity, code digest, data, task, checkpoints."""

@@ -21,9 +21,9 @@ class AttentionSnapshots:
 
     Args:
         run: The settings.
-        store: The features, which know the backbone.
+        store: The feature store, which names the backbone.
         catalogue: The photos.
-        folder: Of the trial.
+        folder: Folder of the trial.
         config: What is drawn, and how often.
 
     Raises:
@@ -69,6 +69,6 @@ class AttentionSnapshots:
 
 
 def is_wanted(run: RunConfig, store: Path, catalogue: Catalogue, config: PicturesConfig) -> bool:
-    """Return whether there is anything to draw, and anything to draw it on."""
+    """Return whether pictures are asked for, the model has attention, and the data has photos."""
     photos = bool(catalogue.files) and takes_photos(store)
     return bool(config.every) and run.model.dab and photos

@@ -1,4 +1,4 @@
-"""The closed-form lines to beat, kept from one start of a job to the next: they take seconds."""
+"""Cache of the closed-form baselines between starts of a job: fitting them takes seconds."""
 
 import json
 import os
@@ -16,8 +16,8 @@ def cached_baselines(data: Development, fold: int, folder: Path) -> list[Baselin
 
     Args:
         data: The features, of one fold.
-        fold: Its number.
-        folder: Where they are kept, by features, fold, and the code that made them.
+        fold: Number of the fold.
+        folder: Folder of the cache; files are named by features, fold, and code.
     """
     made = code_digest.digest(("drmn.evaluation.baselines",))
     path = folder / f"{data.digest}-fold{fold}-{made}.json"
@@ -26,7 +26,7 @@ def cached_baselines(data: Development, fold: int, folder: Path) -> list[Baselin
         return [Baseline(**each | {"powers": tuple(each["powers"])}) for each in found]
     best = baselines.fit_baselines(data)
     folder.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f".{path.name}.{os.getpid()}")  # others may be making it too
+    building = path.with_name(f".{path.name}.{os.getpid()}")  # other jobs may be writing it too
     building.write_text(json.dumps([asdict(line) for line in best]))
     building.replace(path)
     return best

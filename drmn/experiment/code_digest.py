@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 PACKAGE_ROOT = Path(__file__).parents[2]
 DECIDE = ("drmn.training.loop", "drmn.search.study.ask_tell")
-"""What trains, validates, and chooses the next trial; with all of ours that these import."""
+"""Modules that train, validate, and choose the next trial; their imports of ours count too."""
 
 
 def digest(modules: tuple[str, ...] = DECIDE, root: Path = PACKAGE_ROOT) -> str:
@@ -46,7 +46,7 @@ def _file(module: str, root: Path) -> Path:
 def _imported(
     tree: ast.Module, root: Path, of_module: Callable[[str], str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the names that a module has from ours, and what each stands for."""
+    """Yield the names that a module imports from ours, and the digest that replaces each."""
     for node in ast.walk(tree):
         if not _is_of_ours(node):
             continue
@@ -64,13 +64,13 @@ def _is_of_ours(node: ast.AST) -> TypeGuard[ast.ImportFrom]:
 
 
 class _Decisive(ast.NodeTransformer):
-    """Leaves of a module's syntax tree what decides a result."""
+    """Reduces a module's syntax tree to what decides a result."""
 
     def __init__(self, names: dict[str, str]) -> None:
         self.names = names
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        """Put what it stands for in the place of a name from a module of ours."""
+        """Replace a name imported from a module of ours by its digest."""
         return ast.Name(self.names.get(node.id, node.id), node.ctx)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 Identity = Mapping[str, Any]
-"""What must not change while a study goes on, by name."""
+"""Settings and digests that must not change when a study resumes, by name."""
 FREE = ("compute.checkpointing", "compute.compile")
 """Settings that may change when a study or run resumes: they change results by rounding alone."""
 
 
 def refusal(kind: str, name: str, made: Identity, now: Identity) -> str:
-    """Return the sentence that refuses to go on with a study or a run, and says what differs."""
+    """Return the error message for a study or run with another identity; it says what differs."""
     keys = [key for key in {**made, **now} if made.get(key) != now.get(key)]
     parts = [f"{key} was {made.get(key)!r}, now {now.get(key)!r}" for key in keys[:3]]
     fork = f", with --fork {name} to learn from it" if kind == "study" else ""

@@ -26,7 +26,7 @@ def locked_by(folder: Path) -> int | None:
 
 @contextmanager
 def lock_folder(folder: Path, name: str, *, kind: str = "study") -> Iterator[None]:
-    """Hold a study or a run for a `with` block; the system lets go if the process dies.
+    """Hold a study or a run for a `with` block; the system releases it if the process dies.
 
     Raises:
         StudyError: Another process holds it; says which.

@@ -23,11 +23,11 @@ from drmn.visualization import seen_unseen_curve
 from drmn.visualization.attention_maps import AttentionFigure
 
 Files = Mapping[str, Path]
-"""Where photos lie, by the names of images."""
+"""Paths of photos, by the names of images."""
 
 
 def takes_photos(store: Path) -> bool:
-    """Return whether a network trained on this store can: imported features have no backbone."""
+    """Return whether a network trained on this store takes photos: imports have no backbone."""
     return feature_store.key_of(feature_store.manifest_of(store)).backbone != feature_store.IMPORTED
 
 
@@ -40,13 +40,13 @@ class Packed:
 
 
 def pack(folder: Path, run: RunConfig, state: State, data: Development, store: Path) -> Packed:
-    """Write the network of a checkpoint into `folder`, with what it needs to classify photos.
+    """Write the network of a checkpoint into `folder`, with all it needs to classify photos.
 
     Args:
-        folder: To make.
+        folder: The folder to create.
         run: The settings it was trained with.
         state: Its weights (`model`) and its figures (`metrics`).
-        data: Its classes.
+        data: The development images, for their classes.
         store: The features; the backbone is the one they were made with.
     """
     backbone, config = backbone_of(store)
@@ -58,7 +58,7 @@ def pack(folder: Path, run: RunConfig, state: State, data: Development, store: P
 
 
 def restore_network(run: RunConfig, state: State, classes: Classes, backbone: Backbone) -> DRMN:
-    """Return the trained head of a checkpoint; a backbone that was trained along is loaded too."""
+    """Return the trained head of a checkpoint; a fine-tuned backbone is loaded too."""
     network = build_head(run, classes, backbone.channels)
     trained = FinetunedNetwork(backbone, network) if run.tier == "finetuned" else network
     trained.load_state_dict(state["model"])
@@ -68,7 +68,7 @@ def restore_network(run: RunConfig, state: State, classes: Classes, backbone: Ba
 def draw_curve(packed: Packed, title: str, data: Development) -> Path | None:
     """Draw seen and unseen accuracy of a packed network at every gamma, beside its folder.
 
-    None where the backbone was trained along: stored features are not what that network sees.
+    None where the backbone was fine-tuned: stored features are not the input of that network.
     """
     package = packed.package
     if package.run.tier != "frozen":

@@ -1,4 +1,4 @@
-"""What a run is trained on: stored features, or photos and the backbone that they go through."""
+"""Data that a run is trained on: stored features, or photos and a backbone for them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +20,9 @@ def open_run_data(
     """Return the settings, the data and, for the finetuned tier, the backbone.
 
     Args:
-        settings: Of a run, flat.
-        store: The feature store, which knows the backbone too; a machine with a disk of its own
-            for it (DRMN_SCRATCH) reads a copy there.
+        settings: Settings of a run, flat.
+        store: The feature store, which names the backbone too; a machine with a local disk for it
+            (DRMN_SCRATCH) reads a copy there.
         catalogue: The photos; the frozen tier needs none.
     """
     run = with_overrides(RunConfig(), settings)

@@ -1,7 +1,7 @@
-"""The receipt of a finished study: its outcome, and all it rests on, to compare the next time.
+"""The receipt of a finished study: its outcome, and all it depends on, to compare the next time.
 
 No heavy library is imported here. A receipt holds as long as nothing that was asked, read or made
-has changed; where anything has, whoever asks goes the long way, which makes just that again.
+has changed; where anything has, the job runs in full, which redoes just that.
 """
 
 import json
@@ -24,17 +24,17 @@ RECEIPT = "receipt.json"
 """File of a study's folder."""
 PACKAGE_ROOT = Path(__file__).parents[1]
 MOST_FILES = 200_000
-"""Files of a data root that are looked at: a second or two."""
+"""Maximum number of files of a data root that are compared: a second or two."""
 LOGS = ("spool.log", "figures.log")
 RECORD, SPOOL, USED = "record.db", "spool.db", "used"
-"""The record, what MLflow is told of it, and when a store was opened: no content of its own."""
+"""Record, spool, and time of a store's last use: files whose bytes are not compared."""
 BESIDE = ("-wal", "-shm", "-journal")
 SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Basis:
-    """Files and settings that a finished study rests on, beside its folder."""
+    """Files and settings that a finished study depends on, beside its folder."""
 
     asked: Mapping[str, Any]
     """The settings of the job."""
@@ -43,7 +43,7 @@ class Basis:
     made: Sequence[str]
     """Files and folders that were made of them: compared by content."""
     tracking_uri: str
-    """Of MLflow's store."""
+    """URI of MLflow's store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ class Receipt:
 
 
 def write(study: Path, basis: Basis, said: str, outcome: Mapping[str, Any]) -> None:
-    """Keep what a finished study came to, unless it rests on what cannot be compared."""
+    """Write the receipt of a finished study, unless it depends on what cannot be compared."""
     (study / RECEIPT).unlink(missing_ok=True)
     found = _evidence(study, basis)
     if all(found.values()):
@@ -69,7 +69,7 @@ def write(study: Path, basis: Basis, said: str, outcome: Mapping[str, Any]) -> N
 
 
 def read(study: Path, asked: Mapping[str, Any]) -> Receipt | None:
-    """Return the receipt of a study that nobody runs, if all is as it was then."""
+    """Return the receipt of a study that no driver runs, if nothing has changed since."""
     try:
         kept = Receipt(**json.loads((study / RECEIPT).read_text()))
         basis = Basis(**{**kept.basis, "asked": asked})
@@ -80,7 +80,7 @@ def read(study: Path, asked: Mapping[str, Any]) -> Receipt | None:
 
 
 def _evidence(study: Path, basis: Basis) -> dict[str, Any]:
-    """Return digests of all that a study rests on as it is now; an empty one cannot be had."""
+    """Return digests of all that a study depends on now; empty for what cannot be compared."""
     databases = [f"{name}{end}" for name in (RECORD, SPOOL) for end in ("", *BESIDE)]
     files = files_below(study, (LOCK, RECEIPT, *LOGS, *databases))
     for place in basis.made:
@@ -101,7 +101,7 @@ def _digest(content: object) -> str:
 
 
 def _data(places: Sequence[str]) -> str:
-    """Return a digest of the dataset's files as they are; empty if they cannot be looked at."""
+    """Return a digest of the dataset's files as they are; empty if they cannot be compared."""
     found = [place and stats_below(Path(place), MOST_FILES) for place in places]
     return _digest(found) if all(found) else ""
 

@@ -1,4 +1,4 @@
-"""How busy the machine of a trial is: `system/` metrics, to which MLflow gives a page."""
+"""Load of a trial's machine: `system/` metrics, which MLflow shows on a page for them."""
 
 import psutil
 import torch
@@ -7,14 +7,14 @@ MEBIBYTE = 2**20
 
 
 class SystemMetrics:
-    """Looks at this process and its machine from one epoch to the next."""
+    """Samples this process and its machine from one epoch to the next."""
 
     def __init__(self) -> None:
         self.process = psutil.Process()
-        self.sample()  # what is measured is since the look before
+        self.sample()  # psutil measures since the sample before
 
     def sample(self) -> dict[str, float]:
-        """Return what was used since the last look: percents of all cores, megabytes."""
+        """Return what was used since the last sample: percents of all cores, mebibytes."""
         memory, own = psutil.virtual_memory(), self.process.memory_info()
         found = {
             "system/cpu_utilization_percentage": psutil.cpu_percent(),

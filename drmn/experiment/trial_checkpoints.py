@@ -1,4 +1,4 @@
-"""Where the trials of a study keep their checkpoints."""
+"""Checkpoints of a study's trials, and the folders that they are in."""
 
 import secrets
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from typing import Any
 from drmn.training.checkpoint import BEST, LAST, Saved, State, save
 
 PACKAGE, PICTURE, CURVE = "package", "attention.png", "seen-unseen.png"
-"""In a trial's folder: its network, packed; where that looks; its accuracies at every gamma."""
+"""Names in a trial's folder: packed network, attention maps, accuracies at every gamma."""
 PICTURES = "pictures"
-"""In a trial's folder, and of MLflow's artifacts: attention maps drawn while it trains."""
+"""Folder of attention maps drawn in training, in a trial's folder and in MLflow's artifacts."""
 OWNER = "holder"
-"""In a trial's folder while it runs: the name of the process that may write there."""
+"""File of a running trial's folder: the name of the process that may write there."""
 
 
 def trial_folder(study: Path, number: int) -> Path:
@@ -26,37 +26,37 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 
 
 class StaleWriterError(Exception):
-    """Another process has gone on with a trial: what this one makes of it is no longer wanted."""
+    """Another process has resumed a trial: results of this one are no longer wanted."""
 
 
 class CheckpointWriter:
-    """Writes into a trial's folder for the process that came last, and for no other.
+    """Writes into a trial's folder for the process that opened it last, and for no other.
 
-    One that was cut off from the cluster does not know that it was given up. When its network is
-    back it may still be writing, and would put an old state in the place of a newer one.
+    A process that was cut off from the cluster does not know that it was given up. When its network
+    is back it may still be writing, and would replace a newer state by an old one.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, secrets.token_hex(8)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / OWNER).write_text(self.name)
-        for unfinished in folder.glob("*.tmp"):  # whoever still writes it cannot put it in place
+        for unfinished in folder.glob("*.tmp"):  # a process still writing it cannot rename it
             unfinished.unlink(missing_ok=True)
 
     def last(self, state: State) -> None:
-        """Save what the trial would go on from."""
+        """Save the state that the trial resumes from."""
         self._save(LAST, state)
 
     def best(self, state: State) -> Mapping[str, Any]:
-        """Save an epoch as the trial's best; return what the record holds of that."""
+        """Save an epoch as the trial's best; return its `epoch`, `sha256` and `bytes`."""
         saved = self._save(BEST, {"model": state["model"], "metrics": state["metrics"]})
         return {"epoch": state["number"], **saved._asdict()}
 
     def known_best(self, state: State) -> Mapping[str, Any]:
-        """Return what the record holds of the best epoch, from the state that a trial goes on from.
+        """Return the best epoch's checkpoint, as `best` does, from the state of a resumed trial.
 
-        `state` is written before the best epoch's file: if a process died between the two, or was
-        not heard of, the file is written again. A part of an epoch is written after both.
+        `state` is written before the best epoch's file: the process may have died between the two,
+        so the file is written again. A part of an epoch is written after both.
         """
         kept: Mapping[str, Any] = state["kept"]
         again = kept["epoch"] == state["number"] and "part" not in state
@@ -66,7 +66,7 @@ class CheckpointWriter:
         """Save a file.
 
         Raises:
-            TakenOverError: The trial is another process's.
+            StaleWriterError: Another process has resumed the trial.
         """
         try:
             if (self.folder / OWNER).read_text() == self.name:
@@ -77,15 +77,15 @@ class CheckpointWriter:
 
 
 def drop_best(folder: Path) -> None:
-    """Remove the best epoch of a trial: there is no room for it."""
+    """Remove the best epoch of a trial: it exceeds the disk quota."""
     (folder / BEST).unlink(missing_ok=True)
 
 
 def drop_last(folder: Path) -> None:
-    """Remove what a trial would go on from: it is over. Its best epoch stays."""
+    """Remove the state that a trial would resume from: it is over. Its best epoch stays."""
     for name in (LAST, OWNER):
         (folder / name).unlink(missing_ok=True)
 
 
 FIGURES = "figures"
-"""The folder of a study, and of MLflow's artifacts, that its figures are in."""
+"""Folder of figures, in a study's folder and in MLflow's artifacts."""

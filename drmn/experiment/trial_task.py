@@ -23,7 +23,7 @@ from drmn.training.stop import PreemptedError, ShouldStop, TrialPreemptedError
 
 NEW_TRIAL: State = {"best": -1.0, "kept": {"epoch": 0}, "told": None, "spent": 0.0}
 """State of a trial that has no epoch: the best value, the checkpoint that is kept, the result of
-the last epoch, and the seconds that went into the next one."""
+the last epoch, and the seconds already spent on the next one."""
 
 
 class TrialState:
@@ -32,7 +32,7 @@ class TrialState:
     Args:
         objective: The metric that the best epoch maximises.
         writer: Writes the checkpoints; None on all workers but the first.
-        state: What the trial resumes from, if it does.
+        state: The state that the trial resumes from, if it does.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TrialState:
         return self.result()
 
     def add_part(self, state: State, seconds: float) -> None:
-        """Save a part of an epoch, which took so many seconds."""
+        """Save a part of an epoch, which took `seconds`."""
         if self.writer is not None:
             self.writer.last(state | self._known(seconds))
 
@@ -74,19 +74,19 @@ class TrialState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialTask:
-    """A trial to run; it travels to whoever runs it."""
+    """A trial to run; it is sent to the process that runs it."""
 
     settings: Mapping[str, Any]
-    """Flat."""
+    """Settings of the run, flat."""
     folder: str
-    """Of the trial, on storage that every worker reaches: the state to go on from, and that of the
-    best epoch."""
+    """Folder of the trial, on storage that every worker reaches: the state to resume from, and that
+    of the best epoch."""
     store: str
     """The feature store."""
     catalogue: Catalogue | None = None
     """The photos, for the finetuned tier and for pictures."""
     objective: str
-    """What the best epoch is best at."""
+    """The metric that the best epoch maximises."""
     threads: int = 1
     system: bool = False
     """Whether system metrics are among an epoch's."""
@@ -102,14 +102,14 @@ class TrialTask:
             network.configure(run.compute)
 
     def epochs(self, device: str, leave: ShouldStop) -> Iterator[dict[str, Any]]:
-        """Train, from where the folder says; yield what each epoch came to.
+        """Train, from the checkpoint in the folder if there is one; yield each epoch's result.
 
         The last epoch is yielded again on resume: the driver may not have received it before it
         died. Where several workers train together each runs this, and the first saves.
 
         Raises:
-            TrialPreemptedError: `leave` said so; the folder holds the finished part of the epoch.
-            StaleWriterError: Another process has gone on with the trial.
+            TrialPreemptedError: `leave` returned True; the folder holds the finished part.
+            StaleWriterError: Another process has resumed the trial.
         """
         torch.set_num_threads(self.threads)
         folder, first = Path(self.folder), distributed.rank() == 0
@@ -138,10 +138,10 @@ class TrialTask:
             raise TrialPreemptedError(str(leaving)) from None
 
     def _picture(self) -> Callable[[Epoch], None] | None:
-        """Return what draws an epoch's attention maps, if any are wanted and can be drawn."""
+        """Return a function that draws an epoch's attention maps, if wanted and possible."""
         if not self.pictures.every or self.catalogue is None:
             return None
-        # Matplotlib with it: not for trials that draw nothing.
+        # It imports Matplotlib: not for trials that draw nothing.
         from drmn.experiment.attention_snapshots import (  # noqa: PLC0415
             AttentionSnapshots,
             is_wanted,

@@ -1,1 +1,1 @@
-"""After a search: what opens the test split, and the ledger that says so."""
+"""After a search: opening of the test split, and the ledger of openings."""

@@ -29,7 +29,7 @@ class FinalJob:
 
 
 def main(job: FinalJob) -> None:
-    """Do what the command line says; both actions refuse a ledger that was tampered with."""
+    """Run the action of the command line; both refuse a ledger that was tampered with."""
     root = job.results / "sealed"
     if not root.is_dir():
         raise DataError(f"--results {job.results}: no sealed/ in it; jobs/prepare.py makes it.")

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, after a power loss too."""
+"""Atomic writes of files and folders, which hold after a power loss too."""
 
 import fcntl
 import os
@@ -18,7 +18,7 @@ def sync(path: Path) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write `text` into `path`, in place of what it held; one writer at a time."""
+    """Write `text` into `path`, replacing its content; one writer at a time."""
     building = path.with_name(f".{path.name}.new")
     building.write_text(text)
     sync(building)
@@ -28,7 +28,7 @@ def write(path: Path, text: str) -> None:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Hold a lock for a `with` block, waiting for it; the system lets go if the process dies."""
+    """Hold a lock for a `with` block, waiting for it; the system frees it if the process dies."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -36,7 +36,7 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 def put_in_place(folder: Path, place: Path) -> None:
-    """Give a folder the name `place`; what had it is removed, but stays for whoever has it open."""
+    """Rename a folder to `place`; one of that name is removed, but open files of it stay."""
     if place.exists():
         remove(place)
     os.replace(folder, place)  # noqa: PTH105 - renames a folder in one step, or not at all
@@ -44,7 +44,7 @@ def put_in_place(folder: Path, place: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder: in one step out of its name, so that a part of it is never met there."""
+    """Remove a folder: renamed first, so that a part of it is never found under its name."""
     away = folder.with_name(f".{folder.name.removeprefix('.')}{REMOVING}")
     shutil.rmtree(away, ignore_errors=True)
     os.replace(folder, away)  # noqa: PTH105
@@ -52,4 +52,4 @@ def remove(folder: Path) -> None:
 
 
 REMOVING = ".removing"
-"""How the name of a folder ends that is being removed; one that is left over may go."""
+"""Suffix of a folder that is being removed; one that is left over may be removed."""

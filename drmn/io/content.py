@@ -1,4 +1,4 @@
-"""Digests of files and of SQLite tables: what is there and whole need not be made again.
+"""Digests of files and of SQLite tables: results that are there and whole are not made again.
 
 They find accidents, not forgeries: XXH3, ten times as fast as SHA-256.
 """
@@ -34,7 +34,7 @@ def files_below(place: Path, leave: Collection[str] = ()) -> list[Path]:
 def stats_below(folder: Path, most: int) -> str:
     """Return a digest of names, sizes and times of change below a folder.
 
-    Empty if it has more than `most` files: to look at them all would take too long.
+    Empty if it has more than `most` files: reading all of them would take too long.
     """
     seen = xxhash.xxh3_128()
     for count, file in enumerate(files_below(folder), start=1):
@@ -50,11 +50,11 @@ def stats_below(folder: Path, most: int) -> str:
 def rows_of(database: Path, tables: Iterable[str] = (), about: Collection[str] = ()) -> str:
     """Return a digest of the rows of a SQLite file; empty if it cannot be read.
 
-    Its bytes may change though its rows do not: SQLite moves them from its journal at leisure.
+    Its bytes may change though its rows do not: SQLite moves them from its journal at any time.
 
     Args:
         database: The file.
-        tables: Those to read; by default all.
+        tables: Tables to read; by default all.
         about: Values of which a row must have one; by default all rows count.
     """
     if not database.is_file():
@@ -78,13 +78,13 @@ def _note(place: Path) -> Path:
 
 
 def note_made(place: Path, of: Mapping[str, Any]) -> None:
-    """Write beside a file or folder what it was made of, and the digests of what it holds."""
+    """Write beside a file or folder its inputs `of`, and the digests of its content."""
     files = {str(file.relative_to(place.parent)): digest_of(file) for file in files_below(place)}
     atomic.write(_note(place), json.dumps({"of": of, "files": files}, indent=1))
 
 
 def is_made(place: Path, of: Mapping[str, Any]) -> bool:
-    """Return whether a file or folder is there as it was written, and was made of just this."""
+    """Return whether a file or folder is unchanged since `note_made`, with the same inputs."""
     try:
         note = json.loads(_note(place).read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The digest of a large file, remembered while its size and time of change are the same."""
+"""The digest of a large file, cached while its size and time of change are the same."""
 
 import hashlib
 from contextlib import closing
@@ -19,8 +19,8 @@ def digest(file: Path, known: Path, progress: Progress = lambda *_: None) -> str
 
     Args:
         file: The file.
-        known: A SQLite file of what was found before.
-        progress: StartProgress how many MB are read.
+        known: SQLite file of the cache.
+        progress: Called with the MB that are read, of how many.
     """
     stat = file.stat()
     state = (str(file.absolute()), stat.st_size, stat.st_mtime_ns)

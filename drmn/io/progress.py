@@ -1,11 +1,11 @@
-"""Callbacks that report how far a long piece of work has come."""
+"""Callbacks that report the progress of a long piece of work."""
 
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
 """Called with how many items are done, of how many."""
 StartProgress = Callable[[str], Progress]
-"""Called with the name of a piece of work; returns what reports its progress."""
+"""Called with the name of a piece of work; returns the callback for its progress."""
 
 
 def silent(_: str) -> Progress:

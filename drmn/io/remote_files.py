@@ -1,7 +1,7 @@
-"""A data root that is no folder: `s3://bucket/place` and the like, brought to the disk once.
+"""A data root that is no folder: `s3://bucket/place` and the like, copied to the disk once.
 
-Only what changed since is brought again, by each file's size and time; what is gone there goes here
-too. pyarrow speaks to the store and finds passwords where its own client does, not in the URI.
+Only files that changed since are copied again, by their size and time; those removed there are
+removed here. pyarrow reads the store and finds passwords where its client does, not in the URI.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from drmn.io.progress import Progress
 
 LISTING = "listing.json"
 AT_ONCE = 8
-"""Files that are on their way: mostly small photos, so waiting is what takes time."""
+"""Files that are copied in parallel: mostly small photos, so latency is what takes time."""
 
 
 def local(root: str, cache: Path, hear: Progress) -> Path:
@@ -28,12 +28,12 @@ def local(root: str, cache: Path, hear: Progress) -> Path:
 
     Args:
         root: A folder, or a URI of one: file://, s3://, gs://, hdfs://.
-        cache: Below it the files of other machines are kept.
-        hear: Hears how many files are there, of how many.
+        cache: Folder for the copied files.
+        hear: Called with how many files are copied, of how many.
 
     Raises:
-        ConfigError: The URI is of no store that is known, or holds a password.
-        DataError: The store cannot be read, or has nothing there.
+        ConfigError: The URI is of an unknown kind of store, or holds a password.
+        DataError: The store cannot be read, or has no files there.
     """
     if "://" not in root:
         return Path(root)

@@ -1,4 +1,4 @@
-"""What was found of files before: a SQLite file that may be lost at no harm."""
+"""Cache of facts about files, in SQLite; losing it does no harm."""
 
 import sqlite3
 from pathlib import Path
@@ -7,7 +7,7 @@ from drmn.errors import DataError
 
 
 def opened(known: Path, table: str) -> sqlite3.Connection:
-    """Return the memory in `known` with its `table`; one that cannot be read is begun anew."""
+    """Return the cache in `known` with its `table`; one that cannot be read is replaced."""
     known.parent.mkdir(parents=True, exist_ok=True)
     for _ in range(2):
         memory = sqlite3.connect(known, timeout=60)

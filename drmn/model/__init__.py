@@ -1,1 +1,1 @@
-"""The network: backbone, dual attention, semantic interaction, the branches together."""
+"""The network: backbone, dual attention, semantic interaction, and the two branches."""

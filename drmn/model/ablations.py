@@ -14,7 +14,7 @@ ABLATIONS: Mapping[str, Mapping[str, Value]] = {
     "no-sit": {"model.sit": "none"},
     "no-global-branch": {"model.global_branch": False},
 }
-"""Overrides of a run, by name. The full network is whatever they are taken from."""
+"""Overrides of a run's settings, by name; "full" has none."""
 
 
 def ablated(config: RunConfig, name: str) -> RunConfig:

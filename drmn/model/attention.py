@@ -1,4 +1,4 @@
-"""The dual attention block (DAB): where an attribute shows, and at which channels."""
+"""The dual attention block (DAB): spatial and channel attention of each attribute."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -17,7 +17,7 @@ class DualAttention(nn.Module):
       h_a = k_a \odot \sigma(\operatorname{MLP}(q_a))$$
 
     where $\bar v$ is the mean region and $\hat x = x / \lVert x \rVert$. Two attributes that show
-    in one place get the same $k$; the gate tells them apart.
+    in one place get the same $k$; the gate distinguishes them.
 
     Args:
         attributes: How many attributes there are.
@@ -54,8 +54,8 @@ class DualAttention(nn.Module):
 class ChannelGate(nn.Module):
     """The gate of channel attention: how much of each channel an attribute keeps, in (0, 1).
 
-    It opens nearly wholly at the start (last bias +2), so that training begins at the plain
-    spatial attention.
+    It is nearly open at the start (last bias +2), so that training starts near plain spatial
+    attention.
     """
 
     def __init__(self, width: int, reduction: int) -> None:

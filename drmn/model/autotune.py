@@ -1,4 +1,4 @@
-"""The fastest way to run a frozen backbone on this machine, found by trying.
+"""Autotuning of a frozen backbone: the fastest inference mode on this machine, by a test.
 
 None is fastest everywhere: bfloat16 is eight times as fast as float32 where a processor has units
 for it and a third as fast where it has none.
@@ -21,25 +21,25 @@ Run = Callable[[Tensor], dict[int, Tensor]]
 """Pixels to maps by stride."""
 
 MIN_OPERATIONS = 1e13
-"""Operations from which on a test of some seconds pays: a minute or two of two cores. Counted and
-not timed, so that small work comes out the same, to the bit, however busy the machine is."""
+"""Operations above which a test of some seconds pays off: a minute or two of two cores. Counted and
+not timed, so that small work is reproducible, to the bit, however busy the machine is."""
 WORTH_COMPILING = 2e14
-"""Operations from which on a compiler run of a minute or two pays."""
+"""Operations above which a compiler run of a minute or two pays off."""
 SAMPLE_IMAGES = 2
-"""Images that a way is tried on."""
+"""Images that a mode is tested on."""
 TOLERANCE = 0.01
-"""The largest relative difference from float32 that is taken: bfloat16 comes to 0.006."""
+"""The largest relative difference from float32 that is accepted: bfloat16 has 0.006."""
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceMode:
-    """How to run a backbone."""
+    """Options for running a backbone."""
 
     folded: bool = False
-    """Batch normalisation multiplied into the convolutions before it."""
+    """Batch normalisation folded into the convolutions before it."""
     bf16: bool = False
     compiled: bool = False
-    """By torch.compile, weights frozen into the code."""
+    """Compiled by torch.compile, with weights frozen into the code."""
 
     def __str__(self) -> str:
         parts = {"folded": self.folded, "bf16": self.bf16, "compiled": self.compiled}
@@ -50,10 +50,10 @@ PLAIN_MODE = InferenceMode()
 
 
 def runner(backbone: Backbone, way: InferenceMode, device: torch.device, batch: int = 1) -> Run:
-    """Return a function that runs `backbone` that way on `device`, on `batch` images at most.
+    """Return a function that runs `backbone` in a mode on `device`, on `batch` images at most.
 
     Raises:
-        Exception: This backbone or this machine does not do it; whichever the library raises.
+        Exception: This backbone or machine does not support it; of any type that torch raises.
     """
     backbone = backbone.to(device)
     body: nn.Module = backbone.body
@@ -80,7 +80,7 @@ def batch_of(backbone: Backbone, rows: int) -> int:
 
 
 MAX_BATCH, BATCH_WORK = 32, 5e11
-"""Images of a batch at most, and operations of one of large images."""
+"""Maximum number of images of a batch, and operations of a batch of large images."""
 
 
 def _compiled(body: nn.Module, batch: int) -> Callable[[Tensor], Any]:
@@ -90,7 +90,7 @@ def _compiled(body: nn.Module, batch: int) -> Callable[[Tensor], Any]:
     code = torch.compile(body, dynamic=False)
 
     def call(pixels: Tensor) -> Any:
-        # Code is made for one size: a smaller batch is filled up, or it would be compiled anew.
+        # Code is compiled for one size: a smaller batch is padded, or it would be recompiled.
         short = batch - len(pixels)
         full = torch.cat([pixels, pixels[:1].expand(short, -1, -1, -1)]) if short else pixels
         outputs = code(full.contiguous(memory_format=torch.channels_last))
@@ -100,7 +100,7 @@ def _compiled(body: nn.Module, batch: int) -> Callable[[Tensor], Any]:
 
 
 def inference_modes(device: torch.device, work: float) -> Iterator[InferenceMode]:
-    """Yield the ways worth trying for so many operations."""
+    """Yield the modes worth testing for so many operations."""
     yield InferenceMode(folded=True)
     units = torch.cpu.get_capabilities()
     fast_bf16 = device.type == "cuda" or units.get("amx_bf16") or units.get("avx512_bf16")
@@ -113,24 +113,24 @@ def inference_modes(device: torch.device, work: float) -> Iterator[InferenceMode
 
 @dataclass(frozen=True, slots=True)
 class ChosenMode:
-    """The way that was fastest, and what was measured."""
+    """The fastest mode, and the measured times."""
 
     way: InferenceMode
     run: Run
     seconds: dict[str, float]
-    """An image, by each way tried; empty where none was worth trying."""
+    """Seconds per image in each mode tested; empty if a test was not worth it."""
 
 
 def autotune_backbone(
     backbone: Backbone, pixels: Tensor, images: int, device: torch.device
 ) -> ChosenMode:
-    """Return the fastest way to run `images` images that is right within 1 %.
+    """Return the fastest mode for `images` images whose output is right within 1 %.
 
     Args:
-        backbone: What to run.
+        backbone: The backbone to run.
         pixels: A batch of the images.
-        images: How many there are to do.
-        device: Where.
+        images: Number of images to run.
+        device: Where to run it.
     """
     work = operations(backbone) * images
     run = runner(backbone, PLAIN_MODE, device)
@@ -163,7 +163,7 @@ def operations(backbone: Backbone) -> int:
 
 
 def _seconds(run: Run, pixels: Tensor) -> float:
-    """Return the least of two runs, an image: the least is the least disturbed."""
+    """Return seconds per image, the minimum of two runs: it is the least disturbed."""
     times = []
     for _ in range(2):
         began = time.perf_counter()

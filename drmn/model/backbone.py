@@ -30,7 +30,7 @@ class Projection(nn.Module):
 
 
 def components(channels: int, share: float) -> int:
-    """Return how many components are kept of so many channels."""
+    """Return the number of components that are kept for so many channels."""
     return max(1, round(share * channels))
 
 
@@ -38,8 +38,8 @@ class Backbone(nn.Module):
     """A frozen feature extractor: pixels to maps [image, region, channel], one for each stride.
 
     Args:
-        config: Which timm model, with which weights, at which strides; and whether its channels
-            are reduced to principal components, whose values have to be loaded.
+        config: The timm model, its weights and strides; and whether its channels are reduced to
+            principal components, whose values have to be loaded.
     """
 
     def __init__(self, config: FeatureConfig) -> None:
@@ -76,7 +76,7 @@ class Backbone(nn.Module):
         return self.maps(self.body(pixels.contiguous(memory_format=torch.channels_last)))
 
     def maps(self, outputs: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Return the maps by stride, given what the body puts out."""
+        """Return the maps by stride, given the outputs of the body."""
         if self.by_region:
             outputs = [level.permute(0, 3, 1, 2) for level in outputs]
         levels = dict(zip(self.every, outputs, strict=True))
@@ -105,12 +105,12 @@ class Backbone(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Return where the body is."""
+        """The device of the body."""
         return next(self.body.parameters()).device
 
     @property
     def digest(self) -> str:
-        """Return 16 hex digits of the body's weights."""
+        """16 hex digits of SHA-256 of the body's weights."""
         content = hashlib.sha256()
         for name, value in sorted(self.body.state_dict(prefix="body.").items()):
             content.update(name.encode() + value.cpu().contiguous().numpy().tobytes())

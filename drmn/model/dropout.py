@@ -8,13 +8,12 @@ LEVELS = 256
 
 
 class Dropout(nn.Module):
-    """`nn.Dropout` whose chance, on a CPU, is a byte a number: `share` is rounded to a 256th.
+    """`nn.Dropout` that draws, on a CPU, one byte per value: `share` is rounded to a 256th.
 
-    torch draws a number of 64 bits for each there, which took a sixth of a step with the
-    transformer.
+    torch draws 64 bits per value there, which took a sixth of a step with the transformer.
 
     Args:
-        share: Of the numbers that are set to zero in training.
+        share: Share of the values that are set to zero in training.
     """
 
     def __init__(self, share: float) -> None:
@@ -22,7 +21,7 @@ class Dropout(nn.Module):
         self.share = share
 
     def forward(self, values: Tensor) -> Tensor:
-        """Drop numbers by chance and scale the others up, in training."""
+        """Drop values at random and scale the others up, in training."""
         dropped = round(self.share * LEVELS)
         if not (self.training and dropped):
             return values

@@ -23,7 +23,7 @@ from drmn.model.backbone import Backbone
 
 
 def feature_key(catalogue: Catalogue, config: FeatureConfig, backbone: Backbone) -> FeatureKey:
-    """Return what names the store of whole features (bfloat16, nothing fitted)."""
+    """Return the key of the store of whole features (bfloat16, nothing fitted)."""
     return FeatureKey(
         dataset=catalogue.dataset,
         catalogue=catalogue.digest,
@@ -72,12 +72,12 @@ def extract(
 
 
 def device() -> torch.device:
-    """Return where to extract."""
+    """Return the device to extract on."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def keep_weights(root: Path, digest: str, backbone: Backbone) -> None:
-    """Put the weights beside the stores made with them: a model is packed with the very same."""
+    """Save the weights beside the stores made with them: a model is packed with the same ones."""
     path = weights_file(root, digest)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def keep_weights(root: Path, digest: str, backbone: Backbone) -> None:
 
 
 def weights_file(root: Path, digest: str) -> Path:
-    """Return where the backbone weights of that digest are kept."""
+    """Return the file of the backbone weights of that digest."""
     return root / f"weights-{digest}.safetensors"
 
 

@@ -20,18 +20,18 @@ KERNELS = [
     SDPBackend.CUDNN_ATTENTION,
     SDPBackend.MATH,
 ]
-"""What a backbone's own attention may take: `compute.attention` is of the head's transformer, and
-no fused kernel takes windows as Hiera has them."""
+"""Kernels of a backbone's own attention: `compute.attention` is for the head's transformer, and no
+fused kernel supports windows as Hiera has them."""
 
 
 class FinetunedNetwork(nn.Module):
-    """A DRMN on a backbone that is trained along.
+    """A DRMN on a backbone that is fine-tuned with it.
 
     The backbone stays in evaluation mode: its batch normalisation keeps the statistics that its
     weights were learnt with, which a batch of 32 photos would only blur.
 
     Args:
-        backbone: With the levels that the head needs.
+        backbone: The backbone, with the levels that the head needs.
         head: The network on its maps.
     """
 
@@ -52,18 +52,18 @@ class FinetunedNetwork(nn.Module):
         return scores
 
     def _levels(self, pixels: Tensor) -> Sequence[Tensor]:
-        # A worker may have no image of a small batch, and a transformer cannot lay out none: it is
-        # given one that counts for nothing.
+        # A worker may have no image of a small batch, which a transformer cannot process: it gets a
+        # blank one, whose output is dropped.
         shown = pixels if len(pixels) else pixels.new_zeros(1, *pixels.shape[1:])
         with sdpa_kernel(KERNELS):
             levels = self.backbone.body(shown.contiguous(memory_format=torch.channels_last))
         return levels if len(pixels) else [level[:0] for level in levels]
 
     def configure(self, compute: ComputeConfig) -> None:
-        """Have the backbone compiled, or keep no activations, as the settings say.
+        """Compile the backbone, or checkpoint its activations, according to the settings.
 
         Raises:
-            ConfigError: It cannot do without its activations.
+            ConfigError: It does not support activation checkpointing.
         """
         body: Any = self.backbone.body
         if compute.checkpointing:
@@ -77,7 +77,7 @@ class FinetunedNetwork(nn.Module):
             body.compile()
 
     def unfreeze(self, epoch: int, every: int) -> None:
-        """Let the stages be trained that are due in `epoch`, counted from 1, and no others."""
+        """Unfreeze the stages that are due in `epoch`, counted from 1, and freeze the others."""
         due = (epoch - 1) // every if every else len(self.stages)
         first = max(0, len(self.stages) - due)
         for number, stage in enumerate(self.stages):
@@ -86,7 +86,7 @@ class FinetunedNetwork(nn.Module):
 
 
 def _reached(backbone: Backbone, top: int) -> list[list[nn.Parameter]]:
-    """Return the weights below the level of stride `top` stage by stage: those above do nothing.
+    """Return the weights below the level of stride `top` stage by stage: others have no effect.
 
     Several workers would wait for their gradients in vain.
     """
@@ -112,7 +112,7 @@ def _above(backbone: Backbone, top: int) -> set[str]:
 def stages_of(body: nn.Module) -> list[list[nn.Parameter]]:
     """Return a backbone's weights stage by stage, from its input to its top.
 
-    What is in no part, as a ViT's position embedding, is at its input.
+    Weights outside any stage, such as a ViT's position embedding, count as its input.
     """
     stages = [weights for part in _parts(body) if (weights := list(part.parameters()))]
     placed = {id(weight) for stage in stages for weight in stage}
@@ -124,7 +124,7 @@ def _parts(body: nn.Module) -> Iterator[nn.Module]:
     children: Sequence[nn.Module] = list(body.children())
     for child in children:
         inner: Iterable[nn.Module] = child.children()
-        # A wrapper round the whole model, or EfficientNet's sequence of sequences of blocks.
+        # A wrapper of the whole model, or EfficientNet's sequence of sequences of blocks.
         if len(children) == 1 or all(isinstance(part, nn.Sequential) for part in inner):
             yield from _parts(child) if list(child.children()) else [child]
         else:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from drmn.model.norm import BatchNorm
 
 LevelMaps = Mapping[int, Float[Tensor, "image _ _"]]
-"""Feature maps [image, region, channel] by stride, each with regions and channels of its own."""
+"""Feature maps [image, region, channel] by stride; regions and channels differ between levels."""
 
 
 class Fusion(nn.Module):
@@ -21,14 +21,14 @@ class Fusion(nn.Module):
       \quad\text{or}\quad v = P([L_1; \dots; L_{last}])$$
 
     In `add` the last normalisation starts at weight zero, so training starts at "no fusion". $P$ is
-    the identity where `width` is what it is given.
+    the identity where `width` is its number of inputs.
 
     Args:
         channels: Channels of each level by stride; the largest stride is the last level.
-        width: Channels of a fused region; 0 for as many as $P$ is given.
-        concat: Put the levels side by side instead of adding them.
+        width: Channels of a fused region; 0 for as many as the inputs of $P$.
+        concat: Concatenate the levels instead of adding them.
         normalize: Standardise each level's channels first and give every region the same length;
-            frozen features are not made for dot products, and a few bright channels drown the rest.
+            frozen features are not made for dot products: a few large channels dominate the rest.
     """
 
     def __init__(

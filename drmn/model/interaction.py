@@ -1,4 +1,4 @@
-"""The semantic interaction transformer (SIT): attributes of a batch tell each other apart."""
+"""The semantic interaction transformer (SIT): attributes of a batch attend to each other."""
 
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
@@ -36,8 +36,8 @@ class Encoder(nn.Module):
         """Let the tokens of each sequence attend to each other.
 
         Args:
-            tokens: This worker's.
-            wide: A sequence goes on through the workers: attend to the others' tokens too.
+            tokens: Tokens of this worker.
+            wide: Whether a sequence spans all workers: attend to the others' tokens too.
         """
         first = self.norms[0](self.dropout(self._attend(tokens, wide=wide)) + tokens)
         result: Tensor = self.norms[1](self.dropout(self.mlp(first)) + first)
@@ -64,12 +64,12 @@ class Interaction(nn.Module):
     Args:
         mode: "joint" makes one sequence of all attributes of all images (the paper's words);
             "batch" one of the images for each attribute; "attr" one of the attributes for each
-            image. Cost grows with the square of a sequence's length.
+            image. The cost grows with the square of a sequence's length.
         width: Channels of an attribute feature.
         inside: Channels of a token; features are projected to it and back where they differ.
         layers: How many encoder layers.
         heads: Attention heads; they divide `inside`.
-        dropout: Of the attention's and the MLP's output.
+        dropout: Dropout of the attention's and the MLP's output.
         feedforward: Channels inside an MLP; 0 for `inside`.
         scope: Whether "joint" and "batch" take the images of all workers, or of one alone.
     """
@@ -98,7 +98,7 @@ class Interaction(nn.Module):
     def forward(
         self, features: Float[Tensor, "image attr width"]
     ) -> Float[Tensor, "image attr width"]:
-        """Return the attribute features after they have seen each other."""
+        """Return the attribute features after they have attended to each other."""
         tokens = self.narrow(features)
         if self.mode == "batch":
             tokens = tokens.transpose(0, 1)

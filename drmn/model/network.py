@@ -16,7 +16,7 @@ from drmn.model.interaction import Interaction
 
 
 class Pooled(nn.Module):
-    """No dual attention (the paper's ablation): the pooled regions stand for every attribute."""
+    """No dual attention (the paper's ablation): every attribute has the pooled regions."""
 
     def __init__(self, attributes: int, width: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Pooled(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the network says of some images."""
+    """Outputs of the network for some images."""
 
     attributes: Float[Tensor, "image attr"]
     """e: how strongly each attribute shows."""
@@ -52,14 +52,14 @@ class Scores:
 class DRMN(nn.Module):
     r"""The Dual Relation Mining Network on feature maps.
 
-    Attribute scores are $e_a = p_a^\top W_2 h_a$, $p_a^\top h_a$ or $w_a^\top h_a$ with vectors
-    $w_a$ of their own (docs/paper.md, row SCORE).
+    Attribute scores are $e_a = p_a^\top W_2 h_a$, $p_a^\top h_a$ or $w_a^\top h_a$ with separate
+    vectors $w_a$ (docs/paper.md, row SCORE).
 
     Args:
         config: Its settings.
         channels: Channels of each level by stride.
-        attributes: How many attributes there are.
-        seen: How many seen classes the global branch tells apart.
+        attributes: Number of attributes.
+        seen: Number of seen classes, the outputs of the global branch.
         words: Word vectors of the attributes, for `prototypes="words"`.
 
     Raises:
@@ -100,7 +100,7 @@ class DRMN(nn.Module):
         self.global_logits = nn.Linear(width, seen) if config.global_branch else None
         if config.prototypes == "words":
             self._start_from_words(words)
-        # Without dual attention nothing else looks at the prototypes: they are such vectors.
+        # Without dual attention nothing else uses the prototypes: they are such vectors.
         own = scored == "own" and config.dab
         self.own = nn.Parameter(self.block.prototypes.detach().clone()) if own else None  # w_a
 
@@ -115,7 +115,7 @@ class DRMN(nn.Module):
         return Scores(score(features, readers), mixed, logits)
 
     def readers(self) -> Float[Tensor, "attr width"]:
-        """Return what reads each attribute's score: no image in it, so once a step."""
+        """Return the vector that reads each attribute's score: no image in it, so once a step."""
         if self.own is not None:
             return self.own
         prototypes: Tensor = self.block.prototypes

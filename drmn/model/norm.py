@@ -16,7 +16,7 @@ class BatchNorm(nn.BatchNorm1d):
         """Normalise each channel."""
         if distributed.world() == 1 or not self.training:
             return super().forward(rows)
-        wide = rows.float()  # statistics in float32, whatever the step is computed in
+        wide = rows.float()  # statistics in float32, whatever the step's precision
         count = distributed.total(wide.new_full((1,), len(wide)))
         mean = distributed.total(wide.sum(dim=0)) / count
         centred = wide - mean

@@ -1,4 +1,4 @@
-"""The weights of a backbone: from the pip package, a file, timm's hub, or by chance."""
+"""The weights of a backbone: from the pip package, a file, timm's hub, or random."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ PACKAGED = "tf_efficientnet_lite0"
 
 
 def create(config: FeatureConfig) -> nn.Module:
-    """Return the timm model of `config`, serving features alone, with its weights.
+    """Return the timm model of `config`, as features_only, with its weights.
 
     Raises:
         ConfigError: timm has no such model or not for this size, or there are no such weights.
@@ -42,7 +42,7 @@ def create(config: FeatureConfig) -> nn.Module:
             ) from None
         return body.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # random weights are part of a store's name: they must come out equal
+        torch.manual_seed(0)  # random weights are part of a store's name: they must be reproducible
         body = _made(config, pretrained=False)
     if source != "random":
         load_strictly(body, _state(config, source), source)
@@ -63,7 +63,7 @@ def _made(config: FeatureConfig, *, pretrained: bool) -> nn.Module:
 
 
 def other_size(config: FeatureConfig, problem: Exception) -> ConfigError:
-    """Return what to tell of images that are of no size for the backbone."""
+    """Return the error for an image size that the backbone does not support."""
     native = timm.get_pretrained_cfg(config.backbone).input_size[-1]
     reason = str(problem).splitlines()[0].rstrip(".")
     return ConfigError(
@@ -104,10 +104,10 @@ def _state(config: FeatureConfig, source: str) -> Weights:
 
 
 def renamed(state: Weights, backbone: str) -> Weights:
-    """Return weights of lukemelas' EfficientNet names under timm's names.
+    """Return weights with lukemelas' EfficientNet names under timm's names.
 
-    Blocks are numbered through in the one and by stage in the other, so timm's own block list
-    gives the place of each.
+    Blocks are numbered consecutively in the former and by stage in the latter, so timm's own block
+    list gives the place of each.
     """
     full: Any = timm.create_model(backbone, pretrained=False)
     places = [f"blocks.{i}.{j}" for i, stage in enumerate(full.blocks) for j in range(len(stage))]
@@ -142,7 +142,7 @@ def _timm_name(name: str, places: list[str], state: Weights) -> str:
 
 
 def load_strictly(body: nn.Module, state: Weights, source: str) -> None:
-    """Load `state` into a features_only `body`: nothing missing, nothing over but the classifier.
+    """Load `state` into a features_only `body`: nothing missing or extra but the classifier.
 
     Raises:
         DataError: A weight is missing, unknown or of another shape.
@@ -163,5 +163,5 @@ def load_strictly(body: nn.Module, state: Weights, source: str) -> None:
     body.load_state_dict({name: state[name] for name in own})
 
 
-# What a classifier has above its last feature map, by timm's names.
+# Layers of a classifier above its last feature map, by timm's names.
 _TOP = ("conv_head", "bn2", "classifier", "fc", "head", "norm")

@@ -1,1 +1,1 @@
-"""From a dataset's files to a feature store: the one door through which data come in."""
+"""From a dataset's files to a feature store: the only way to add data."""

@@ -1,7 +1,7 @@
 """Compact stores: bytes with a scale for each channel, or principal components.
 
-Both are fitted on the training images of one fold, and on nothing else: what is fitted on images
-that stand for unseen classes has seen them.
+Both are fitted on the training images of one fold, and on nothing else: fitted on images of the
+classes that validation treats as unseen, they would leak these.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,11 +23,11 @@ from drmn.model.backbone import components
 
 READ_BATCH = 64
 REGIONS = 400_000
-"""Regions that components are fitted on at most: the covariance of 2,048 channels needs no more."""
+"""Maximum number of regions for fitting components: enough for a covariance of 2,048 channels."""
 
 
 def key_of(whole: FeatureKey, config: FeatureConfig, fold: int) -> FeatureKey:
-    """Return what names the compact form of a whole store."""
+    """Return the key of the compact form of a whole store."""
     share = config.pca_share if config.encoding == "pca" else 0.0
     return replace(whole, encoding=config.encoding, components=share, fold=fold)
 
@@ -39,7 +39,7 @@ def prepare(
     told: StartProgress,
     waiting: Callable[[str], None],
 ) -> Path:
-    """Return the compact store that `key` names, made from the whole one if it is not there.
+    """Return the compact store of `key`, made from the whole one if it is missing or damaged.
 
     The whole store is not needed afterwards.
     """

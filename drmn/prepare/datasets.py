@@ -18,14 +18,14 @@ from drmn.io import file_digest
 from drmn.io.progress import StartProgress, silent
 
 KNOWN = Path("features", "images.db")
-"""Where among the results is remembered what files were found to be."""
+"""Cache of checked images and of digests of files, in the folder of results."""
 
 
 READERS: Mapping[Layout, Callable[[Path, DatasetSpec], Listing]] = {
     "xlsa17": xlsa17.read,
     "class-folders": lambda root, spec: class_folders.read(root, spec.name),
 }
-"""What reads the files of each layout."""
+"""Readers of the files of each layout."""
 
 
 def open_dataset(
@@ -42,10 +42,10 @@ def open_dataset(
     Args:
         dataset: One of `drmn.data.specs`; the demo is drawn first.
         root: The folder of its files; for the demo, where to draw them.
-        results: Where jobs keep things.
+        results: The folder of results.
         on_bad: What to do about images that cannot be read.
-        hdf5_file: A file of features that stands for the images.
-        told: How to tell how far the check of the images is.
+        hdf5_file: A file of features in place of the images.
+        told: Starts the progress of the check of the images.
 
     Raises:
         DataError: A file is missing, unreadable or contradicts another; or an image cannot be read
@@ -66,7 +66,7 @@ def open_dataset(
 
 
 def _check_name(path: Path) -> None:
-    """Raise `DataError` where what is found of files could not be remembered by their names."""
+    """Raise `DataError` for a path that is not UTF-8: the cache could not hold its files' names."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -75,7 +75,7 @@ def _check_name(path: Path) -> None:
 
 
 def list_dataset(dataset: str, root: Path) -> Listing:
-    """Return what a dataset's files say, its images unread."""
+    """Return the listing in a dataset's files, without reading its images."""
     spec = specs.spec(dataset)
     if spec.rendered:
         demo.render(root)

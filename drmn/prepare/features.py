@@ -1,4 +1,4 @@
-"""The feature store of a catalogue: found, made, gone on with or mended."""
+"""The feature store of a catalogue: found, made, resumed or repaired."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -30,14 +30,14 @@ Spread = Callable[
 
 
 class Source(Protocol):
-    """Where the features of a catalogue come from."""
+    """Source of a catalogue's features."""
 
     key: FeatureKey
-    """Of the store that holds them whole."""
+    """Key of the store that holds them whole."""
     shapes: Mapping[int, tuple[int, int]]
     """Regions and channels of each level by stride."""
     about: dict[str, Any]
-    """What a manifest should tell of them; whole once all is filled."""
+    """Entries of the manifest about them; complete once all is filled."""
 
     def fill(self, spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         """Yield the maps of each span."""
@@ -60,11 +60,11 @@ def prepare(
         catalogue: The images.
         config: Which features of them: a backbone's, or a file's.
         root: Where stores live.
-        fold: On whose training images scales or components are fitted.
-        told: How to tell how far the extraction is.
-        waiting: StartProgress if another process is making this very store.
+        fold: Fold on whose training images scales or components are fitted.
+        told: Starts the progress of the extraction.
+        waiting: Called with the process that is making this very store, if another one is.
         spread: Extracts on a cluster; without it, this process does.
-        backbone: What `backbone_for` gave, if it was asked before the images were read.
+        backbone: Result of `backbone_for`, if it was called before the images were read.
     """
     source: Source
     if config.hdf5:
@@ -86,7 +86,7 @@ def prepare(
 
 
 def backbone_for(dataset: str, config: FeatureConfig) -> Backbone:
-    """Return what makes the whole features of `config`, at the image size that suits the dataset.
+    """Return the backbone for `config`'s whole features, at the image size for the dataset.
 
     Raises:
         UserError: There is no such model, level or file of weights.
@@ -132,4 +132,4 @@ class Extraction:
             batch=batch,
             progress=self.told("features"),
         )
-        give_back_memory()  # the search that follows needs none of it
+        give_back_memory()  # the search after it needs none of it

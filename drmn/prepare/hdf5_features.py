@@ -18,17 +18,17 @@ from drmn.io import file_digest
 from drmn.io.progress import StartProgress
 
 STRIDE = 32
-"""Where the maps in such files are from: a ResNet's last level."""
+"""Stride of the maps in such files: a ResNet's last level."""
 
 
 class Imported:
     """The trainval rows of a file, as the source of a store.
 
     Args:
-        catalogue: Of the very file.
+        catalogue: Catalogue of that file.
         file: The file.
-        known: Where its digest is remembered.
-        told: How to tell how far the import is.
+        known: Cache of its digest.
+        told: Starts the progress of the import.
     """
 
     def __init__(self, catalogue: Catalogue, file: Path, known: Path, told: StartProgress) -> None:
@@ -100,7 +100,7 @@ class Slabs:
         if number == self.number:
             return
         start, stop = number * self.size, min((number + 1) * self.size, len(self.maps))
-        self.slab = torch.empty(0)  # let go of the one before
+        self.slab = torch.empty(0)  # free the one before
         self.slab = torch.empty(stop - start, self.regions, self.channels, dtype=torch.bfloat16)
         for first in range(0, self.channels, self.step):
             last = min(first + self.step, self.channels)

@@ -1,4 +1,4 @@
-"""Features for a job: what it asks for, and how they are made."""
+"""Features for a job: its request, and their preparation."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from drmn.prepare.features import Spread, backbone_for, prepare
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureRequest:
-    """Which features of which dataset a job needs."""
+    """Request of a job for the features of a dataset."""
 
     dataset: str
     data_root: str
@@ -27,7 +27,7 @@ class FeatureRequest:
     results: Path
     fold: int = 1
     workers: int = 0
-    """On a Ray cluster; 0 for this process, or for all of the cluster that RAY_ADDRESS names."""
+    """Workers on a Ray cluster; 0 for this process, or for all of the cluster of RAY_ADDRESS."""
     gpus: float = 0
 
 
@@ -36,15 +36,15 @@ def prepare_features(
 ) -> tuple[Path, Catalogue]:
     """Return a dataset's feature store, made if need be, and its catalogue.
 
-    Other than the store's own, this catalogue knows where the image files lie.
+    Unlike the store's own, this catalogue has the paths of the image files.
 
     Args:
-        request: Which features.
+        request: The features to prepare.
         say: Prints a line.
-        progress: Shows how far each piece of work has come.
+        progress: Starts the progress of a piece of work.
     """
     config = request.features
-    # A model, level or file of weights that does not exist is refused before any image is read.
+    # A model, level or file of weights that does not exist fails before any image is read.
     backbone = None if config.hdf5 else backbone_for(request.dataset, config)
     catalogue = _catalogue(request, progress)
     for note in catalogue.notes:

@@ -1,7 +1,7 @@
 """Extraction over the nodes and GPUs of a Ray cluster, by Ray Data.
 
-Each worker takes a shard's images through the backbone; this process alone writes the store. The
-workers open the images by the paths that this process knows: they have to be on shared storage.
+Each worker runs a shard's images through the backbone; this process alone writes the store. The
+workers open the images by the paths of this process: they have to be on shared storage.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ class Extractor:
         self.chosen: autotune.ChosenMode | None = None
 
     def __call__(self, row: Row) -> Row:
-        """Return the bits of each level, or what is wrong with an image."""
+        """Return the bytes of each level, or the error of an image."""
         span = RowRange(row["shard"], row["start"], row["stop"])
         try:
             self.chosen = self.chosen or self._choose(span)
@@ -64,8 +64,8 @@ def over_cluster(workers: int, gpus: float) -> Spread:
     """Return an extraction by so many Ray workers, each with so much of a GPU.
 
     Args:
-        workers: How many; 0 for as many as the cluster's GPUs or cores hold.
-        gpus: Of each worker.
+        workers: Number of workers; 0 for as many as the cluster's GPUs or cores hold.
+        gpus: GPUs of each worker.
     """
 
     def spread(
@@ -87,7 +87,7 @@ def over_cluster(workers: int, gpus: float) -> Spread:
         )
         done, sizes = 0, {s.shard: s.stop - s.start for s in spans}
         ways = set()  # nodes of different kinds choose differently
-        # Closed before Ray is left: its executor would end this process, and with it the error.
+        # Closed before Ray shuts down: its executor would end this process and hide the error.
         stream: Any = iter(rows.iter_rows())
         with closing(stream):
             for row in stream:

@@ -1,1 +1,1 @@
-"""What a person is shown."""
+"""Output for people: terminal, tables and figures."""

@@ -24,15 +24,15 @@ from drmn.tracking import events
 from drmn.tracking.spool import open_spool
 
 MIN_RANDOM_TRIALS = 10
-"""Trials drawn by chance from which importances are told; those of a sampler's are nearly noise."""
+"""Random trials that importances need; those of a sampler's trials are nearly noise."""
 PAGE = "study.html"
 
 
 def draw_study(study: optuna.Study, folder: Path) -> list[Path]:
-    """Draw the figures of a study that can be drawn of it; return their files.
+    """Draw the figures that a study has enough trials for; return their files.
 
-    Those of values are of complete trials. What matters, and how, is told of all trials at the last
-    epoch that all of them reached: those that were stopped early count there as any other.
+    Those of values are of complete trials. Slices and importances are of all trials at one epoch
+    (`compared`), where trials that were stopped early count as any other.
     """
     from matplotlib import pyplot as plt  # noqa: PLC0415 - seconds
 
@@ -54,7 +54,7 @@ def draw_study(study: optuna.Study, folder: Path) -> list[Path]:
 
 
 Plots = Mapping[str, tuple[Callable[[], Any], str]]
-"""What draws each figure, and its title."""
+"""A function that draws each figure, and its title."""
 
 
 def _plots(study: optuna.Study, backend: Any) -> Plots:
@@ -89,7 +89,7 @@ def _plots(study: optuna.Study, backend: Any) -> Plots:
 
 
 def drawn_of(study: optuna.Study) -> dict[str, Any]:
-    """Return what a study's figures were drawn of: whose they are, and how far it was."""
+    """Return the state that a study's figures show: its key, and numbers of trials and epochs."""
     trials = study.get_trials(deepcopy=False)
     return {
         "study": study.user_attrs.get("key"),
@@ -99,7 +99,7 @@ def drawn_of(study: optuna.Study) -> dict[str, Any]:
 
 
 def finished(study: optuna.Study) -> optuna.Study:
-    """Return a study of the complete trials, of which no value is another's."""
+    """Return a study of the complete trials, without those that fine-tune another's settings."""
     states = (TrialState.COMPLETE,)
     trials = study.get_trials(deepcopy=False, states=states)
     return _study(study, [trial for trial in trials if FINETUNES not in trial.user_attrs])
@@ -108,7 +108,7 @@ def finished(study: optuna.Study) -> optuna.Study:
 def compared(study: optuna.Study) -> tuple[optuna.Study, int]:
     """Return a study of all trials at one epoch, their value the best up to it; and that epoch.
 
-    It is the first at which a trial may be stopped, or the last of all trials if none may be.
+    It is the first rung; without a pruner, the last epoch that all trials have reached.
     """
     policy = study.user_attrs["identity"]
     curves = {
@@ -135,9 +135,9 @@ def _valued(trial: FrozenTrial, value: float) -> FrozenTrial:
 def _judged(
     study: optuna.Study, early: optuna.Study, reached: str
 ) -> tuple[optuna.Study | None, str]:
-    """Return the trials that importances are told of, and a title that says how far to trust it.
+    """Return the trials that importances are estimated from, and a title with their reliability.
 
-    Only those drawn by chance tell honestly: a sampler looks where it has found something.
+    Only random trials give unbiased ones: a sampler's trials cluster where values are good.
     """
     identity = study.user_attrs["identity"]
     first = int(identity["policy.startup_trials"])
@@ -156,7 +156,7 @@ def _judged(
 
 
 def _varied(study: optuna.Study) -> optuna.Study | None:
-    """Return a study if there is anything to tell importances of."""
+    """Return a study if importances can be estimated from it."""
     values = {trial.value for trial in study.get_trials(deepcopy=False)}
     return study if len(values) > 1 and len(_common(study)) > 1 else None
 
@@ -174,7 +174,7 @@ def _study(like: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
 
 
 def _arranged(drawn: Any, title: str) -> Any:
-    """Return the figure of what Optuna drew, axes or an array of them, with room for its names."""
+    """Return the figure of Optuna's axes, one or an array, large enough for the settings' names."""
     each = list(drawn.flat) if hasattr(drawn, "flat") else [drawn]
     figure = each[0].figure
     figure.set_size_inches(max(14.0, 2.6 * len(each)), 7)
@@ -188,7 +188,7 @@ def _arranged(drawn: Any, title: str) -> Any:
 
 
 def _page(name: str, plots: Plots) -> str:
-    """Return one page of interactive figures that needs no network: plotly comes with it, once."""
+    """Return one page of interactive figures that needs no network: plotly is embedded once."""
     from plotly.offline import get_plotlyjs  # noqa: PLC0415 - seconds
 
     parts = []
@@ -201,7 +201,7 @@ def _page(name: str, plots: Plots) -> str:
 
 
 def main() -> None:
-    """Draw the figures of the study in a folder and tell MLflow's spool of them."""
+    """Draw the figures of the study in a folder and put them into MLflow's spool."""
     parser = argparse.ArgumentParser(prog="python -m drmn.report.figures", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("folder", type=Path)

@@ -1,4 +1,4 @@
-"""What a search will take, as `--plan` prints it."""
+"""Forecast of a search, as `--plan` prints it."""
 
 import os
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from drmn.search.study.plan import StudyPlan
 from drmn.units import duration
 
 TIMING_S = 60.0
-"""That steps are timed for."""
+"""Seconds that steps are timed for."""
 
 
 def show_forecast(console: Console, plan: StudyPlan, store: Path) -> dict[str, list[float]]:
-    """Time steps on the feature store, and print what the search of `plan` will take.
+    """Time steps on the feature store, and print a forecast of the search of `plan`.
 
     Returns P10, P50 and P90 by quantity, as `--json` has them.
     """
@@ -50,7 +50,7 @@ def show_forecast(console: Console, plan: StudyPlan, store: Path) -> dict[str, l
 
 
 def forecast_places(plan: StudyPlan) -> int:
-    """Return how many trials this machine would run at a time."""
+    """Return how many trials this machine would run in parallel."""
     asked = plan.resources
     room = (os.cpu_count() or 1) / (asked.cpus * asked.workers)
     if asked.gpus:
@@ -60,7 +60,7 @@ def forecast_places(plan: StudyPlan) -> int:
 
 
 def table(plan: StudyPlan, made: Forecast, at_once: int) -> Table:
-    """Return a row a quantity, with P10, P50 and P90 of the simulated searches."""
+    """Return a row per quantity, with P10, P50 and P90 of the simulated searches."""
     hours = {"worker time": made.worker_hours, f"time, {at_once} at a time": made.hours}
     rows = {
         f"trials of {plan.budget.trials} run to the end": _whole(made.complete),

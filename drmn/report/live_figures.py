@@ -1,6 +1,6 @@
-"""Has a study's figures drawn while it goes on, in a process of its own with the least priority.
+"""Redraws a study's figures while it runs, in a separate process of the lowest priority.
 
-A search waits for no figure but its last.
+A search waits for its last figures alone.
 """
 
 import os
@@ -18,14 +18,14 @@ from drmn.search.storage.studies import load_study
 from drmn.search.trial_summary import TrialSummary
 
 REDRAW_GROWTH, REDRAW_INTERVAL_S = 1.25, 60.0
-"""Figures are drawn anew when there are so many times the trials, and after so many seconds."""
+"""Figures are redrawn when there are so many times the trials, and after so many seconds."""
 
 
 class LiveFigures(Callback):
-    """Watches a search and has its figures drawn.
+    """Redraws the figures of a search.
 
     Args:
-        folder: Of the study.
+        folder: Folder of the study.
         storage: The PostgreSQL that holds its record, if one does.
         wanted: Whether any are drawn.
     """
@@ -36,7 +36,7 @@ class LiveFigures(Callback):
         self.process: subprocess.Popen[bytes] | None = None
 
     def on_trial_end(self, row: TrialSummary) -> None:
-        """Count a trial, and draw if there is enough that is new."""
+        """Count a trial, and redraw if there are enough new ones."""
         del row
         self.trials += 1
         rested = time.monotonic() - self.at > REDRAW_INTERVAL_S
@@ -44,7 +44,7 @@ class LiveFigures(Callback):
             self._draw()
 
     def on_study_end(self) -> None:
-        """Draw for the last time, and wait for it; figures that fail cost a search nothing else."""
+        """Draw for the last time, and wait for it; figures that fail do not fail the search."""
         if not self.wanted:
             return
         if self.process is not None:
@@ -53,7 +53,7 @@ class LiveFigures(Callback):
             self._draw().wait()
 
     def _whole(self) -> bool:
-        """Return whether the figures are as they were drawn, of the study as it is now."""
+        """Return whether the figures are unchanged, and show the study as it is now."""
         try:
             study = load_study(self.folder.parent, self.folder.name, self.storage)
         except StudyError:

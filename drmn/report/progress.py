@@ -1,4 +1,4 @@
-"""How far a piece of work is: a bar on a terminal, a few plain lines elsewhere."""
+"""Progress of a piece of work: a bar on a terminal, a few plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from drmn.io.progress import Progress as Heard
 from drmn.io.progress import StartProgress
 
 QUIET = 3.0
-"""Seconds of work that need no word where there is no bar."""
+"""Seconds of work before a line is printed where there is no bar."""
 
 
 class _Rate(TextColumn):
@@ -27,7 +27,7 @@ class _Rate(TextColumn):
 
 @contextmanager
 def progress(console: Console) -> Iterator[StartProgress]:
-    """Yield what to ask for something to tell, by the name of the work."""
+    """Yield a function that starts the progress of some work, by its name."""
     if not console.is_terminal:
         yield lambda work: _Lines(console, work)
         return
@@ -35,7 +35,7 @@ def progress(console: Console) -> Iterator[StartProgress]:
     with Progress(*columns, TimeLeft(), console=console, transient=True) as bars:
 
         def told(work: str) -> Heard:
-            tasks: list[TaskID] = []  # none before the first word: it may all be remembered
+            tasks: list[TaskID] = []  # none before the first report: all may be cached
 
             def hear(done: int, total: int) -> None:
                 if not tasks:
@@ -49,13 +49,13 @@ def progress(console: Console) -> Iterator[StartProgress]:
 
 @dataclass
 class _Lines:
-    """Says how far it is at each fifth, once the work has taken a while."""
+    """Prints the progress at each fifth, once the work has taken a while."""
 
     console: Console
     work: str
     began: float = field(default_factory=time.monotonic)
     before: int = -1
-    """Done when first told: what was remembered says nothing of the rate."""
+    """Items done at the first report: cached ones do not count for the rate."""
     said: int = 0
 
     def __call__(self, done: int, total: int) -> None:

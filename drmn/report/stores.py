@@ -1,4 +1,4 @@
-"""What a person is shown of the feature stores: a list, a check, room made."""
+"""Feature stores on the terminal: list, check, export and pruning."""
 
 import time
 from pathlib import Path
@@ -16,7 +16,7 @@ from drmn.report.say import say
 
 
 def show(console: Console, root: Path) -> None:
-    """Print a line a store, the one used last first, and what they take together."""
+    """Print a line per store, the one used last first, and their total size."""
     found = inventory.list_stores(root)
     if not found:
         say(console, f"no feature store in {root}")
@@ -46,7 +46,7 @@ def _row(kept: StoreInfo) -> tuple[str, ...]:
 
 
 def verify(console: Console, root: Path) -> None:
-    """Compare every byte with its digests; print a line a store.
+    """Compare every byte with its digests; print a line per store.
 
     Raises:
         DataError: One is damaged.
@@ -84,7 +84,7 @@ def export(console: Console, place: Path, fold: int, file: Path) -> None:
 
 
 def prune(console: Console, root: Path, size: str) -> None:
-    """Remove stores until they take `size` at most; print what went.
+    """Remove stores until they take `size` at most; print those removed.
 
     Raises:
         ConfigError: `size` is no size.

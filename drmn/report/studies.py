@@ -1,4 +1,4 @@
-"""The studies that there are: a table of them, one by itself, and how to stop one."""
+"""Studies on the terminal: a table of all, the status of one, replay, and stopping one."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ STOP_TIMEOUT_S = 180.0
 
 
 def show(console: Console, studies: Path, url: str = "") -> None:
-    """Print a row a study of a folder, or of the database at `url`."""
+    """Print a row per study of a folder, or of the database at `url`."""
     table = Table(box=None, pad_edge=False)
     for column in ("study", "trials", "best", "epochs", "worker time", "driver"):
         table.add_column(column, justify="left" if column in ("study", "driver") else "right")
@@ -44,7 +44,7 @@ def show(console: Console, studies: Path, url: str = "") -> None:
 
 
 def status(console: Console, studies: Path, name: str, url: str = "") -> None:
-    """Print how one study or run stands: its trials by state, and those that run."""
+    """Print the status of one study or run: its trials by state, running and failed ones."""
     rows, who = summarize_all(load_study(studies, name, url)), driver_of(studies / name, url)
     totals = StudyTotals(rows)
     counts = totals.counts or "none"
@@ -60,7 +60,7 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> None:
 
 
 def replay(console: Console, studies: Path, name: str, space: str, url: str = "") -> None:
-    """Choose a study's trials again from its record alone, and print whether they come out."""
+    """Choose a study's trials again from its record alone, and print whether they are the same."""
     from drmn.search.study.replay import replay as again  # noqa: PLC0415 - samplers, so SciPy
 
     study = load_study(studies, name, url)
@@ -86,7 +86,7 @@ def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
     """End the driver of a study or run, as SIGTERM does; the same command resumes it.
 
     Raises:
-        StudyError: There is none of this name, nobody runs it here, or it does not end.
+        StudyError: There is none of this name, no process runs it here, or it does not end.
     """
     load_study(studies, name, url)
     pid, kind = locked_by(studies / name), kind_of(studies / name)

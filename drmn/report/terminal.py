@@ -1,4 +1,4 @@
-"""What jobs print: how preparing goes, and what a search came to."""
+"""Output of jobs: progress of preparation, and results of a search or a run."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ def prepared(console: Console, request: FeatureRequest) -> tuple[Path, Catalogue
 
 
 def summary(console: Console, outcome: SearchResult, tracking_uri: str, experiment: str) -> None:
-    """Print the best settings, the line they beat, and how to see the rest."""
+    """Print the best settings, the baselines, and how to see the rest."""
     best = outcome.best
     if best is None:
         causes = [f"trial {row.number}: {row.cause}" for row in outcome.rows if row.cause]
@@ -78,7 +78,7 @@ def _address(server: str, experiment: str) -> str:
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
     try:
         return saved_view.view_address(server, server, experiment)
-    except ConfigError:  # it is away: what it lacks was told before
+    except ConfigError:  # it is away: the events that it lacks were printed before
         return server
 
 
@@ -101,7 +101,7 @@ def front_table(outcome: SearchResult) -> Table:
 
 
 def figures_table(rows: Mapping[str, Metrics], lines: Mapping[str, Metrics]) -> Table:
-    """Return a table of validation figures in percent: a row a model, then the lines to beat."""
+    """Return a table of validation figures in percent: a row per model, then the baselines."""
     table = Table(box=None, title="On validation classes, percent", title_justify="left")
     table.add_column("")
     for name in TABLE_COLUMNS:

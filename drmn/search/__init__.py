@@ -1,1 +1,1 @@
-"""The search: what to try next, when to stop it, who trains it, and its record."""
+"""The search: samplers, pruners, executors and the record of a study."""

@@ -24,21 +24,21 @@ class PolicyConfig:
     both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""
     sampler: Sampler = "curve-gp"
     """How trials are chosen: curve-gp, tpe, gp or random. curve-gp is a Gaussian process over
-    settings and epochs that learns from running trials too (with two objectives tpe stands in); gp
+    settings and epochs that learns from running trials too (with two objectives, tpe is used); gp
     models final values only."""
     startup_trials: int = 6
-    """Trials drawn by chance, spread over the ranges, before the sampler follows its model."""
+    """Random trials, spread over the ranges, before the sampler follows its model."""
     pruner: Pruner = "halving"
     """How trials are stopped early: halving, hyperband or none. halving compares them at rungs;
     hyperband has the first rung in three places, for spaces whose early epochs say little."""
     first_rung: int = 3
     """Epochs after which a trial may be stopped for the first time."""
     factor: int = 3
-    """One trial in so many goes on from a rung to the next, which is so many times as far."""
+    """One trial in so many continues to the next rung, which has so many times as many epochs."""
     window: int = 0
-    """Choose and judge trial n by the results of trials up to n - window alone, so that a search
-    comes out the same however many trials run at a time (at most so many) and however long each
-    takes; 0 uses all results as they come, and waits for none."""
+    """Choose and prune trial n by the results of trials up to n - window alone, so that a search is
+    reproducible however many trials run in parallel (at most so many) and however long each takes;
+    0 uses all results as they come, and waits for none."""
     finetune: int = 0
     """Best trials to train again with a fine-tuned backbone. They run once all others have ended,
     and are not counted by budget.trials."""
@@ -69,7 +69,7 @@ class PolicyConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """What a search may spend. All but `minutes` hold over all starts of a study."""
+    """Budget of a search. All limits but `minutes` hold over all starts of a study."""
 
     trials: int = 24
     """Maximum number of trials, pruned and failed ones included."""

@@ -24,7 +24,7 @@ from drmn.search.study.plan import RunPlan, StudyPlan
 from drmn.search.trial_summary import epochs
 
 OLD_RUN = "run.json"
-"""File of a run that an earlier version began: it had a history in place of a record."""
+"""File of a run that an earlier version started: it had a history in place of a record."""
 
 
 def search(
@@ -32,8 +32,8 @@ def search(
 ) -> SearchResult:
     """Run the study of `plan` on the feature store until its budget is spent.
 
-    Resumes where the study's record stands. The catalogue knows where the photos lie: for trials
-    that fine-tune the backbone, and for the picture of where the best network looks.
+    Resumes from the study's record. The catalogue has the paths of the photos: for trials that
+    fine-tune the backbone, and for the picture of where the best network looks.
 
     Raises:
         UserError: The study is held by another process or was made with other settings.
@@ -88,7 +88,7 @@ def _search_result(session: Session) -> SearchResult:
 
 
 def train(plan: RunPlan, store: Path, console: Console, catalogue: Catalogue) -> RunResult:
-    """Train the run of `plan` to its last epoch, from where it stands: a study of one trial.
+    """Train the run of `plan` to its last epoch, or resume it: it is a study of one trial.
 
     Raises:
         UserError: The run is held by another process, was made with other settings, or failed.

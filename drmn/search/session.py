@@ -38,13 +38,13 @@ from drmn.training.checkpoint import BEST
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
-    """A study or run that this process has locked, opened and told MLflow of."""
+    """A study or run that this process has locked, opened and logged to MLflow."""
 
     plan: Plan
     store: Path
     """The feature store."""
     catalogue: Catalogue
-    """Where the photos lie."""
+    """Paths of the photos."""
     study: AskTellStudy
     data: Development
     baselines: Sequence[Baseline]
@@ -62,7 +62,7 @@ class Session:
         """Run trials until the budget is spent.
 
         Raises:
-            UserError: The cluster has no room, or (a run) training failed.
+            UserError: The cluster is too small for a trial, or (a run) training failed.
         """
         failed = False
         try:
@@ -108,7 +108,7 @@ class Session:
     def pack(self) -> list[str]:
         """Pack the networks of the best trials, and draw where the very best one looks.
 
-        Returns what is to be printed of that.
+        Returns the lines to print about that.
         """
         trials = self._to_pack()
         best, folder = trials[0], trial_folder(self.plan.folder, trials[0].number)

@@ -54,7 +54,7 @@ class StudyTotals:
 
     @property
     def spent(self) -> dict[str, float]:
-        """What the trials took, as JSON has it."""
+        """Costs of the trials, for JSON."""
         return {
             "trials": self.trials,
             "epochs": self.epochs,
@@ -68,7 +68,7 @@ class StudyTotals:
         return found | ({} if self.best is None else best_of(self.best.metrics))
 
     def __str__(self) -> str:
-        """Return what the trials took in words."""
+        """Return the costs of the trials in words."""
         return (
             f"{self.trials} trials, {self.epochs} epochs, {duration(self.seconds)} of worker time"
         )

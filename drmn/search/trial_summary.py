@@ -15,19 +15,19 @@ from drmn.metric_names import AT, COST, Metrics, without_costs
 EPOCH = "epoch/"
 """User attributes `epoch/3` hold an epoch's metrics: Optuna keeps but one value a step."""
 STARTED = "begun"
-"""The study's attribute: when it was, in seconds since 1970."""
+"""The study's attribute: when it was started, in seconds since 1970."""
 METADATA = "about"
 """The study's attribute: its metadata for MLflow (`drmn.search.callbacks.study_metadata`)."""
 ENDED = "ended"
 """The study's attribute: why its last start ended."""
 RUNS = "mlflow_runs"
-"""The study's attribute: MLflow's run ids by our own keys, as far as MLflow has told."""
+"""The study's attribute: MLflow's run ids by our own keys, as far as they are known."""
 FINETUNES = "again"
 """User attribute: the trial whose settings this one trains again, in the finetuned tier."""
 CHECKPOINT = "checkpoint"
 """User attribute: the best epoch's file, by epoch, SHA-256 and bytes."""
 DROPPED = "dropped"
-"""The study's attribute: trials whose file was removed. Optuna changes no trial that is over."""
+"""The study's attribute: trials whose file was removed. Optuna changes no finished trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +44,21 @@ class TrialSummary:
     """The objective at the best epoch, whatever the state; None without an epoch."""
     best_epoch: int
     metrics: Metrics
-    """Of the best epoch."""
+    """Metrics of the best epoch."""
     settings: Mapping[str, Any]
     params: Mapping[str, Any]
     seconds: float = 0.0
-    """What its epochs took, training and validation."""
+    """Seconds of its epochs, training and validation."""
     again: int | None = None
-    """The trial whose settings it trains again with the backbone along."""
+    """The trial whose settings it trains again with a fine-tuned backbone."""
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     """The best epoch's file: `epoch`, `sha256`, `bytes`; empty without one."""
     dropped: bool = False
     """Whether that file was removed, for `--budget.checkpoint-mb`."""
     begun: float = 0.0
-    """When, in seconds since 1970."""
+    """When it started, in seconds since 1970."""
     ended: float = 0.0
-    """The same; 0 while it runs."""
+    """When it ended; 0 while it runs."""
 
 
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
@@ -70,7 +70,7 @@ def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
 
 
 def times(trial: FrozenTrial) -> dict[int, float]:
-    """Return when each epoch of a recorded trial was written down, in seconds since 1970."""
+    """Return when each epoch of a trial was recorded, in seconds since 1970."""
     return {epoch: told.get(AT, 0.0) for epoch, told in _told(trial).items()}
 
 
@@ -123,9 +123,9 @@ def summarize_all(study: Study) -> list[TrialSummary]:
 
 
 def ranking(rows: Sequence[TrialSummary]) -> list[TrialSummary]:
-    """Return the trials that are over and wrote a checkpoint, the study's best first.
+    """Return the finished trials that wrote a checkpoint, the study's best first.
 
-    Those that were dropped are among them, so that what is kept in the end does not depend on the
+    Those that were dropped are among them, so that the set kept in the end does not depend on the
     order in which trials end.
     """
     over = [row for row in rows if row.state != "RUNNING" and row.checkpoint]
@@ -164,4 +164,4 @@ class TrialSpec:
     number: int
     config: RunConfig
     params: Mapping[str, Any]
-    """What the space was asked for."""
+    """Parameters that the space suggested."""

@@ -1,1 +1,1 @@
-"""MLflow, fed through a durable queue: never in the way of a search."""
+"""MLflow, fed through a durable queue: a search never waits for it."""

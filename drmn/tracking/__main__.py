@@ -19,7 +19,7 @@ from drmn.tracking.uri import default_store
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command of the command line."""
     asked = _parser().parse_args()
     try:
         {"serve": _serve, "ship": _ship}[asked.command](asked)

@@ -1,8 +1,8 @@
-"""What a search tells MLflow, as plain data: made by the search, applied by the shipper.
+"""Events of a search for MLflow, as plain data: made by the search, applied by the shipper.
 
-Each function returns a key and an event for `Spool.put`. Times are part of what is told, in seconds
-since 1970, and come from the record where it has them: telling MLflow twice changes nothing, though
-the spool was lost in between.
+Each function returns a key and an event for `Spool.put`. Times are part of an event, in seconds
+since 1970, and come from the record where it has them: logging an event twice changes nothing, even
+if the spool was lost in between.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ Tags = Mapping[str, str]
 def study(
     run: str, name: str, experiment: str, params: Mapping[str, Any], tags: Tags, *, at: float
 ) -> Keyed:
-    """A study begins: MLflow's parent run."""
+    """A study starts: MLflow's parent run."""
     event = {"kind": "run", "run": run, "name": name, "experiment": experiment, "tags": tags}
     return run, event | {"params": params, "time": _ms(at)}
 
 
 def goes_on(run: str) -> Keyed:
-    """A run that was over, or is new, is running."""
+    """A run is running: it is new, or resumed after its end."""
     now = _ms()
     return f"{run}#on{now}", {"kind": "status", "run": run, "status": "RUNNING", "time": now}
 
@@ -35,7 +35,7 @@ def goes_on(run: str) -> Keyed:
 def child(
     parent: str, run: str, name: str, params: Mapping[str, Any], tags: Tags, *, at: float
 ) -> Keyed:
-    """A run below another begins: a trial, its repeat, or a baseline."""
+    """A child run starts: a trial, its repeat, or a baseline."""
     event = {"kind": "run", "run": run, "parent": parent, "name": name, "tags": tags}
     return run, event | {"params": params, "time": _ms(at)}
 
@@ -46,27 +46,27 @@ def tags(run: str, found: Tags) -> Keyed:
 
 
 def data(run: str, name: str, digest: str, profile: Mapping[str, Any], context: str) -> Keyed:
-    """A run has looked at data of this digest, to train or to be judged: `context`."""
+    """A run uses data of this digest, for the purpose `context`."""
     event = {"kind": "data", "run": run, "name": name, "digest": digest, "profile": profile}
     return f"{run}#data/{context}@{digest}", event | {"context": context}
 
 
 def metrics(run: str, values: Mapping[str, float], step: int, at: float = 0.0) -> Keyed:
-    """An epoch's metrics; MLflow turns infinity into a number, so only finite ones are told."""
+    """An epoch's metrics; only finite ones, as MLflow turns infinity into a number."""
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
     event = {"kind": "metrics", "run": run, "metrics": finite, "step": step, "time": _ms(at)}
     return f"{run}@{step}", event
 
 
 def end(run: str, found: Tags, *, failed: bool = False, at: float = 0.0) -> Keyed:
-    """A run is over, at this time for good; a study that may be resumed, without one."""
+    """A run is over, for good if it has a time; a study that may be resumed has none."""
     status, now = "FAILED" if failed else "FINISHED", _ms(at)
     event = {"kind": "end", "run": run, "tags": found, "status": status, "time": now}
     return f"{run}#end{'' if at else now}", event
 
 
 def registered(experiment: str, data: str, value: float) -> Mapping[str, Any]:
-    """Return what the registry is told: the digest of the images judged on, and val/H on them."""
+    """Return the registry's fields: the digest of the validation images, and val/H on them."""
     return {"name": f"drmn-{experiment}", "data": data, "value": value}
 
 
@@ -74,9 +74,9 @@ def models(run: str, packages: Sequence[Mapping[str, Any]], about: Mapping[str, 
     """A study, or a run, has just these models: others of it are removed.
 
     Args:
-        run: Whose models they are.
-        packages: Of each its `run`, `name`, `folder` with the packed network, `metrics` and `step`.
-        about: What is told to the registry of the first one (`registered`).
+        run: The study or run that has the models.
+        packages: The `run`, `name`, `folder` (packed network), `metrics` and `step` of each.
+        about: The registry's fields of the first one (`registered`).
     """
     event = {"kind": "models", "run": run, "models": list(packages), "registered": about}
     return f"{run}#models{_ms()}", event
@@ -85,7 +85,7 @@ def models(run: str, packages: Sequence[Mapping[str, Any]], about: Mapping[str, 
 def artifact(run: str, path: Path, folder: str) -> Keyed:
     """A file belongs to a run, in a folder of its artifacts; it must stay until it is shipped.
 
-    Told again it changes nothing, unless the file was written again.
+    Logged again it changes nothing, unless the file was written again.
     """
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     event = {"kind": "artifact", "run": run, "path": str(path.absolute()), "folder": folder}
@@ -93,5 +93,5 @@ def artifact(run: str, path: Path, folder: str) -> Keyed:
 
 
 def _ms(at: float = 0.0) -> int:
-    """Return milliseconds of a time; of now without one."""
+    """Return a time in milliseconds; without one, the current time."""
     return int(1000 * (at or time.time()))

@@ -1,7 +1,7 @@
 """From events to MLflow: study > trial runs, in batches, each thing once.
 
 Runs are found by our own tag before they are created, metrics carry their recorded time, and
-params are told with the run: applying an event again changes nothing.
+params are part of the run's event: applying an event again changes nothing.
 """
 
 import json
@@ -20,7 +20,7 @@ from drmn.tracking.spool import Event
 RUN_TAG = "drmn.run"
 """The tag by which a run is found: `study` or `study/0007`."""
 FOR_GOOD = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
-"""Answers that will be the same next time, as for a run that was deleted in the UI."""
+"""Errors that a retry would not change, such as for a run that was deleted in the UI."""
 METRICS_PER_CALL = 900
 """Metrics in one call; MLflow takes at most 1,000."""
 
@@ -29,7 +29,7 @@ class MlflowWriter:
     """Applies events to one tracking store.
 
     Args:
-        uri: Of the tracking store.
+        uri: URI of the tracking store.
         artifacts: The folder for the artifacts of a new experiment, where the store is a database
             without a server; else empty.
     """
@@ -39,7 +39,7 @@ class MlflowWriter:
         self.artifacts = artifacts
         self._runs: dict[str, str] = {}
         self._homes: dict[str, str] = {}
-        """The experiments of runs that were met."""
+        """The experiments of known runs."""
         self._tell: dict[str, Callable[[list[Event]], None]] = {
             "run": self._run,
             "metrics": self._metrics,
@@ -52,9 +52,9 @@ class MlflowWriter:
         }
 
     def apply(self, events: Sequence[Event]) -> None:
-        """Tell MLflow of `events`: runs as they come, then their metrics, then the rest in order.
+        """Log `events` to MLflow: runs in their order, then metrics, then the rest in order.
 
-        Trials that run at a time tell their epochs in turns; a run's own go together in one call.
+        The epochs of parallel trials alternate in a batch; those of one run go in one call.
         """
         ordered = sorted(events, key=_turn)
         for (kind, *_), group in groupby(ordered, key=_subject):
@@ -65,7 +65,7 @@ class MlflowWriter:
                 code = getattr(problem, "error_code", "")
                 if isinstance(problem, MlflowException) and code not in FOR_GOOD:
                     raise
-                # It must not hold up what comes after it.
+                # It must not block the events after it.
                 print(f"refused: {problem}"[:500], flush=True)  # noqa: T201
 
     def _run(self, events: list[Event]) -> None:
@@ -151,17 +151,17 @@ class MlflowWriter:
     def _artifact(self, events: list[Event]) -> None:
         event = events[-1]
         run = self.need(event["run"])
-        if not Path(event["path"]).is_file():  # what a store says to that is its own affair
+        if not Path(event["path"]).is_file():  # the stores' errors for that differ
             raise FileNotFoundError(f"{event['path']}: gone before it was shipped.")
         self.client.log_artifact(run, event["path"], event["folder"])
 
     @property
     def runs(self) -> Mapping[str, str]:
-        """Return MLflow's ids of the runs that were met, by our keys."""
+        """MLflow's ids of the known runs, by our keys."""
         return self._runs
 
     def need(self, key: str) -> str:
-        """Return the id of the run with our key; it must be there."""
+        """Return the id of the run with our key; it must exist."""
         run = self.find(key)
         if run is None:
             raise LookupError(f"MLflow has no run {key}; run `python jobs/sync.py`.")
@@ -180,12 +180,12 @@ class MlflowWriter:
 
 
 def _turn(event: Event) -> tuple[int, str]:
-    """Return when an event is told, among others of a batch; those of equal turns stay in order."""
+    """Return the sort key of an event in its batch; events of equal keys stay in order."""
     if event["kind"] == "metrics":
         return 1, event["run"]
     return (0 if event["kind"] == "run" else 2), ""
 
 
 def _subject(event: Event) -> tuple[str, ...]:
-    """Return what an event is about: those of one subject in a row are told together."""
+    """Return the subject of an event: consecutive events of one subject are logged together."""
     return event["kind"], event["run"], event.get("path", "")

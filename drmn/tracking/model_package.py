@@ -30,19 +30,19 @@ from drmn.vision import ImageReadMode, decode_image
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the network says of some photos."""
+    """The network's predictions for some photos."""
 
     classes: Classes
     """The candidates."""
     scores: Float[Tensor, "image class"]
     """Calibrated, so the largest is the prediction."""
     probabilities: Float[Tensor, "image class"]
-    """Before seen classes are held back."""
+    """Probabilities before seen classes are held back."""
     attributes: Float[Tensor, "image attr"]
-    """At unit length, as class attributes are."""
+    """Attribute scores at unit length, as class attributes are."""
 
     def shares(self) -> Float[Tensor, "image attr"]:
-        """Return what each attribute adds to the predicted class's cosine."""
+        """Return the contribution of each attribute to the predicted class's cosine."""
         return self.attributes * self.classes.attributes[self.scores.argmax(dim=1)]
 
 
@@ -69,11 +69,11 @@ class Package:
         self.classes, self.rule = classes, rule
 
     def candidates(self, more: Mapping[str, Any]) -> Classes:
-        """Return the classes with `more` that no image was ever seen of.
+        """Return the classes with `more` that have no training images.
 
         Args:
             more: The attributes of each class by its name: a list of all of them in their order, or
-                values by attributes' names, 0 for those not named. Their scale does not matter.
+                values by attributes' names, 0 for the others. Their scale does not matter.
 
         Raises:
             ConfigError: A name is taken or unknown, or a row has no length.

@@ -1,4 +1,4 @@
-"""The files of a packed network, known without torch: who ships or checks one need not load it."""
+"""The files of a packed network, without torch: shipping or checking one does not load it."""
 
 import hashlib
 from pathlib import Path

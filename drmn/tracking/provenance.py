@@ -1,4 +1,4 @@
-"""Which code and which libraries a study or run is of: tags and files for MLflow."""
+"""Provenance of a study or run, its code and libraries: tags and files for MLflow."""
 
 import subprocess
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from drmn.io import atomic
 
 REPOSITORY = Path(__file__).parents[2]
 PROVENANCE = "provenance"
-"""Of a study or run, and of MLflow's artifacts."""
+"""Folder of provenance files, in a study's or run's folder and in MLflow's artifacts."""
 
 
 def tags(root: Path = REPOSITORY) -> Mapping[str, str]:

@@ -28,13 +28,14 @@ class Photos(mlflow.pyfunc.PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Return a row a photo: the class, the best classes and the attributes that speak for it.
+        """Return a row per photo: the class, the best classes and the attributes that support it.
 
         Args:
-            context: MLflow's.
+            context: MLflow's context; unused.
             model_input: A column `image`: bytes of image files, or these in base64.
-            params: `top` classes and `attributes` that are told; `attention`, whether it is told
-                where each of these looks; `classes`, JSON of more classes (`Package.candidates`).
+            params: How many classes (`top`) and `attributes` to return; `attention`, whether to
+                return where each attribute looks; `classes`, JSON of more classes
+                (`Package.candidates`).
         """
         del context
         asked = {"top": 5, "attributes": 5, "attention": False, "classes": "", **(params or {})}

@@ -1,7 +1,7 @@
 """Packed networks in MLflow: models that load without a pickle and without this checkout.
 
-A study has the models of its best trials, no more: which ones is told as a list, and what MLflow
-has is made to agree with it, so a list may be told again.
+A study has the models of its best trials, no more: an event lists them, and MLflow's models are
+made to agree with the list, so an event may be applied again.
 """
 
 import io
@@ -24,7 +24,7 @@ from drmn.tracking.package_files import package_digest
 from drmn.tracking.spool import Event
 
 OF, RUN, DIGEST = "drmn.models", "drmn.run", "drmn.package"
-"""Tags of a model: whose it is, of which run, and a digest of what it holds."""
+"""Tags of a model: its study or run, its trial's run, and a digest of its package."""
 CANDIDATE, CHAMPION = "candidate", "champion"
 LIBRARIES = (
     "torch",
@@ -65,15 +65,15 @@ def _example() -> pd.DataFrame:
 
 
 INPUT_EXAMPLE = _example()
-"""What a model takes: it is shown in the UI, and asked of the model when that is logged."""
+"""Input of a model: shown in the UI, and passed to the model when that is logged."""
 
 
 def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> None:
     """Give a study the models of an event (`events.models`), remove its others, register the first.
 
     Args:
-        client: Of the tracking store.
-        event: What is told.
+        client: Client of the tracking store.
+        event: The event with the list of models.
         need: Returns MLflow's id of the run with a key of ours.
     """
     experiment = client.get_run(need(event["run"])).info.experiment_id
@@ -171,7 +171,7 @@ def _register(client: MlflowClient, model: LoggedModel, run: str, told: Mapping[
 
 
 def _source(model: LoggedModel) -> str:
-    """Return what a version has of its model: MLflow keeps the id, but tells it of none."""
+    """Return a version's `source`: MLflow stores the model's id but does not return it."""
     return f"models:/{model.model_id}"
 
 

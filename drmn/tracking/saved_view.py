@@ -2,7 +2,7 @@
 
 MLflow opens in its GenAI mode, where a newcomer sees no runs. A saved view with the columns that
 matter, and a link to it, shows the study instead. The format is MLflow's own and not documented,
-so the view is a courtesy: whatever fails here, the runs are there.
+so the view is optional: runs are logged whether it works or not.
 """
 
 import base64
@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from drmn.errors import ConfigError
 
 VIEW_KEY, TREE_VIEW_KEY = "drmn", "drmn-tree"
-"""Of the views: all runs, the best first; and each study with its trials below it."""
+"""Keys of the views: all runs, the best first; and each study with its trials below it."""
 VIEW_COLUMNS = ("best/H", "best/H_se", "best/U", "best/S", "best/T1", "best/AUSUC")
 NAMES = {VIEW_KEY: "DRMN: best first", TREE_VIEW_KEY: "DRMN: studies and their trials"}
 
@@ -43,7 +43,7 @@ def seed(client: MlflowClient, experiment: str) -> None:
 
 
 def view_address(uri: str, server: str, experiment: str = "") -> str:
-    """Return where a server shows the view of an experiment, or of the latest one.
+    """Return the address of the view of an experiment, or of the latest one, on a server.
 
     Raises:
         ConfigError: The store cannot be read, or there is no experiment of that name.

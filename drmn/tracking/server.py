@@ -1,4 +1,4 @@
-"""MLflow's server, started as it is safe: on this machine alone, or with passwords."""
+"""MLflow's server, started safely: reachable from this machine alone, or with passwords."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ SAFE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # half a gigabyte, and ways in
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",  # our models need none
-    # Of 15 connections, which is the default, two dozen trials lose calls.
+    # With 15 connections, the default, calls of two dozen trials fail.
     "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "20",
     "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "20",
 }
@@ -26,14 +26,14 @@ SAFE = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Server:
-    """How MLflow is served.
+    """Settings of MLflow's server.
 
     Raises:
         ConfigError: Others could reach it without a password; or it has nowhere to keep files.
     """
 
     uri: str
-    """Of the database: a SQLite file or PostgreSQL."""
+    """URI of the database: a SQLite file or PostgreSQL."""
     host: str = "127.0.0.1"
     port: int = 5000
     artifacts: str = ""
@@ -64,11 +64,11 @@ class Server:
 
     @property
     def place(self) -> str:
-        """Return where files are kept."""
+        """Where files are kept."""
         return self.artifacts or artifact_folder(self.uri)
 
     def command(self) -> list[str]:
-        """Return the command that serves."""
+        """Return the command that starts the server."""
         command = [sys.executable, "-m", "mlflow", "server"]
         command += ["--host", self.host, "--port", str(self.port), "--workers", WORKERS]
         command += ["--artifacts-destination", self.place]
@@ -79,7 +79,7 @@ class Server:
         return command
 
     def environment(self) -> Mapping[str, str]:
-        """Return what the server's environment has on top; the URI may hold a password."""
+        """Return the server's added variables; among them the URI, which may hold a password."""
         found = SAFE | {"MLFLOW_BACKEND_STORE_URI": self.uri}
         return found | ({"MLFLOW_AUTH_CONFIG_PATH": str(self._settings)} if self.auth else {})
 
@@ -88,7 +88,7 @@ class Server:
         return self.users.absolute().with_suffix(".ini")
 
     def serve(self) -> None:
-        """Become the server; its files are for this user alone."""
+        """Replace this process by the server; its files are for this user alone."""
         os.umask(0o077)
         if self.auth:
             users = f"database_uri = {SQLITE}{self.users.absolute()}"

@@ -1,4 +1,4 @@
-"""The shipper's loop, and how a driver starts one in a process of its own."""
+"""The shipper's loop, and its start by a driver in a separate process."""
 
 import os
 import subprocess
@@ -15,17 +15,17 @@ from drmn.tracking.uri import URI
 RETRY_S = 2.0
 """Seconds between two tries while MLflow does not answer."""
 ORPHAN = 600.0
-"""Seconds that a shipper without a driver tries on while MLflow does not answer."""
+"""Seconds that a shipper without a driver keeps retrying while MLflow does not answer."""
 IDLE = 0.5
-"""Seconds between two looks into an empty spool."""
+"""Seconds between two polls of an empty spool."""
 SQLITE = "sqlite:///"
 
 
 def absolute(uri: str) -> str:
     """Return a tracking URI that means the same from every folder, and to every SQLAlchemy.
 
-    A relative SQLite path would open an empty database in each process's own folder; the driver
-    that PostgreSQL is reached by, if none is named, is another one from version to version.
+    A relative SQLite path would open an empty database in each process's own folder; SQLAlchemy's
+    default driver for PostgreSQL differs from version to version.
     """
     if uri.startswith("postgresql://"):
         return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
@@ -42,11 +42,11 @@ def artifact_folder(uri: str) -> str:
 
 
 class ShipperProcess:
-    """A shipper in a process of its own; it ends when its driver has, and the spool is empty.
+    """A shipper in a separate process; it ends once its driver has ended and the spool is empty.
 
     Args:
         spool: The spool's file.
-        uri: Of MLflow's tracking store.
+        uri: URI of MLflow's tracking store.
     """
 
     def __init__(self, spool: Path, uri: str) -> None:
@@ -55,8 +55,8 @@ class ShipperProcess:
             URI: uri,  # not on the command line, which others can read: it may hold a password
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-            # It tries again itself, after a look whether what was asked was done though no answer
-            # came; MLflow would ask again at once, and a run would be there twice.
+            # It retries by itself, after a check whether the request was carried out though no
+            # answer came; MLflow would retry at once, and create a run twice.
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
         }
@@ -67,13 +67,13 @@ class ShipperProcess:
                 stdout=log,
                 stderr=log,
                 env=os.environ | told,
-                start_new_session=True,  # Ctrl-C is for the driver; what it told is still shipped
+                start_new_session=True,  # Ctrl-C is for the driver; its last events are shipped
             )
 
     def drain(self, spool: Spool, idle: float = 90.0) -> bool:
-        """Say that no more comes and wait for the rest; return whether all was shipped.
+        """Signal the end of events and wait for the rest; return whether all were shipped.
 
-        Gives up after `idle` seconds in which nothing was (a fourth of that if nothing ever was):
+        Gives up after `idle` seconds without a shipped event (a fourth of that if none ever was):
         MLflow is down, and the spool keeps all.
         """
         if not spool.any_shipped:
@@ -92,12 +92,14 @@ class ShipperProcess:
 
 
 def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
-    """Ship events until no more comes and all are shipped, however long MLflow is away.
+    """Ship events until no more come and all are shipped, however long MLflow is away.
+
+    Without a driver, give up once MLflow has not answered for `ORPHAN` seconds.
 
     Args:
-        spool: Where they are.
-        uri: Of MLflow's tracking store.
-        closed: Whether no more comes.
+        spool: The queue of events.
+        uri: URI of MLflow's tracking store.
+        closed: Returns whether no more events come.
     """
     from drmn.tracking.mlflow_writer import MlflowWriter  # noqa: PLC0415 - MLflow takes seconds to import
 
@@ -107,7 +109,7 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
     while True:
         last = closed()
         if last and time.monotonic() - heard > ORPHAN:
-            return  # the driver is gone and MLflow away: whoever comes next ships the rest
+            return  # the driver is gone and MLflow away: the next shipper sends the rest
         waiting = spool.waiting()
         if last and not waiting:
             return
@@ -125,7 +127,7 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
 
 
 def drain(shipper: ShipperProcess, spool: Spool, uri: str, console: Console) -> None:
-    """Wait until MLflow has all, or say what it lacks."""
+    """Wait until MLflow has all events, or print how many it lacks."""
     if shipper.drain(spool) and not spool.missed:
         return
     lacks = f"{spool.count + spool.missed} entries"

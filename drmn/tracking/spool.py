@@ -1,8 +1,8 @@
-"""A durable queue of what MLflow is to be told.
+"""A durable queue of events for MLflow.
 
-The search puts events into it and goes on; a shipper in another process takes them out. An event
-has a key: put again, it changes nothing, so whoever is unsure tells it once more. It is a queue and
-no archive: of what was shipped only the key stays, and all of it can be told again from the record.
+The search puts events into it and does not wait; a shipper in another process takes them out. An
+event put again under its key changes nothing, so a caller that is unsure may repeat it. It is a
+queue and no archive: only keys of shipped events stay, and all can be logged again from the record.
 """
 
 import json
@@ -14,10 +14,10 @@ from typing import Any
 
 Event = Mapping[str, Any]
 MOST_BYTES = 256 * 2**20
-"""A spool's size at most: some two million epochs that MLflow has not taken."""
+"""Maximum size of a spool: some two million epochs that were not shipped."""
 
 SPOOL_TABLES = (
-    # Ids rise for ever: a number that was given out once is nobody else's.
+    # Ids only rise: none is used twice.
     "waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)",
     "told (key TEXT PRIMARY KEY) WITHOUT ROWID",
     "runs (key TEXT PRIMARY KEY, id TEXT NOT NULL)",
@@ -37,15 +37,15 @@ class Spool:
     """The queue in one SQLite file; any number of processes may have it open.
 
     Args:
-        path: Of the file.
-        most_bytes: It grows no larger; what finds no room is counted in `missed` and left to
-            `python jobs/sync.py`, as where the disk is full: no search ends of that.
+        path: Path of the file.
+        most_bytes: Maximum size; events that do not fit, or find the disk full, are counted in
+            `missed` and left to `python jobs/sync.py`: no search fails for that.
     """
 
     def __init__(self, path: Path, most_bytes: int = MOST_BYTES) -> None:
         self.path = path
         self.missed = 0
-        """Events that found no room."""
+        """Number of events that did not fit."""
         self._inside = 0
         # Autocommit: a put is on disk when it returns.
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
@@ -66,7 +66,7 @@ class Spool:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Put all events of a `with` block on disk at once, in one commit."""
+        """Write all events of a `with` block in one commit."""
         self._db.execute("BEGIN IMMEDIATE")
         self._inside = 0
         try:
@@ -91,7 +91,7 @@ class Spool:
             self.missed += 1
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK TO one")
-            else:  # SQLite took back all that was put together
+            else:  # SQLite rolled back the whole transaction
                 self.missed, self._inside = self.missed + self._inside, 0
         if self._db.in_transaction:
             self._db.execute("RELEASE one")
@@ -102,7 +102,7 @@ class Spool:
         return [(number, json.loads(body)) for number, body in rows]
 
     def shipped(self, numbers: list[int], runs: Mapping[str, str]) -> None:
-        """Take out events that were shipped, and note MLflow's ids of `runs` by our keys."""
+        """Remove events that were shipped, and record MLflow's ids of `runs` by our keys."""
         with closing(self._db.cursor()) as cursor, self._db:
             cursor.execute("BEGIN IMMEDIATE")
             cursor.executemany("DELETE FROM waiting WHERE id = ?", [(n,) for n in numbers])
@@ -113,7 +113,7 @@ class Spool:
         return dict(self._db.execute("SELECT key, id FROM runs"))
 
     def clear(self) -> None:
-        """Forget all, and that it was shipped: it is about to be told anew."""
+        """Delete all events, keys and run ids: all are about to be logged again."""
         with self.together():
             for table in ("told", "waiting", "runs"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608
@@ -125,7 +125,7 @@ class Spool:
 
     @property
     def any_shipped(self) -> bool:
-        """Whether MLflow has ever taken anything."""
+        """Whether anything was ever shipped."""
         return self._db.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
 
     def close(self) -> None:
@@ -134,6 +134,6 @@ class Spool:
 
 
 def _full(problem: sqlite3.OperationalError) -> None:
-    """Raise a problem unless it is that there is no room."""
+    """Raise an error unless it is that the disk or the spool is full."""
     if problem.sqlite_errorcode != sqlite3.SQLITE_FULL:
         raise problem

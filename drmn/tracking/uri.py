@@ -1,26 +1,26 @@
-"""Where MLflow keeps runs, as its own clients are told it."""
+"""URI of MLflow's tracking store, as MLflow's own clients read it."""
 
 import os
 
 from drmn.config import refuse_password, require
 
 URI = "MLFLOW_TRACKING_URI"
-"""The variable by which MLflow, and its clients, are told of the store."""
+"""MLflow's environment variable of the store."""
 HERE = "sqlite:///mlflow.db"
-"""A file in the folder that one is in."""
+"""A file in the current folder."""
 
 
 def default_store() -> str:
-    """Return where MLflow keeps runs unless told: that of the environment, or of this folder."""
+    """Return the default store: that of the environment, or else of the current folder."""
     return os.environ.get(URI) or HERE
 
 
 STORES = ("sqlite:///", "postgresql", "mysql", "http://", "https://")
-"""What MLflow keeps runs in; it takes no `file:` store any more."""
+"""Prefixes of stores that MLflow supports; `file:` is not supported any more."""
 
 
 def require_store(tracking_uri: str) -> None:
-    """Raise `ConfigError` unless MLflow may keep runs there, and the URI may be shown."""
+    """Raise `ConfigError` unless MLflow supports the store, and its URI holds no password."""
     refuse_password(
         "--tracking-uri",
         tracking_uri,

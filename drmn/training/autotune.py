@@ -1,7 +1,7 @@
-"""How a training step is computed: precision and attention kernel, found by a short test.
+"""Autotuning of a training step: its precision and attention kernel, by a short test.
 
-Neither is best everywhere: on a processor without units for bfloat16 it is slower than float32,
-and fused attention saves memory but not always time.
+Neither choice is best everywhere: on a processor without units for bfloat16 it is slower than
+float32, and fused attention saves memory but not always time.
 """
 
 import copy
@@ -20,14 +20,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from drmn.config import ComputeConfig
 
 MIN_OPERATIONS_TO_TEST = 1e13
-"""Operations of a whole training from which on a test of a second pays. Counted and not timed, so
-that a small training comes out the same, to the bit, however busy the machine is."""
+"""Operations of a whole training above which a test of a second pays off. Counted and not timed, so
+that a small training is reproducible, to the bit, however busy the machine is."""
 GAIN = 1.1
-"""How much faster another way has to be: less is noise."""
+"""How many times faster another mode has to be: less is noise."""
 THIRD_STEP_S, SECOND_STEP_S = 1.0, 5.0
-"""What a way is tried for: no third step after the one, no second step after the other."""
+"""Seconds of a mode's trial after which there is no third step, and no second step."""
 PAIRS = 2**26
-"""Pairs of tokens that a table is made for at most: more do not fit."""
+"""Maximum number of pairs of tokens for plain attention: a table of more does not fit."""
 BACKENDS = {
     "fused": [
         SDPBackend.FLASH_ATTENTION,
@@ -40,7 +40,7 @@ BACKENDS = {
 
 @dataclass(frozen=True, slots=True)
 class TrainStepMode:
-    """How a step is computed."""
+    """Precision and attention kernel of a step."""
 
     precision: Literal["fp32", "bf16"] = "fp32"
     attention: Literal["fused", "plain"] = "fused"
@@ -54,11 +54,11 @@ class TrainStepMode:
 
 
 def candidates(config: ComputeConfig, pairs: int) -> list[TrainStepMode]:
-    """Return the ways that the settings leave, the plainest first.
+    """Return the modes that the settings allow, float32 first.
 
     Args:
-        config: What is asked for.
-        pairs: Of tokens that attend to each other in a step; 0 without a transformer.
+        config: The settings.
+        pairs: Pairs of tokens that attend to each other in a step; 0 without a transformer.
     """
     both: Any = ("fp32", "bf16") if config.precision == "auto" else (config.precision,)
     kernels: Any = (config.attention,)
@@ -75,14 +75,14 @@ def autotune(
     times: float,
     pairs: int,
 ) -> TrainStepMode:
-    """Return the fastest way to train `model`.
+    """Return the fastest mode to train `model` in.
 
     Args:
-        config: What is asked for.
+        config: The settings.
         model: Left as it is; copies of it are stepped.
-        step: Takes a few images forth and back through a network.
-        times: How many such steps the training is worth.
-        pairs: Of tokens that attend to each other.
+        step: Runs a forward and a backward pass of a few images.
+        times: Number of such steps that equal the whole training.
+        pairs: Pairs of tokens that attend to each other.
     """
     left = candidates(config, pairs)
     if len(left) > 1:
@@ -118,7 +118,7 @@ def _fastest(
 def _seconds(
     model: nn.Module, step: Callable[[nn.Module, TrainStepMode], None], way: TrainStepMode
 ) -> float:
-    """Return the least of a step or two after a first one; a very long one is taken as it is."""
+    """Return the shortest of a step or two after a warm-up; a very long warm-up counts itself."""
     times: list[float] = []
     while len(times) < 3 and sum(times) < (THIRD_STEP_S if len(times) > 1 else SECOND_STEP_S):
         began = time.perf_counter()

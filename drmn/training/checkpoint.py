@@ -11,7 +11,7 @@ import torch
 State = dict[str, Any]
 
 LAST, BEST = "last.pt", "best.pt"
-"""What a run goes on from, and its best epoch."""
+"""Files of the state that a run resumes from, and of its best epoch."""
 SHA256 = hashlib.sha256().digest_size
 
 
@@ -19,7 +19,7 @@ class Saved(NamedTuple):
     """A file that was written."""
 
     sha256: str
-    """Of its content, which is what the file begins with."""
+    """SHA-256 of its content, with which the file starts."""
     bytes: int
 
 
@@ -42,7 +42,7 @@ def save(path: Path, state: State) -> Saved:
 
 
 def sha256_of(path: Path) -> str:
-    """Return what `save` said of a file; that its content is whole, `load` finds out."""
+    """Return the SHA-256 that `save` wrote into a file; `load` checks the content against it."""
     with path.open("rb") as file:
         return file.read(SHA256).hex()
 

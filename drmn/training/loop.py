@@ -1,10 +1,10 @@
 """The training loop, as a stream of epochs.
 
-`fit` reports nothing and saves nothing. It yields after each epoch, and whoever asked decides what
-an epoch is for: a job prints it, a trial tells Ray, a test looks at it. To stop early, stop asking.
+`fit` reports nothing and saves nothing. It yields after each epoch, and the caller decides what to
+do with it: a trial reports it to Ray, a test checks it. To stop early, stop iterating.
 
 With several workers (`drmn.distributed`) each runs this loop. A batch is that of all of them, and
-the loss is taken of all its images, so what is learnt does not depend on their number.
+the loss is taken over all its images, so the result does not depend on their number.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,21 +28,21 @@ JOB = "jobs/train.py to train a backbone along"
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch came to."""
+    """Result of an epoch."""
 
     number: int
     """Epochs finished, this one included."""
     metrics: dict[str, float]
-    """Losses, gradients and rates of training (`loss/`, `train/`), figures of validation (`val/`):
+    """Losses, gradient norm and learning rates (`loss/`, `train/`), validation metrics (`val/`):
     all that does not depend on how busy the machine is."""
     state: State
-    """All that `fit` needs to go on from here. Live: save it before asking for the next epoch."""
+    """All that `fit` needs to resume from here. Live: save it before iterating further."""
     costs: dict[str, float]
-    """What training took (`cost/`): seconds, images a second, peak memory of a GPU."""
+    """Costs of training (`cost/`): seconds, images per second, peak memory of a GPU in MiB."""
 
 
 def build_head(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> DRMN:
-    """Return an untrained network on maps; which one depends on the seed alone."""
+    """Return an untrained network on maps; its weights depend on the seed alone."""
     torch.manual_seed(config.seed)
     return DRMN(
         config.model,
@@ -80,13 +80,13 @@ def fit(
     Args:
         config: The settings; `data` holds the fold already.
         data: The images, in a store or as photos.
-        backbone: For photos: what is trained along.
+        backbone: For photos: the backbone to fine-tune.
         resume: The state of an epoch of the same settings, or of a part of one.
         device: Where to train.
-        leave: Whether to stop after a step.
+        leave: Called after each step; True stops training.
 
     Raises:
-        LeavingError: `leave` said so within an epoch; what it holds is a `resume`.
+        PreemptedError: `leave` returned True within an epoch; its `state` is a `resume`.
     """
     network = assemble(config, data, backbone).to(device)
     trainer = Trainer(config, network, data)
@@ -100,7 +100,7 @@ def fit(
 def _measured(
     trainer: Trainer, number: int, leave: ShouldStop = never_stop
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Train an epoch; return its metrics and what it took."""
+    """Train an epoch; return its metrics and costs."""
     gpu = trainer.device if trainer.device.type == "cuda" else None
     if gpu is not None:
         torch.cuda.reset_peak_memory_stats(gpu)

@@ -21,7 +21,7 @@ def classify(
     labels: Int[Tensor, " image"],
     seen: Bool[Tensor, " class"],
 ) -> Scalar:
-    """Cross-entropy over the seen classes, which stand first (docs/paper.md, row L-AC)."""
+    """Cross-entropy over the seen classes, which come first (docs/paper.md, row L-AC)."""
     return F.cross_entropy(logits[:, seen], labels)
 
 

@@ -19,11 +19,11 @@ class MicroBatch:
     """Images that go through the network at once: a batch, or a micro-batch of it."""
 
     images: Int[Tensor, " image"]
-    """Their positions, those of all workers."""
+    """Positions of the images of all workers."""
     share: float
-    """Of its batch."""
+    """Share of its batch."""
     last: bool
-    """It completes its batch: a step follows."""
+    """Whether it completes its batch: a step follows."""
 
 
 def micro_batches(order: Int[Tensor, " image"], size: int, micro: int = 0) -> list[MicroBatch]:
@@ -33,8 +33,8 @@ def micro_batches(order: Int[Tensor, " image"], size: int, micro: int = 0) -> li
 
     Args:
         order: Positions of images.
-        size: Of a batch, all workers together.
-        micro: Of a worker's micro-batch; 0 for its whole share.
+        size: Size of a batch, all workers together.
+        micro: Size of a worker's micro-batch; 0 for its whole share.
     """
     cut = []
     for batch in _cut(order, size):
@@ -81,14 +81,14 @@ def set_learning_rates(
 
 
 def lr_factor(config: OptimConfig, epoch: int, within: float) -> float:
-    """Return what share of its full value a learning rate has.
+    """Return the factor of a learning rate, from 0 to 1.
 
     The schedule moves from epoch to epoch; the warm-up within each.
 
     Args:
         config: The schedule.
         epoch: Counted from 1.
-        within: The share of the epoch that is over.
+        within: Share of the epoch's steps that are done.
     """
     risen = 1.0
     if epoch - 1 < config.warmup:

@@ -6,22 +6,22 @@ from drmn.training.checkpoint import State
 
 
 class TrialPreemptedError(Exception):
-    """A trial was left within an epoch, saved, to go on elsewhere: no fault of its own."""
+    """A trial was preempted within an epoch, and saved, to resume elsewhere; not a failure."""
 
 
 ShouldStop = Callable[[], bool]
-"""Asked after each step, by every worker as often: is training to stop here, to go on elsewhere?"""
+"""Called after each step, equally often by every worker: whether to stop and resume elsewhere."""
 
 
 class PreemptedError(Exception):
-    """Training stopped within an epoch because it was told to leave."""
+    """Training stopped within an epoch because its machine is being preempted."""
 
     def __init__(self, state: State) -> None:
         super().__init__("its machine is about to go")
         self.state = state
-        """All that `fit` needs to go on with the next step, on as many workers."""
+        """All that `fit` needs to resume with the next step, on as many workers."""
 
 
 def never_stop() -> bool:
-    """Return that training goes on."""
+    """Return False: training never stops early."""
     return False

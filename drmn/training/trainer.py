@@ -22,22 +22,22 @@ from drmn.training.optimizer import MicroBatch, micro_batches, optimizer_of, set
 from drmn.training.stop import PreemptedError, ShouldStop, never_stop
 
 TEST_IMAGES = 4
-"""Images that ways to compute a step are tried on: what grows with the square of their number, as
-the pairs of tokens of "joint" do, weighs less there than in a step of a batch."""
+"""Images that autotuning steps on: costs that grow with the square of their number, as the pairs of
+tokens of "joint" do, weigh less there than in a step of a batch."""
 
 
 @dataclass
 class PartialEpoch:
-    """How far an epoch has come."""
+    """The finished part of an epoch."""
 
     terms: list[dict[str, Tensor]] = field(default_factory=list)
-    """The loss of each piece that went through."""
+    """Loss terms of each micro-batch so far."""
     norms: list[Tensor] = field(default_factory=list)
-    """The length of the gradient of each step."""
+    """Norm of the gradient of each step."""
     chance: list[State] = field(default_factory=list)
-    """Of torch's generators, for each worker; empty at the start of an epoch."""
+    """States of torch's generators, for each worker; empty at the start of an epoch."""
     seconds: float = 0.0
-    """That it took."""
+    """Seconds that it took."""
 
 
 class Trainer:
@@ -45,8 +45,8 @@ class Trainer:
 
     Args:
         config: The settings.
-        network: Trained in place.
-        data: What it is trained on.
+        network: The network, trained in place.
+        data: The images that it is trained on.
     """
 
     def __init__(self, config: RunConfig, network: Network, data: Fold[Images]) -> None:
@@ -56,12 +56,12 @@ class Trainer:
         self.classes = data.classes.to(self.device)
         self.way = TrainStepMode()
         self.part = PartialEpoch()
-        """Of the epoch that is trained; of none before the first and between two."""
+        """Part of an epoch that was loaded to be resumed; empty otherwise."""
         self.seconds = 0.0
-        """That the last epoch took, wherever its steps were taken."""
+        """Seconds that the last epoch took, those before a preemption included."""
 
     def begin(self, state: State | None = None) -> int:
-        """Take over a state, or choose how to compute a step; return the epochs that are done."""
+        """Load a state, or choose a step mode; return the number of finished epochs."""
         if state is None:
             self.way = self._chosen()
         else:
@@ -74,18 +74,18 @@ class Trainer:
         return 0 if state is None else int(state["number"])
 
     def state(self, number: int) -> State:
-        """Return all that is needed to go on after epoch `number`. Live."""
+        """Return all that is needed to resume after epoch `number`. Live."""
         both = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
         return both | {"number": number, "way": asdict(self.way)}
 
     def epoch(self, number: int, leave: ShouldStop = never_stop) -> dict[str, float]:
-        """Go through the training images once, from where the state that was taken over left off.
+        """Train on each image once; resume a part of an epoch that `begin` loaded.
 
-        Returns each loss term averaged over the images, the mean length of the gradient, and the
+        Returns each loss term averaged over the images, the mean norm of the gradient, and the
         learning rates at the end.
 
         Raises:
-            LeavingError: `leave` said so after a step that was not the last.
+            PreemptedError: `leave` returned True after a step that was not the last.
         """
         began = time.perf_counter()
         self.network.train()
@@ -116,7 +116,7 @@ class Trainer:
         return _averaged(part.terms, todo) | lengths | now
 
     def _draw(self, part: PartialEpoch, chance: EpochRng) -> None:
-        """Set torch's generators to the start of an epoch, or to where a part of it left off."""
+        """Set torch's generators to the start of an epoch, or to the end of a loaded part."""
         chance.begin()
         if distributed.rank() < len(part.chance):
             mine = part.chance[distributed.rank()]
@@ -132,14 +132,14 @@ class Trainer:
         return part
 
     def _saved(self, part: PartialEpoch) -> dict[str, Any]:
-        """Return a part of an epoch as a checkpoint holds it; every worker asks for it."""
+        """Return a part of an epoch for a checkpoint; collective: every worker must call it."""
         mine: State = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             mine["cuda"] = torch.cuda.get_rng_state(self.device)
         return asdict(part) | {"chance": distributed.collect(mine)}
 
     def _backward(self, run: nn.Module, piece: MicroBatch, own: Batch) -> dict[str, Tensor]:
-        """Add this worker's part of the gradient of a piece's loss; return the loss's terms."""
+        """Add this worker's gradient of a micro-batch's loss; return the loss terms."""
         if isinstance(run, DistributedDataParallel):
             run.require_backward_grad_sync = piece.last
         labels = self.data.train.labels[piece.images].to(self.device)
@@ -160,7 +160,7 @@ class Trainer:
         return loss, dict(terms)
 
     def _step(self) -> Tensor:
-        """Take a step; return the length of the gradient."""
+        """Take a step; return the norm of the gradient."""
         grads = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         length: Tensor = nn.utils.get_total_norm(grads)
         self.optimizer.step()
@@ -168,7 +168,7 @@ class Trainer:
         return length
 
     def _spread(self, epoch: int) -> nn.Module:
-        """Return what to call: the network, or what sums its gradients over the workers."""
+        """Return the module to call: the network, or a DDP of it that averages gradients."""
         if isinstance(self.network, FinetunedNetwork):
             self.network.unfreeze(epoch, self.config.finetune.unfreeze_every)
         if distributed.world() == 1:
@@ -176,7 +176,7 @@ class Trainer:
         return DistributedDataParallel(self.network, forward_sync_buffers=False)
 
     def _chosen(self) -> TrainStepMode:
-        """Return how to compute a step, tried on a few images by this worker alone."""
+        """Return the step mode of the first worker's test on a few images."""
         images = self.data.train
         (few,) = images.stream([torch.arange(min(TEST_IMAGES, len(images)))])
         labels = few.labels.to(self.device)

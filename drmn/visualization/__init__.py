@@ -1,1 +1,1 @@
-"""Where a trained network looks, as pictures; knows neither Ray nor MLflow."""
+"""Attention maps of a trained network, as pictures; independent of Ray and MLflow."""

@@ -1,4 +1,4 @@
-"""Pictures of where a network looks, of the same images each time."""
+"""Attention maps of a network, drawn for the same images each time."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -31,16 +31,16 @@ STRONGEST, MAX_ATTRIBUTES = (
 
 
 class AttentionFigure:
-    """Draws where a network looks: made once for some images, used as often as wanted.
+    """Draws attention maps: created once for some images, used for any number of networks.
 
     Without names it takes validation images of classes that training does not see, each of another
     class, the same ones whatever the network, the seed and the epoch: pictures can be compared.
 
     Args:
         data: The fold.
-        catalogue: That of the store, which names its images.
-        preprocess: What the backbone is shown of an image (`Backbone.preprocess`).
-        files: Where each image lies, by its name: only a catalogue that `open_dataset` gave knows
+        catalogue: Catalogue of the store, which names its images.
+        preprocess: The backbone's input transform (`Backbone.preprocess`).
+        files: Path of each image, by its name: only a catalogue of `open_dataset` has them
             (`Catalogue.places`).
         images: Names of development images to draw, instead.
         attributes: Names of the attributes to draw; by default those that add most to the answer.
@@ -88,11 +88,11 @@ class AttentionFigure:
 
         Args:
             model: A trained network; it is left as it was.
-            path: Of a PNG, in a folder that is made if need be.
-            scale: Of the logits, `model.scale`.
-            rule: How classes are scored; without it seen ones are answered too often.
-            title: Above the picture.
-            backbone: What makes the maps, where it was trained along; without it the store's serve.
+            path: Path of a PNG, in a folder that is created if need be.
+            scale: Scale of the logits, `model.scale`.
+            rule: How classes are scored; without it seen ones are predicted too often.
+            title: Title above the picture.
+            backbone: A fine-tuned backbone to compute the maps; by default the store's are used.
         """
         maps = self.maps if backbone is None else backbone(self.normal)
         found = evidence(model, maps, self.classes, scale=scale, rule=rule)
@@ -104,7 +104,7 @@ class AttentionFigure:
         return path
 
     def strips(self, found: Evidence) -> list[sheet.Strip]:
-        """Return what is drawn of each image."""
+        """Return the content of each image's row."""
         chosen = strongest_attributes(found.shares, self.most).tolist()
         classes = [names.of_class(name) for name in self.classes.names]
         return [
@@ -130,7 +130,7 @@ class AttentionFigure:
 
 
 def some(split: Split, images: Sequence[str], count: int) -> list[int]:
-    """Return rows of `count` images, each of another class: by hashed names, so always the same."""
+    """Return rows of `count` images of different classes: by hashed names, so always the same."""
     pairs = zip(split.rows.tolist(), split.labels.tolist(), strict=True)
     first: dict[int, int] = {}
     for row, label in sorted(pairs, key=lambda p: hashlib.sha256(images[p[0]].encode()).digest()):
@@ -139,7 +139,7 @@ def some(split: Split, images: Sequence[str], count: int) -> list[int]:
 
 
 def _split(data: Development, rows: Sequence[int]) -> Split:
-    """Return these rows of the store, whatever they are for: they are looked at alone."""
+    """Return these rows of the store, whatever their part: they are only drawn."""
     parts = (data.train, data.val_seen, data.val_unseen)
     label = {r: c for p in parts for r, c in zip(p.rows.tolist(), p.labels.tolist(), strict=True)}
     labels = torch.tensor([label[row] for row in rows])
@@ -149,7 +149,7 @@ def _split(data: Development, rows: Sequence[int]) -> Split:
 def _pixels(
     catalogue: Catalogue, rows: Sequence[int], preprocess: Preprocess, files: Mapping[str, Path]
 ) -> UInt8[Tensor, "image 3 size size"]:
-    """Return what the backbone is shown of these images, before it is normalised."""
+    """Return the backbone's input for these images, before normalisation."""
     shown = [catalogue.images[row] for row in rows]
     lost = [name for name in shown if name not in files]
     if lost:

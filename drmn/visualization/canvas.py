@@ -1,4 +1,4 @@
-"""A page measured in pixels; all of matplotlib that is used, and without its global state."""
+"""A page measured in pixels, drawn by matplotlib without its global state."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ DPI = 100
 
 
 class Canvas:
-    """A white page of so many pixels."""
+    """A white page, sized in pixels."""
 
     def __init__(self, width: int, height: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - a second
@@ -24,7 +24,7 @@ class Canvas:
         self._canvas = FigureCanvasAgg(self._figure)
 
     def image(self, at: Point, side: int, pixels: Pixels) -> None:
-        """Put a square picture with its top left corner there."""
+        """Put a square picture with its top left corner at `at`."""
         left, bottom = at[0] / self.width, 1 - (at[1] + side) / self.height
         box = (left, bottom, side / self.width, side / self.height)
         axes = self._figure.add_axes(box)
@@ -41,7 +41,7 @@ class Canvas:
         bold: bool = False,
         badge: str = "",
     ) -> None:
-        """Put text of `size` pixels with its top left corner there, on a disc of colour `badge`."""
+        """Put text of `size` pixels with its top left corner at `at`, on a `badge` colour disc."""
         box = {"boxstyle": "circle,pad=0.25", "facecolor": badge, "edgecolor": "white"}
         self._figure.text(
             at[0] / self.width,

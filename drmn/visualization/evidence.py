@@ -1,4 +1,4 @@
-"""What a network says of some images, and why: its answers, attribute scores and attention."""
+"""Evidence for a network's predictions: attribute scores and attention of some images."""
 
 import math
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ PLAIN_RULE = Rule()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What a network says of some images, and why."""
+    """Predictions of a network for some images, and the evidence for them."""
 
     answers: Int[Tensor, " image"]
     """The predicted classes, of all candidates."""
     scores: Float[Tensor, "image attr"]
     """e at unit length, as class attributes have."""
     shares: Float[Tensor, "image attr"]
-    """What each attribute adds to the answer's cosine, of all that speaks for or against it."""
+    """Contribution of each attribute to the answer's cosine, as a share of all absolute ones."""
     attention: Float[Tensor, "image attr side side"]
 
 
@@ -38,13 +38,13 @@ def evidence(
     scale: float,
     rule: Rule = PLAIN_RULE,
 ) -> Evidence | None:
-    """Return what `model` says of images with these maps; None if it has no dual attention.
+    """Return predictions and evidence for images; None if `model` has no dual attention.
 
     The model is left in the mode it was in.
 
     Args:
         model: A trained network.
-        maps: Of the images, by stride.
+        maps: Maps of the images, by stride.
         classes: The candidates.
         scale: The paper's gamma, `model.scale`.
         rule: How classes are scored.
@@ -72,13 +72,13 @@ def evidence(
 def strongest_attributes(
     shares: Float[Tensor, "image attr"], count: int
 ) -> Int[Tensor, "image chosen"]:
-    """Return the attributes with the largest share for each image; of equals the first ones."""
+    """Return the attributes of the largest shares for each image; the first ones if equal."""
     return shares.argsort(dim=-1, descending=True, stable=True)[:, :count]
 
 
 def has(attributes: Float[Tensor, "class attr"]) -> Bool[Tensor, "class attr"]:
-    """Return which attributes a class truly has: half as strongly as its strongest one, or more.
+    """Return which attributes a class truly has: at least half as strong as its strongest one.
 
-    Class attributes are shares of annotators at unit length; absolute ones are not known any more.
+    Class attributes are shares of annotators at unit length; absolute ones are no longer known.
     """
     return attributes >= attributes.amax(dim=1, keepdim=True) / 2

@@ -1,4 +1,4 @@
-"""Names: as a person reads them, and what a person meant by one."""
+"""Names for display, and look-up of names that a user gives."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def of_class(name: str) -> str:
 
 
 def class_places(kind: str, asked: Sequence[str], names: Sequence[str]) -> list[int]:
-    """Return where the names that were `asked` for stand among `names`.
+    """Return the places of the `asked` names among `names`.
 
     Raises:
         ConfigError: One of them is not there.

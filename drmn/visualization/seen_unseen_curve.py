@@ -1,4 +1,4 @@
-"""Unseen over seen accuracy at every gamma: the curve that AUSUC is the area under."""
+"""Plot of unseen over seen accuracy at every gamma: AUSUC is the area under this curve."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ def draw_seen_unseen(curve: Curve, chosen: OperatingPoint, path: Path, title: st
     Args:
         curve: Every reachable pair of accuracies.
         chosen: The outcome at the gamma of the rule.
-        path: Of the PNG.
-        title: Above it.
+        path: Path of the PNG.
+        title: Title above it.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - a second
     from matplotlib.figure import Figure  # noqa: PLC0415

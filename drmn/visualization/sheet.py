@@ -1,4 +1,4 @@
-"""A sheet of evidence: a row an image, its photo and then where the network looks."""
+"""A sheet of evidence: a row per image, its photo and then the attention maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,26 +15,26 @@ from drmn.visualization.canvas import Canvas, Pixels, Point
 
 SIDE, GAP, MARGIN = 200, 14, 24
 NARROWEST = 600
-"""Pixels that a sheet is wide at least, for its title."""
+"""Minimum width of a sheet in pixels, for its title."""
 CAPTION = 60
 """Pixels above each picture: two lines of a name and one below them."""
 WIDE = 25
 """Letters of a name on a line."""
 RIGHT, WRONG, MUTED = "#1a7f37", "#c62828", "#666666"
 COLD, WARM = np.array([255.0, 210.0, 0.0]), np.array([225.0, 0.0, 20.0])
-"""Of the heat, from little to much attention."""
+"""Colours of the heat, from little to much attention."""
 LUMA = torch.tensor([0.299, 0.587, 0.114])
-"""Of red, green and blue in grey (ITU-R BT.601)."""
+"""Weights of red, green and blue in grey (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """Where the network looks for an attribute."""
+    """Attention map of an attribute."""
 
     attribute: str
     score: float
     share: float
-    """Of the answer's score."""
+    """Share of the answer's score."""
     present: bool
     """Whether the image's true class has the attribute."""
     attention: Float[Tensor, "side side"]
@@ -42,7 +42,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strip:
-    """An image, what it was taken for, and why."""
+    """An image, its prediction, and the evidence for it."""
 
     photo: UInt8[Tensor, "3 size size"]
     label: str
@@ -56,7 +56,7 @@ def overlay(
 ) -> UInt8[np.ndarray, "size size 3"]:
     """Return the photo in pale grey with attention as heat, full where it is greatest.
 
-    Heat is in proportion to attention, so a network that looks everywhere alike heats all alike.
+    Heat is proportional to attention, so a network with uniform attention gives uniform heat.
     """
     size = photo.shape[-1]
     fine = F.interpolate(attention[None, None], (size, size), mode="bilinear")[0, 0]

@@ -237,7 +237,9 @@ def test_kill_9_in_the_middle_and_the_same_command_makes_the_same_store(photos, 
     for folder in (whole, killed):
         folder.mkdir()
     # Not in this process: it has one thread for torch, and sums round otherwise.
-    assert subprocess.run(command(*asked), cwd=whole, capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run(command(*asked), cwd=whole, capture_output=True, check=False).returncode == 0
+    )
     process = subprocess.Popen(command(*asked), cwd=killed, stdout=subprocess.DEVNULL)
     stores = killed / "results" / "features"
     while process.poll() is None and not any(

@@ -1,6 +1,6 @@
-"""What surrounds a creature of the demo set, and the colours and outlines that all is drawn with.
+"""Surroundings of a creature of the demo set, and the colours and outlines of all drawings.
 
-Nothing here knows an attribute.
+Nothing here depends on an attribute.
 """
 
 import colorsys

@@ -1,4 +1,4 @@
-"""The catalogue: what development may know of a dataset, read from official files or a store.
+"""The catalogue: the development part of a dataset, read from official files or a store.
 
 It holds the images of trainval and the classes they belong to. The test images, and the classes
 and attribute vectors that only the test set has, are not in it: only the hashes of their names are,
@@ -28,11 +28,11 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fence:
-    """The hashed names of what is sealed: enough to recognise it, and nothing to learn from."""
+    """The hashed names of sealed images and classes: enough to recognise, not to learn from."""
 
     images: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
-    """Those that only the test set has."""
+    """Classes that only the test set has."""
 
     def check(self, dataset: str, images: Iterable[str], classes: Iterable[str]) -> None:
         """Raise `DataError` if an image or a class is a sealed one."""
@@ -49,12 +49,12 @@ class Fence:
 
 
 def hashed(name: str) -> str:
-    """Return how a fence knows a name."""
+    """Return the hash of a name in a fence."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def fence_of(images: Iterable[str], classes: Iterable[str]) -> Fence:
-    """Return the fence round these images and classes."""
+    """Return the fence of these images and classes."""
     return Fence(images=frozenset(map(hashed, images)), classes=frozenset(map(hashed, classes)))
 
 
@@ -66,13 +66,13 @@ class Catalogue:
     images: tuple[str, ...]
     """The path of each below the folder that holds them; two of one photo differ by their box."""
     files: tuple[Path, ...] = ()
-    """Where each lies now; no part of the content, and unknown to a store."""
+    """Current path of each; not part of the content, and unknown to a store."""
     digests: tuple[str, ...]
-    """Of each image file's content."""
+    """Digest of each image file's content."""
     sizes: Integers | None = None
     """[image, 2]: height and width in pixels."""
     boxes: Integers | None = None
-    """[image, 4]: left, top, right and bottom of what is shown, where files show more."""
+    """[image, 4]: left, top, right and bottom of the crop that is the image, if files show more."""
     labels: Integers
     """[image]: an index into `classes`."""
     classes: tuple[str, ...]
@@ -85,7 +85,7 @@ class Catalogue:
     """The validation classes of each fold; the other classes are its training classes."""
     fence: Fence = field(default_factory=Fence)
     notes: tuple[str, ...] = ()
-    """What a reader should be told: differences from the published files, values mended."""
+    """Notes to print: differences from the published files, values that were repaired."""
     skipped: tuple[str, ...] = ()
     """Images of trainval that cannot be read and were left out."""
 
@@ -109,11 +109,11 @@ class Catalogue:
         return seen.hexdigest()[:16]
 
     def photos(self) -> list[Photo]:
-        """Return where each image is and what of it is shown."""
+        """Return the file and the box of each image."""
         return photos(self.files, self.boxes, self.images)
 
     def places(self) -> dict[str, Path]:
-        """Return where each image lies, by its name; empty for the catalogue of a store."""
+        """Return the path of each image, by its name; empty for the catalogue of a store."""
         return dict(zip(self.images, self.files, strict=False))
 
 

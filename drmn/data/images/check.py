@@ -1,4 +1,4 @@
-"""Every image decoded once: its digest and size, or what is wrong with it."""
+"""Check of every image, decoded once: its digest and size, or its problem."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from drmn.io import sqlite_cache
 from drmn.io.progress import Progress
 
 LEAST_SIDE = 16
-"""Pixels: what is smaller shows nothing, and is mostly a placeholder for a photo taken down."""
+"""Pixels: smaller images show nothing, and are mostly placeholders for photos taken down."""
 AT_A_TIME = 256
-"""Images between two commits: what an interrupted check has to do again at most."""
+"""Images between two commits, which an interrupted check has to repeat at most."""
 
 
 _TABLE = """CREATE TABLE IF NOT EXISTS images (
@@ -28,26 +28,26 @@ _TABLE = """CREATE TABLE IF NOT EXISTS images (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
-    """What each of some images is."""
+    """Result of the check of some images."""
 
     digests: tuple[str, ...]
     """16 hex digits of SHA-256 of each file's content."""
     sizes: npt.NDArray[np.int64]
     """[image, 2]: height and width; 0 for one that cannot be read."""
     problems: dict[int, str]
-    """What is wrong, by place."""
+    """Error messages, by place."""
 
 
 def inspect(
     photos: Sequence[Photo], known: Path, progress: Progress = lambda *_: None
 ) -> Inspection:
-    """Read and decode each image; one that has not changed since is remembered.
+    """Read and decode each image, unless it is in the cache and has not changed since.
 
     Args:
         photos: The images.
-        known: A SQLite file of what was found before. A file counts as unchanged while its size
-            and its time of change are the same.
-        progress: StartProgress after each few images.
+        known: SQLite file of the cache. A file counts as unchanged while its size and its time of
+            change are the same.
+        progress: Called after each few images.
     """
     rows: list[_Found] = []
     with closing(sqlite_cache.opened(known, _TABLE)) as remembered, ThreadPoolExecutor() as pool:

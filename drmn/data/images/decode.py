@@ -21,21 +21,21 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """An image file, and what of it is shown."""
+    """An image file, and the box of it that is the image."""
 
     file: Path
     box: Box | None = None
     name: str = ""
-    """What it is called in the catalogue."""
+    """Its name in the catalogue."""
     view: int = 0
-    """0 for the evaluation transform; others are augmented, by chance that depends on the name and
-    the view alone."""
+    """0 for the evaluation transform; others are augmented at random, seeded by the name and the
+    view alone."""
 
 
 def photos(
     files: Sequence[Path], boxes: npt.NDArray[np.int64] | None, names: Sequence[str]
 ) -> list[Photo]:
-    """Return where each image is and what of it is shown, given the boxes [image, 4] or none."""
+    """Return the file and the box of each image, given the boxes [image, 4] or none."""
     shown: list[Box | None] = [None] * len(files)
     if boxes is not None:
         shown = [(int(a), int(b), int(c), int(d)) for a, b, c, d in boxes]
@@ -44,7 +44,7 @@ def photos(
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """What a backbone's weights expect of their input: a square crop, normalised by channel."""
+    """Input transform of a backbone's weights: a square crop, normalised by channel."""
 
     size: int
     mean: tuple[float, ...]
@@ -56,20 +56,20 @@ class Preprocess:
         return v2.Compose([self.crop(), self.normal()])
 
     def crop(self) -> v2.Transform:
-        """Return the part of the evaluation transform that leaves a picture to look at."""
+        """Return the evaluation transform without normalisation, for pictures to show."""
         resize = v2.Resize(self.size, interpolation=self._how, antialias=True)
         return v2.Compose([resize, v2.CenterCrop(self.size)])
 
     def augmented(
         self, pixels: Tensor, photo: Photo, *, colored: bool = False
     ) -> Float[Tensor, "3 height width"]:
-        """Return a training view: shorter side to 8/7 of `size`, a crop by chance, half flipped.
+        """Return a training view: shorter side to 8/7 of `size`, a random crop, half flipped.
 
-        Neither the order of images nor threads nor which machine does it change a view.
+        It depends neither on the order of images, nor on threads or the machine.
 
         Args:
-            pixels: Of the whole photo.
-            photo: Its name and view decide the chance.
+            pixels: Pixels of the whole photo.
+            photo: Its name and view are the seed.
             colored: Change brightness, contrast and saturation too, by up to `JITTER`.
         """
         large = v2.functional.resize(
@@ -91,17 +91,17 @@ class Preprocess:
         return InterpolationMode(self.interpolation)
 
     def normal(self) -> v2.Transform:
-        """Return what a crop goes through last: to [0, 1], then normalised by channel."""
+        """Return the last part of the transform: to [0, 1], then normalised by channel."""
         to_float = v2.ToDtype(torch.float32, scale=True)
         return v2.Compose([to_float, v2.Normalize(list(self.mean), list(self.std))])
 
 
 JITTER = 0.4
-"""By how much of itself a photo's brightness, contrast or saturation is changed at most."""
+"""Maximum relative change of a photo's brightness, contrast or saturation."""
 
 
 def _toned(pixels: Tensor, tone: float) -> Tensor:
-    """Return pixels in another tone; `tone` in [0, 1) is cut into three numbers of chance."""
+    """Return pixels in another tone; `tone` in [0, 1) is cut into three random numbers."""
     for change in (
         v2.functional.adjust_brightness,
         v2.functional.adjust_contrast,

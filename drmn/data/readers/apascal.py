@@ -1,6 +1,6 @@
 """aPascal and aYahoo: photos of several objects, each known by its box (Farhadi et al., CVPR 2009).
 
-The proposed splits name a photo once for each object in it, without saying which. The boxes are in
+The proposed splits name a photo once for each object in it, but not which object. The boxes are in
 the tables of `attribute_data`: photo, class, left, top, right, bottom, 64 attributes.
 """
 
@@ -19,7 +19,7 @@ BOX_TABLES = {
     "apascal_test.txt": "JPEGImages",
     "ayahoo_test.txt": "ayahoo_test_images",
 }
-"""Which folder the photos of a table lie in."""
+"""The folder of the photos of each table."""
 
 
 def boxes(tables: Path, images: Sequence[str], labels: Sequence[str]) -> Integers:

@@ -17,15 +17,15 @@ from drmn.errors import DataError
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif"}
 SPLITS = ("train", "val", "test")
 SHARE = 0.2
-"""Of the classes for testing, of the rest for each fold's validation, and of each seen class's
-images for testing, where splits.csv does not say."""
+"""Share of the classes for testing, of the rest for each fold's validation, and of each seen
+class's images for testing, unless splits.csv names the classes."""
 
 
 def read(root: Path, dataset: str) -> Listing:
-    """Return what the files in `root` say of the dataset.
+    """Return the listing of the dataset in `root`.
 
     Raises:
-        DataError: A file is missing or says something that cannot be.
+        DataError: A file is missing or contains an impossible value.
     """
     names, attribute_names, values = _attributes(root / "attributes.csv")
     splits = _splits(root, names)

@@ -29,13 +29,13 @@ MAPS = "feature_map"
 
 
 def read(file: Path, root: Path, spec: DatasetSpec) -> Listing:
-    """Return what `file` says of the dataset, its features unread.
+    """Return the listing of the dataset in `file`, without reading its features.
 
     The file has no names. They and the folds are those of the official split files below `root`,
-    which it must agree with; without them images and classes are numbered, and a note says so.
+    which it must agree with; without them images and classes are numbered, with a note.
 
     Raises:
-        ConfigError: The dataset is none that such files are of.
+        ConfigError: There are no such files of the dataset.
         DataError: The file is unreadable, or contradicts itself or the split files.
     """
     require("dataset", spec.name, spec.name in DATASETS, f"one of {', '.join(DATASETS)}")
@@ -61,9 +61,9 @@ def read(file: Path, root: Path, spec: DatasetSpec) -> Listing:
 
 
 def inspected(listing: Listing, digest: str) -> Inspection:
-    """Return what the check of images comes to for rows of the file of that digest.
+    """Return the result of the check of images for rows of the file of that digest.
 
-    A row is known by the digest of its file and its number: the digests of the rows themselves
+    A row is identified by the digest of its file and its number: the digests of the rows themselves
     would take a read of the whole file at each start.
     """
     rows = (f"{digest}:{row}".encode() for row in range(len(listing.images)))
@@ -108,7 +108,7 @@ def integers(content: h5py.File, name: str) -> Integers:
 
 
 def _official(content: h5py.File, file: Path, spec: DatasetSpec) -> Official:
-    """Return what split files would say, with numbers for names and without folds."""
+    """Return the content in the form of split files, with numbers for names and without folds."""
     images, values = _images(content, file), _attributes(content, file, spec)
     found = Official(
         images=tuple(f"image {i + 1:05}" for i in range(images)),

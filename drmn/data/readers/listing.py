@@ -1,6 +1,6 @@
-"""What a reader finds in a dataset's files, and its division: development here, test sealed there.
+"""Listing of a dataset's files, and its division into development and the sealed test part.
 
-This is the one place where both are at hand. Nothing that trains or searches may import it.
+This is the only module that holds both. Nothing that trains or searches may import it.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Listing:
     labels: Integers
     """[image]: an index into `classes`."""
     splits: tuple[str, ...]
-    """Of each image: trainval, test_seen, test_unseen, or nothing for an image of none of them."""
+    """Split of each image: trainval, test_seen, test_unseen, or empty for none of them."""
     classes: tuple[str, ...]
     attributes: npt.NDArray[np.float64]
     """[class, attr]: 0 or more, unnormalised."""
@@ -38,7 +38,7 @@ class Listing:
     notes: tuple[str, ...]
 
     def photos(self) -> list[Photo]:
-        """Return where each image is."""
+        """Return the file and the box of each image."""
         return photos(self.files, self.boxes, self.images)
 
     @property
@@ -47,7 +47,7 @@ class Listing:
         return np.unique(self.labels[self.of("trainval")])
 
     def of(self, split: str) -> npt.NDArray[np.bool_]:
-        """Return which images are in `split`, or in one that begins so."""
+        """Return which images are in `split`, or in one whose name starts with it."""
         return np.array([name.startswith(split) for name in self.splits], dtype=bool)
 
     @property
@@ -58,7 +58,7 @@ class Listing:
 
 
 def development(listing: Listing, found: Inspection) -> Catalogue:
-    """Return what development may know: readable images of trainval, and their classes."""
+    """Return the development part: readable images of trainval, and their classes."""
     kept = listing.seen
     _check_folds(listing, found)
     mine = listing.of("trainval")
@@ -66,7 +66,7 @@ def development(listing: Listing, found: Inspection) -> Catalogue:
     rows = np.flatnonzero(mine & good)
     skipped = tuple(listing.images[i] for i in np.flatnonzero(mine & ~good))
     test = listing.of("test")
-    # Not those that test images belong to: a label of one would be in all that is named after this.
+    # Not the classes of test images: their labels would then be part of the digest.
     others = np.delete(np.array(listing.classes), kept)
     return Catalogue(
         dataset=listing.dataset,
@@ -104,10 +104,10 @@ def _check_folds(listing: Listing, found: Inspection) -> None:
 
 
 def sealed_part(listing: Listing, found: Inspection, catalogue: Catalogue) -> TestPart:
-    """Return what is to be sealed: readable test images, and the classes that only they have.
+    """Return the part to seal: readable test images, and the classes that only they have.
 
     Raises:
-        DataError: Of such a class no image is readable: without it, it would be another test.
+        DataError: No image of such a class is readable: without it, it would be another test.
     """
     test = np.flatnonzero(listing.of("test"))
     sealed = [i for i in test if i not in found.problems]

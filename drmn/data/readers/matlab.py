@@ -1,4 +1,4 @@
-"""Fields of MATLAB files, and lines of text files, with a mistake named in one sentence."""
+"""Fields of MATLAB files, and lines of text files, with errors of one sentence."""
 
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def texts(content: Content, name: str) -> list[str]:
 
 
 def lines(path: Path) -> list[str]:
-    """Return the lines of a text file that hold something."""
+    """Return the lines of a text file that are not blank."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as problem:

@@ -41,7 +41,7 @@ def check(official: Official, spec: DatasetSpec, splits: Path) -> None:
 
 
 def folder_class(path: str, spec: DatasetSpec) -> str:
-    """Return the class that the folders of an image say it has."""
+    """Return the class of an image by its folders."""
     folders = PurePosixPath(path).parts[:-1]
     return "_".join(folders[1:]) if spec.naming == "nested" else "/".join(folders)
 

@@ -1,4 +1,4 @@
-"""Word vectors of attributes, from a .npy file or from the pickles that go round with the field."""
+"""Word vectors of attributes, from a .npy file or from the pickles in circulation."""
 
 import pickle
 from pathlib import Path
@@ -27,7 +27,7 @@ _PLAIN = {
 
 
 class _Numbers(pickle.Unpickler):
-    """Unpickles arrays of numbers and refuses whatever else a pickle may call."""
+    """Unpickles arrays of numbers and refuses anything else that a pickle may call."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _PLAIN:

@@ -18,7 +18,7 @@ from drmn.errors import DataError
 
 
 def read(root: Path, spec: DatasetSpec) -> Listing:
-    """Return what the files below `root` say of the dataset.
+    """Return the listing of the dataset below `root`.
 
     Raises:
         DataError: A file is missing or unreadable, or the files contradict each other.
@@ -36,7 +36,7 @@ def read(root: Path, spec: DatasetSpec) -> Listing:
 def described(
     root: Path, official: Official, spec: DatasetSpec, vectors: word_vectors.Words | None = None
 ) -> Listing:
-    """Return all that is known without a look for images, whose `files` are left out.
+    """Return the listing without a search for image files: `files` is empty.
 
     Word vectors are those below `root` unless `vectors` are given.
     """
@@ -71,7 +71,7 @@ def find_splits(root: Path, spec: DatasetSpec) -> Path:
     """Return the folder below `root` that holds the split files of `spec`.
 
     Raises:
-        DataError: There is none; says which datasets there are instead.
+        DataError: There is none; names the datasets that there are.
     """
     if not root.is_dir():
         raise DataError(f"--data-root {root}: no such folder; give the folder that holds xlsa17/.")
@@ -108,7 +108,7 @@ def open_official(splits: Path, spec: DatasetSpec) -> Official:
 def below(path: str, markers: tuple[str, ...]) -> str:
     """Return the part of an authors' path after its marker folder, double slashes folded.
 
-    With several markers the part begins with the one that it lies in.
+    With several markers the part starts with its own marker.
     """
     parts = PurePosixPath(path).parts
     places = [len(parts) - parts[::-1].index(marker) for marker in markers if marker in parts]
@@ -156,7 +156,7 @@ def _find_files(root: Path, images: tuple[str, ...], spec: DatasetSpec) -> tuple
 
 
 def _find_images(root: Path, marker: str, images: Sequence[str], spec: DatasetSpec) -> Path:
-    """Return the folder that holds most of `images`: a stray or half copy may lie before it."""
+    """Return the folder that holds most of `images`: a stray or partial copy may come first."""
     folders = _folders(root, marker)
     held = [sum((folder / path).is_file() for path in images) for folder in folders]
     if any(held):

@@ -1,4 +1,4 @@
-"""A chain of entries, each with the hash of the one before: a change of one is found and named."""
+"""A chain of entries, each with the hash of the one before, so that any change is found."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from drmn.errors import DataError
 
 FIRST_PREVIOUS = "0" * 64
-"""What stands in the first entry for the hash of the one before."""
+"""Hash of the previous entry in the first one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,19 +22,19 @@ class Entry:
     """One opening of a test split."""
 
     number: int
-    """From 1."""
+    """Number of the entry, from 1."""
     when: str
-    """In UTC, ISO 8601."""
+    """Time of the opening in UTC, ISO 8601."""
     who: str
     dataset: str
     sealed: str
     """The digest of the test part."""
     split: str
-    """The digest of what it tests: the dataset, and the classes that only its test set has."""
+    """The digest of the test: the dataset, and the classes that only its test set has."""
     study: str
     purpose: str
     again: bool
-    """It had been opened before."""
+    """Whether it had been opened before."""
     previous: str
     """The hash of the entry before."""
     hash: str
@@ -54,7 +54,7 @@ def following(
     purpose: str,
     again: bool,
 ) -> Entry:
-    """Return the entry that goes after `entries`, by this user at this time."""
+    """Return the entry that follows `entries`, by this user at this time."""
     content: dict[str, Any] = {
         "number": len(entries) + 1,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -71,7 +71,7 @@ def following(
 
 
 def line(entry: Entry) -> bytes:
-    """Return `entry` as it stands in the file."""
+    """Return the line of `entry` in the file."""
     return _canonical(asdict(entry)) + b"\n"
 
 
@@ -79,7 +79,7 @@ def parse(path: Path, content: bytes) -> tuple[list[Entry], bytes]:
     """Return the entries in the `content` of `path`, and the unfinished line at its end if any.
 
     Raises:
-        DataError: An entry was altered, removed, inserted or moved; says which.
+        DataError: An entry was altered, removed, inserted or moved; names it.
     """
     *lines, unfinished = content.split(b"\n")
     entries = [_entry(path, place, text) for place, text in enumerate(lines, 1)]
@@ -89,7 +89,7 @@ def parse(path: Path, content: bytes) -> tuple[list[Entry], bytes]:
 
 
 def broken(path: Path, what: str) -> DataError:
-    """Return the error that says what was done to a ledger."""
+    """Return the error for a ledger that was tampered with."""
     return DataError(
         f"{path}: {what}; put a copy of the ledger back, until then no test split can be opened."
     )

@@ -1,8 +1,8 @@
 """The ledger of openings of test splits: entries are only ever added, and a change is found.
 
-Its chain of hashes shows neither that the end was cut off nor that all of it was made anew: for
-that each sealed folder remembers its own last entry in `opened.json`. Who rewrites both at once is
-not found here; the hash of an entry in a report would tell.
+Its chain of hashes shows neither that the end was cut off nor that all of it was rewritten: for
+that each sealed folder keeps its own last entry in `opened.json`. A rewrite of both at once is not
+found here; the hash of an entry in a report would show it.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from drmn.io import atomic
 LEDGER, UNFINISHED, OPENED = "ledger.jsonl", "ledger.unfinished", "opened.json"
 
 Known = Mapping[Path, tuple[int, str]]
-"""The number and hash of the entry that each `opened.json` remembers."""
+"""The number and hash of the entry in each `opened.json`."""
 
 
 def append(
@@ -35,10 +35,10 @@ def append(
     purpose: str,
     again: bool,
 ) -> Entry:
-    """Write that the test part in `folder` is about to be opened; return when it is on the disk.
+    """Record the opening of the test part in `folder`; return once the entry is on the disk.
 
-    A split is opened by any of its parts: with a photo mended, or as features of a file, it is
-    another part of the same test. `again` allows a second opening; the entry's own `again` says
+    A split is opened by any of its parts: with a photo repaired, or as features of a file, it is
+    another part of the same test. `again` allows a second opening; the entry's own `again` records
     whether it is one. An entry that a power loss left unfinished was never acted upon: it is moved
     to `ledger.unfinished`.
 
@@ -67,9 +67,9 @@ def verify(root: Path) -> list[Entry]:
     """Return the entries of the ledger in `root`, oldest first; before any opening there are none.
 
     Raises:
-        DataError: An entry was altered, removed, inserted, moved or left unfinished; says which.
+        DataError: An entry was altered, removed, inserted, moved or left unfinished; names it.
     """
-    known = _known(root)  # first: what is appended meanwhile is no contradiction
+    known = _known(root)  # first: an entry appended meanwhile is no contradiction
     path = root / LEDGER
     entries, unfinished = _checked(path, _read(path), known)
     if unfinished:

@@ -1,4 +1,4 @@
-"""Opening a sealed test split, which is on record before anything of it is read."""
+"""Opening of a sealed test split, recorded in the ledger before any of it is read."""
 
 import json
 from collections.abc import Sequence
@@ -27,18 +27,18 @@ from drmn.io.file_digest import tables
 def open_test(
     root: Path, *, dataset: str, development: str, study: str, purpose: str, again: bool = False
 ) -> TestPart:
-    """Return the test part that belongs to a development catalogue, and write that in the ledger.
+    """Return the test part of a development catalogue, and record its opening in the ledger.
 
-    A part is opened once, whichever study asks: what two studies read from one test set is chosen
-    on it, as by one that reads it twice. The entry is written before labels are read, so an opening
-    that then breaks off counts.
+    A part is opened once, whichever study asks: two studies that read one test set choose on it,
+    as one that reads it twice does. The entry is written before labels are read, so an opening that
+    then fails counts.
 
     Args:
         root: The folder of sealed parts and their ledger.
-        dataset: Its name.
+        dataset: Name of the dataset.
         development: The digest of the development catalogue.
-        study: Who will answer for the figures.
-        purpose: What for, in words.
+        study: The study whose figures it is opened for.
+        purpose: Purpose of the opening, in words.
         again: Allow a second opening; the ledger and every report show it.
 
     Raises:
@@ -123,7 +123,7 @@ def _read(folder: Path, dataset: str, development: str) -> TestPart:
         attributes=np.array(classes["attributes"]).reshape(len(classes["name"]), -1)
         if classes["name"]
         else np.zeros((0, 0)),
-        # Parts that were sealed before skipped images were recorded say nothing of them.
+        # Parts that were sealed by earlier versions have no record of skipped images.
         skipped=tuple(json.loads((images.schema.metadata or {}).get(b"skipped", b"[]"))),
     )
 

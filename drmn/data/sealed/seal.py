@@ -1,7 +1,7 @@
-"""Sealing a test split: all that is known of the test images goes into a folder of its own.
+"""Sealing of a test split: all data about the test images go into a separate folder.
 
-A reader of official files seals what it leaves out of the catalogue. Nothing here reads a sealed
-folder; `drmn.data.sealed.open` does, and `drmn.final` alone may import it.
+A reader of official files seals the images that are not in the catalogue. Nothing here reads a
+sealed folder; `drmn.data.sealed.open` does, and `drmn.final` alone may import it.
 """
 
 import hashlib
@@ -33,13 +33,13 @@ class TestPart:
     images: tuple[str, ...]
     """Paths below the marker folder."""
     files: tuple[Path, ...]
-    """Where each image lies now; no part of the content."""
+    """Current path of each image; not part of the content."""
     digests: tuple[str, ...]
-    """Of each image file's content."""
+    """Digest of each image file's content."""
     labels: tuple[str, ...]
     """The name of each image's class: a number would mean another class in another list."""
     splits: tuple[str, ...]
-    """Of each image: test_seen or test_unseen."""
+    """Split of each image: test_seen or test_unseen."""
     sizes: Integers
     """[image, 2]: height, width."""
     boxes: Integers | None
@@ -55,7 +55,7 @@ class TestPart:
     def digest(self) -> str:
         """Return 16 hex digits that change with anything that could change a result.
 
-        The development data are no part of it: what was read from a test set stays read when they
+        The development data are not part of it: a test set that was opened stays so when they
         change.
         """
         arrays = [self.sizes, self.attributes, *([] if self.boxes is None else [self.boxes])]
@@ -67,23 +67,23 @@ class TestPart:
 
 
 def split_of(part: TestPart) -> str:
-    """Return 16 hex digits of what a part tests, whatever its images are made of.
+    """Return 16 hex digits of the test of a part, whatever its images' content is.
 
-    Images that were skipped are counted in: without them it is the same test.
+    Images that were skipped are included: without them it is the same test.
     """
     tested = [part.dataset, sorted(part.unseen or part.images + part.skipped)]
     return hashlib.sha256(json.dumps(tested).encode()).hexdigest()[:16]
 
 
 def folder_name(dataset: str, development: str, digest: str) -> str:
-    """Return the name of a sealed folder; it begins with what an opening knows."""
+    """Return the name of a sealed folder; it starts with the names that an opening has."""
     return f"{dataset}-{development}-{digest[:12]}"
 
 
 def seal(root: Path, part: TestPart) -> Path:
     """Write `part` into a folder below `root` and return it; one that exists is left as it is.
 
-    Left too is where its images lay when it was sealed: `files` may be out of date.
+    An existing folder keeps the paths of its images too: `files` may be out of date.
     """
     place = root / folder_name(part.dataset, part.development, part.digest)
     if place.is_dir():

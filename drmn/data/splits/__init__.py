@@ -1,1 +1,1 @@
-"""What training may see: folds on stored features or on photos."""
+"""Splits for training: folds on stored features or on photos."""

@@ -1,8 +1,8 @@
-"""What training and search may see: train classes, and validation classes that stand for unseen.
+"""Data for training and search: train classes, and validation classes in place of unseen ones.
 
-For fold k the classes of trainval fall into train and validation classes. Of each train class one
-image in five is held out as val-seen; the images of the validation classes are val-unseen. A split
-knows what its images are for, so that what must not be chosen or fitted on them is refused.
+For fold k the classes of trainval fall into train and validation classes. One image in five of each
+train class is held out as val-seen; the images of the validation classes are val-unseen. A split
+has a `part`, so that anything that must not be chosen or fitted on its images is refused.
 """
 
 import hashlib
@@ -42,12 +42,12 @@ class Classes:
     words: Float[Tensor, "attr word"] | None = None
 
     def to(self, device: torch.device) -> "Classes":
-        """Return these classes with what a loss needs of them on `device`."""
+        """Return these classes with the tensors that a loss needs on `device`."""
         return replace(self, attributes=self.attributes.to(device), seen=self.seen.to(device))
 
 
 Inputs = Mapping[int, Float[Tensor, "image region channel"]] | Float[Tensor, "image 3 height width"]
-"""What a network is given of some images: stored maps by stride, or pixels."""
+"""Input of a network: stored maps by stride, or pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Images(Protocol):
 
     @property
     def part(self) -> SplitPart:
-        """Return what they are for."""
+        """Return the split that they belong to."""
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -87,7 +87,7 @@ class Images(Protocol):
     def stream(
         self, parts: Sequence[Int[Tensor, " _"]], chance: EpochRng | None = None
     ) -> Iterator[Batch]:
-        """Yield the images at each part's positions; in training as `chance` shows them."""
+        """Yield the images at each part's positions; in training augmented by `chance`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,21 +96,21 @@ class Split:
 
     levels: dict[int, Level]
     rows: Int[Tensor, " image"]
-    """Where they stand in the store."""
+    """Rows of the images in the store."""
     labels: Int[Tensor, " image"]
     part: SplitPart
-    """What they are for."""
+    """The split that they belong to."""
     views: int = 0
-    """Augmented views of each image that the store holds; only training looks at them."""
+    """Augmented views of each image that the store holds; only training uses them."""
     stored: int = 0
-    """Images of the store: view v of the image in row i is in row v * stored + i."""
+    """Number of images in the store: view v of the image in row i is in row v * stored + i."""
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.rows)
 
     def require(self, part: SplitPart, what: str) -> None:
-        """Raise `DataError` unless the images are for `part`; `what` says what was to be done."""
+        """Raise `DataError` unless the images are for `part`; `what` names the operation."""
         require_images(self, part, what)
 
     def batch(
@@ -134,7 +134,7 @@ class Split:
 
 
 def require_images(images: Images, part: SplitPart, what: str) -> None:
-    """Raise `DataError` unless `images` are for `part`; `what` says what was to be done."""
+    """Raise `DataError` unless `images` are for `part`; `what` names the operation."""
     if images.part != part:
         raise DataError(f"{what} takes {part} images alone; these are {images.part} images.")
 
@@ -203,7 +203,7 @@ def divide(
 
 
 Make = Callable[[Int[Tensor, " image"], Int[Tensor, " image"], SplitPart], I]
-"""Makes some images of their places in the catalogue, their labels, and what they are for."""
+"""Makes images from their places in the catalogue, their labels, and their part."""
 
 
 def parts_of(catalogue: Catalogue, fold: int, make: Make[I]) -> tuple[Classes, I, I, I]:
@@ -237,7 +237,7 @@ def parts_of(catalogue: Catalogue, fold: int, make: Make[I]) -> tuple[Classes, I
 
 
 def held_out(paths: Sequence[str], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return which images are held out: of each class the fifth whose path hashes lowest.
+    """Return which images are held out: the fifth of each class whose path hashes lowest.
 
     Depends on names alone, so adding a class or changing a seed moves no image of another class.
     """

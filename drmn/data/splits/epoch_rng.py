@@ -1,4 +1,4 @@
-"""The chance of an epoch: it depends on the seed and the epoch alone, so resuming is exact."""
+"""Randomness of an epoch: it depends on the seed and the epoch alone, so resuming is exact."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from drmn import distributed
 
 @dataclass(frozen=True, slots=True)
 class EpochRng:
-    """What is drawn in an epoch, the same on every worker."""
+    """Random draws of an epoch, the same on every worker but for torch's own generator."""
 
     seed: int
     epoch: int
@@ -31,5 +31,5 @@ class EpochRng:
         return torch.randint(stored + 1, (images,), generator=generator)
 
     def begin(self) -> None:
-        """Set torch's own generator, which dropout draws from; each worker's to another state."""
+        """Seed torch's own generator, which dropout draws from, differently on each worker."""
         torch.manual_seed(self.number + 7_919 * distributed.rank())

@@ -20,14 +20,14 @@ EXPORT_BATCH = 32
 
 
 def write_hdf5(file: Path, folder: Path, fold: int) -> tuple[str, ...]:
-    """Write a fold of the store in `folder` into a new file; return what should be said of it.
+    """Write a fold of the store in `folder` into a new file; return notes about it.
 
     Validation takes the place of test: the file's test_seen is val-seen, its test_unseen is
     val-unseen. Nothing of the test split is in it, for nothing of it is in a store.
 
     Raises:
         ConfigError: There is no such fold.
-        DataError: The file exists, or there is no room for it, or its maps are not square.
+        DataError: The file exists, or the disk has no space for it, or its maps are not square.
     """
     store, data = feature_store.read(folder), development.open_store(folder, fold=fold)
     stride = max(store.levels)

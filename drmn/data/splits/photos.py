@@ -17,15 +17,15 @@ from drmn.errors import DataError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Photographs:
-    """Some photos; decoded when asked for, the next batch while this one is worked on."""
+    """Some photos; decoded on demand, the next batch while the caller works on this one."""
 
     photos: Sequence[Photo]
     labels: Int[Tensor, " image"]
     part: SplitPart
-    """What they are for."""
+    """The split that they belong to."""
     preprocess: Preprocess
     augment: Augment = "none"
-    """What training sees of them."""
+    """Augmentation in training."""
 
     def __len__(self) -> int:
         """Return the number of photos."""
@@ -50,7 +50,7 @@ def open_photos(
 
     Raises:
         ConfigError: There is no such fold.
-        DataError: The catalogue knows no photos, or a sealed one is among them.
+        DataError: The catalogue has no photos, or a sealed one is among them.
     """
     if not catalogue.files:
         raise DataError(

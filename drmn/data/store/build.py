@@ -1,8 +1,8 @@
 """Building a feature store: by one process at a time, shard by shard, and published whole.
 
-The folder in the making has another name than the store. Each finished shard is on disk before the
-journal says so, and a build that starts again believes the journal only where the digests agree: an
-interrupted build goes on, and nothing half-written is ever taken for a store.
+The folder of an unfinished store has another name. Each finished shard is on disk before its entry
+in the journal, and a build that starts again trusts the journal only where the digests agree: an
+interrupted build resumes, and nothing half-written is ever taken for a store.
 """
 
 import fcntl
@@ -29,15 +29,15 @@ def build(
     waiting: Callable[[str], None] = lambda _: None,
     checking: Progress = lambda *_: None,
 ) -> Path:
-    """Return the folder of a store, made, gone on with or mended if it is not whole.
+    """Return the folder of a store, made, resumed or repaired if it is not whole.
 
     Args:
-        root: Where stores live.
-        plan: What is built.
-        fill: Asked for the shards that are missing.
-        about: What the manifest should tell of how it was made.
-        waiting: StartProgress, if another process is building this store, before waiting for it.
-        checking: StartProgress how many shards of a store that is there are compared.
+        root: The folder of stores.
+        plan: Layout of the store.
+        fill: Yields the shards that are missing.
+        about: Entries of the manifest about how it was made.
+        waiting: Called with the process that is building this store, before waiting for it.
+        checking: Progress of the comparison of an existing store's shards.
     """
     place = root / plan.key.folder
     _refuse_other(place)
@@ -71,7 +71,7 @@ def _refuse_other(place: Path) -> None:
 
 @contextmanager
 def _alone(root: Path, name: str, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold the right to build a store; the system lets go of it if the process dies."""
+    """Hold the lock for building a store; the system releases it if the process dies."""
     locks = root / ".locks"
     locks.mkdir(exist_ok=True)
     with (locks / name).open("a+") as lock:

@@ -1,4 +1,4 @@
-"""How a feature is stored: bfloat16 bits, or a byte with a scale for each channel."""
+"""Encodings of stored features: bfloat16 bits, or a byte with a scale for each channel."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class BFloat16:
     dtype: npt.DTypeLike = np.uint16
 
     def encode(self, maps: Tensor) -> Raw:
-        """Return what is stored of maps [image, region, channel]."""
+        """Return maps [image, region, channel] as they are stored."""
         return maps.to(torch.bfloat16).contiguous().view(torch.int16).numpy().view(np.uint16)
 
     def decode(self, raw: Raw) -> Tensor:
@@ -40,7 +40,7 @@ class UInt8:
     dtype: npt.DTypeLike = np.uint8
 
     def encode(self, maps: Tensor) -> Raw:
-        """Return what is stored; values outside the fitted range are cut off."""
+        """Return maps as they are stored; values outside the fitted range are clipped."""
         scaled = (maps.float() - self.low) / self.step
         return scaled.round_().clamp_(0, 255).to(torch.uint8).numpy()
 

@@ -15,12 +15,12 @@ IMPORTED = "hdf5"
 """The backbone of features that came from a file."""
 
 LAYOUT = 2
-"""Of the stores that this version makes and reads."""
+"""Version of the stores that this code makes and reads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureKey:
-    """What decides the content of a store, up to the rounding of the machine that made it."""
+    """All that decides the content of a store, up to the rounding of the machine that made it."""
 
     dataset: str
     catalogue: str
@@ -39,9 +39,9 @@ class FeatureKey:
     components: float = 0
     """Share of the channels that a PCA keeps; 0 without one."""
     fold: int = 0
-    """Whose training images scales and components were fitted on; 0 where nothing is fitted."""
+    """Fold whose training images scales and components were fitted on; 0 if nothing is fitted."""
     layout: int = LAYOUT
-    """Rises when the files of a store change their meaning."""
+    """Version, which rises when the files of a store change their meaning."""
 
     def judged(self, fold: int) -> str:
         """Return a digest of the images that a fold trains on and judges by, whatever the maps."""

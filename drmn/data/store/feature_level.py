@@ -13,7 +13,7 @@ from drmn.data.store.shards import Shards
 from drmn.errors import DataError
 
 _SEEN: dict[tuple[object, ...], set[int]] = {}
-"""What this process has not compared yet, by file: a trial opens its store anew."""
+"""Shards that this process has not compared yet, by file: each trial reopens its store."""
 
 
 def _unchecked(path: Path, digests: Sequence[str]) -> set[int]:
@@ -29,9 +29,9 @@ class Level:
 
     Args:
         path: The level's file.
-        digests: Of each shard.
-        form: How rows are stored.
-        lease: Kept as long as the level is: it says that the store is in use.
+        digests: Digest of each shard.
+        form: Encoding of the rows.
+        lease: Kept as long as the level is: it marks the store as in use.
     """
 
     def __init__(

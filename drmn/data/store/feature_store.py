@@ -52,16 +52,16 @@ class Store:
     key: FeatureKey
     catalogue: Catalogue
     levels: dict[int, Level]
-    """By stride. Row `view * images + i` is a view of image i; view 0 is the plain one."""
+    """Levels by stride. Row `view * images + i` is a view of image i; view 0 is the plain one."""
 
 
 def _lease(folder: Path) -> TextIO | None:
-    """Return what says, while it is open, that the store is in use; and when it last was."""
+    """Return a locked file that marks the store as in use while it is open; its time is updated."""
     path = folder / USED
     try:
         file = path.open("a+")
         os.utime(path)
-    except OSError:  # read-only: what others made there may still say that we read it
+    except OSError:  # read-only: an existing file can still be locked
         if not path.exists():
             return None
         file = path.open()

@@ -1,4 +1,4 @@
-"""Whether a store is as it was written: each shard of each level, and the tables beside them."""
+"""Integrity check of a store: each shard of each level, and the tables beside them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from drmn.io.file_digest import _digest
 from drmn.io.progress import Progress
 
 Digests = Mapping[str, str]
-"""Of one shard in each level, by stride."""
+"""Digests of one shard in each level, by stride."""
 
 
 @dataclass(frozen=True, slots=True)
 class IntegrityReport:
-    """What of a store is as it was written."""
+    """Result of the check of a store."""
 
     shards: dict[int, Digests]
-    """Those that are intact in every level."""
+    """Shards that are intact in every level."""
     damage: tuple[str, ...]
-    """What is not: "level-16.arrow, shard 3"."""
+    """Damaged parts, such as "level-16.arrow, shard 3"."""
 
 
 def check(folder: Path, progress: Progress = lambda *_: None) -> IntegrityReport:
     """Compare every byte of the store in `folder` with its manifest.
 
-    A store may be altered behind its name by a bad disk or a careless copy.
+    A bad disk or a careless copy may alter a store that keeps its name.
     """
     try:
         manifest = manifest_of(folder)
@@ -64,6 +64,6 @@ def _differing(path: Path, digests: list[str], told: Callable[[int], None]) -> l
 
 
 def summary(damage: tuple[str, ...]) -> str:
-    """Return a phrase that names the first of what is damaged and counts the rest."""
+    """Return a phrase that names the first damaged part and counts the rest."""
     more = f" and {len(damage) - 1} more" if len(damage) > 1 else ""
     return f"{damage[0]}{more}"

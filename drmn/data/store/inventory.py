@@ -1,4 +1,4 @@
-"""The feature stores of a folder: which there are, and making room."""
+"""Inventory of a folder's feature stores: listing and pruning."""
 
 import fcntl
 import json
@@ -15,19 +15,19 @@ from drmn.io import atomic
 
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
-    """A store, or one in the making."""
+    """A store, finished or not."""
 
     folder: Path
     key: FeatureKey
     images: int
     bytes: int
-    """On the disk."""
+    """Bytes on the disk."""
     used: float
     """When it was last opened, in seconds since 1970."""
     done: float
-    """Share of its shards that are there."""
+    """Share of its shards that are finished."""
     whole: bool
-    """Published; one in the making is not, even with all its shards there."""
+    """Whether it is published; an unfinished one is not, even with all its shards."""
 
 
 def list_stores(root: Path) -> list[StoreInfo]:
@@ -42,7 +42,7 @@ def _whole(root: Path) -> Iterator[StoreInfo]:
         try:
             manifest = manifest_of(folder)
             key, images = key_of(manifest), manifest["images"]
-        except (DataError, KeyError, TypeError):  # somebody else's manifest
+        except (DataError, KeyError, TypeError):  # another program's manifest
             continue
         used = folder / USED
         when = (used if used.exists() else file).stat().st_mtime
@@ -69,8 +69,8 @@ def _bytes(folder: Path) -> int:
 def prune(root: Path, most: int) -> list[StoreInfo]:
     """Remove stores until they take `most` bytes at most; return those removed.
 
-    Those in the making that nobody works on go first, then the least recently used. A store that a
-    process has open stays. Weights that no store needs any more go too.
+    Unfinished ones that no process builds are removed first, then the least recently used. A store
+    that a process has open stays. Weights that no store needs any more are removed too.
     """
     for left in root.glob(f".*{atomic.REMOVING}"):
         shutil.rmtree(left, ignore_errors=True)

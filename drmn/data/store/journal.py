@@ -1,4 +1,4 @@
-"""The journal of a feature store in the making: which of its shards are done."""
+"""The journal of an unfinished feature store: which of its shards are done."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ JOURNAL, PLAN = "journal.jsonl", "plan.json"
 
 
 def journal(folder: Path) -> dict[int, Mapping[str, str]]:
-    """Return the shards that the journal of a store in the making says are done."""
+    """Return the shards that are done according to the journal of an unfinished store."""
     file = folder / JOURNAL
     if not file.is_file():
         return {}

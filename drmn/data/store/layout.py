@@ -1,4 +1,4 @@
-"""What a feature store is to hold, and how it is cut into shards."""
+"""Layout of a feature store: its content, and its division into shards."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,8 @@ from drmn.data.store.encoding import BFloat16, Form
 from drmn.data.store.feature_store import FeatureKey, Maps
 
 SHARD_BYTES = 32 << 20
-"""Of all levels together: small enough to check at the first touch, large enough to write well."""
+"""Bytes of a shard, all levels together: small enough to check at the first read, large enough to
+write fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,12 @@ class StoreLayout:
     shapes: Mapping[int, tuple[int, int]]
     """Regions and channels of each level by stride."""
     forms: Mapping[int, Form] = field(default_factory=dict)
-    """How each level is stored; bfloat16 where nothing is said."""
+    """Encoding of each level; bfloat16 by default."""
     components: Mapping[str, Tensor] = field(default_factory=dict)
-    """Of a PCA: what turns the backbone's channels into those stored."""
+    """Mean and basis of a PCA, which project the backbone's channels to those stored."""
 
     def form(self, stride: int) -> Form:
-        """Return how a level is stored."""
+        """Return the encoding of a level."""
         return self.forms.get(stride, BFloat16())
 
     @property

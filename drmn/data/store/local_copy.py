@@ -1,7 +1,7 @@
-"""A machine's own copy of a feature store, brought once from the storage that all share.
+"""A machine's local copy of a feature store, copied once from the shared storage.
 
 A store is named by its content, so a copy that is whole is the store. The first process that needs
-it brings it; others on the machine wait for that.
+it copies it; others on the machine wait for that.
 """
 
 import logging
@@ -15,7 +15,7 @@ from drmn.errors import DataError
 from drmn.io import atomic
 
 SCRATCH = "DRMN_SCRATCH"
-"""The environment's name for a folder on a disk of the machine's own."""
+"""The environment variable of a folder on a local disk of the machine."""
 _KNOWN: set[tuple[Path, int]] = set()
 """Copies that this process has found whole, by their manifest's time."""
 
@@ -23,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 def scratch() -> Path | None:
-    """Return where this machine keeps copies of its own; None if it has no such place."""
+    """Return the folder of this machine's local copies; None if it has none."""
     place = os.environ.get(SCRATCH)
     return Path(place) / "features" if place else None
 
 
 def local_copy(store: Path) -> Path:
-    """Return this machine's own copy of a store; the store itself where DRMN_SCRATCH is not set.
+    """Return this machine's local copy of a store; the store itself without DRMN_SCRATCH or space.
 
     Raises:
-        DataError: The store that all share is damaged.
+        DataError: The shared store is damaged.
     """
     root = scratch()
     if root is None:
@@ -48,7 +48,7 @@ def local_copy(store: Path) -> Path:
 
 
 def _is_whole(place: Path) -> bool:
-    """Return whether a copy is as it was written; each process looks once."""
+    """Return whether a copy is undamaged; each process checks it once."""
     manifest = place / MANIFEST
     if not manifest.is_file():
         return False
@@ -59,7 +59,7 @@ def _is_whole(place: Path) -> bool:
 
 
 def _bring(store: Path, place: Path) -> bool:
-    """Copy a store and compare every byte; return False if there is no room for it."""
+    """Copy a store and compare every byte; return False if there is no disk space for it."""
     need = sum(file.stat().st_size for file in store.iterdir())
     if not _room(place.parent, need):
         logger.warning(
@@ -80,7 +80,7 @@ def _bring(store: Path, place: Path) -> bool:
 
 
 def _room(root: Path, need: int) -> bool:
-    """Make room for a copy, where copies used longest ago may go for it."""
+    """Free disk space for a copy by removing those used longest ago; return whether it fits."""
     lacking = need - shutil.disk_usage(root).free
     if lacking > 0:
         have = sum(kept.bytes for kept in inventory.list_stores(root))

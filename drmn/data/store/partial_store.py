@@ -1,4 +1,4 @@
-"""A feature store in the making: shards on the disk, and a journal that says which are done."""
+"""An unfinished feature store: shards on the disk, and a journal of those that are done."""
 
 import errno
 import json
@@ -24,7 +24,7 @@ from drmn.io.file_digest import tables
 
 
 class PartialStore:
-    """A store in the making."""
+    """An unfinished store."""
 
     def __init__(self, folder: Path, plan: StoreLayout) -> None:
         self.folder, self.plan = folder, plan
@@ -34,7 +34,7 @@ class PartialStore:
         atomic.write(folder / PLAN, json.dumps(about))
         self._check_space()
         self.levels = {stride: self._level(stride) for stride in plan.shapes}
-        # What scales and components were fitted anew for is written anew: it takes no backbone.
+        # Shards of refitted scales or components are rewritten: that takes no backbone.
         self.fitted = bool(plan.forms or plan.components)
         said = {} if self.fitted else journal(folder)
         self.done = {shard: d for shard, d in said.items() if self._is_there(shard, d)}
@@ -74,7 +74,7 @@ class PartialStore:
         atomic.write(self.folder / JOURNAL, lines)
 
     def adopt(self, place: Path, health: integrity.IntegrityReport) -> None:
-        """Copy what is intact of a damaged store: trials may have it open, so it stays as it is."""
+        """Copy the intact shards of a damaged store, which is not changed: trials may read it."""
         if self.fitted or not health.shards:
             return
         old = {stride: Shards(level_file(place, stride)) for stride in self.levels}
@@ -84,7 +84,7 @@ class PartialStore:
             self._add(shard, {stride: level.parts[shard] for stride, level in old.items()})
 
     def put(self, shard: int, maps: Maps) -> None:
-        """Write the rows of a shard into every level, then say so in the journal."""
+        """Write the rows of a shard into every level, then add it to the journal."""
         self._add(shard, {s: self.plan.form(s).encode(maps[s]) for s in self.levels})
 
     def _add(self, shard: int, rows: Mapping[int, Raw]) -> None:
@@ -117,7 +117,7 @@ class PartialStore:
             ) from None
 
     def publish(self, place: Path, about: Mapping[str, Any]) -> None:
-        """Add the tables and the manifest, and give the folder its name."""
+        """Add the tables and the manifest, and rename the folder to the store's name."""
         folder, plan = self.folder, self.plan
         catalogues.write(folder, plan.catalogue)
         encoding.save(folder / SCALES, plan.forms)
@@ -145,5 +145,5 @@ class PartialStore:
 
 
 def line(shard: int, digests: integrity.Digests) -> str:
-    """Return the journal's line about a shard that is done."""
+    """Return the journal's line for a finished shard."""
     return json.dumps({"shard": shard, "digests": dict(digests)}) + "\n"

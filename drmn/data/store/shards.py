@@ -1,9 +1,8 @@
 """A level of a feature store: one Arrow IPC file, laid out whole first and filled shard by shard.
 
 A shard is a record batch: so many rows of a fixed-shape tensor column, uncompressed, so that a row
-is found by arithmetic and read out of the page cache. Because the file is laid out before any row
-is known, shards may come in any order and from any process, and a build that was interrupted goes
-on where it stopped.
+is found by arithmetic and read from the page cache. Because the file is laid out before any row is
+known, shards may come in any order and from any process, and an interrupted build resumes.
 """
 
 import mmap
@@ -47,7 +46,7 @@ class _Hollow:
         self.file.flush()
 
     def close(self) -> None:
-        """Leave the closing to whoever opened the file."""
+        """Do nothing: the caller that opened the file closes it."""
 
 
 def lay_out(
@@ -59,8 +58,8 @@ def lay_out(
         path: The file to make.
         rows: How many there will be.
         per_shard: Rows of a record batch; the last may have fewer.
-        shape: Of a row: regions, channels.
-        dtype: Of its numbers.
+        shape: Shape of a row: regions, channels.
+        dtype: Type of its numbers.
     """
     zeros = np.zeros((min(per_shard, rows), *shape), dtype=dtype)
     batch = pa.record_batch([pa.FixedShapeTensorArray.from_numpy_ndarray(zeros)], names=[COLUMN])
@@ -121,7 +120,7 @@ class Shards:
                 os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_WILLNEED)
 
     def differing(self, digests: Sequence[str], told: Callable[[int], None]) -> list[int]:
-        """Return the shards that are not as `digests` say; reads every byte, and tells how many."""
+        """Return the shards that differ from `digests`; reads every byte, and reports progress."""
         wrong = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
             now = pool.map(self.digest, range(len(self.parts)))
@@ -134,17 +133,17 @@ class Shards:
 def digest(rows: Raw) -> str:
     """Return a checksum of the rows of a shard: XXH3, 128 bits.
 
-    It finds accidents, not forgeries (who forges rows forges the manifest too), fast enough to be
-    compared at every first touch: ten times as fast as SHA-256.
+    It finds accidents, not forgeries (a forger of rows would forge the manifest too), fast enough
+    for a check at every first read: ten times as fast as SHA-256.
     """
     return xxhash.xxh3_128_hexdigest(rows.data)
 
 
 def _mapped(buffer: pa.Buffer) -> tuple[list[int], list[Raw]]:
-    """Return where the rows of each shard begin, and the rows.
+    """Return the offset of each shard's rows, and the rows.
 
-    Arrow is asked for the first, the second and the last shard, and has the system read them ahead;
-    the others lie at equal distances.
+    Arrow reads the first, the second and the last shard, and has the system read them ahead; the
+    others are at equal distances.
     """
     table = pa.ipc.open_file(pa.BufferReader(buffer))
     count = table.num_record_batches

@@ -1,4 +1,4 @@
-"""What a search says about its own space: where it is too narrow, and what made no difference."""
+"""Diagnostics of a search space: ranges that are too narrow, settings without effect."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -12,13 +12,13 @@ from drmn.search.trial_summary import FINETUNES, TrialSummary, bests
 BORDER = 0.03
 """Share of a range, from either end, that counts as its border."""
 MIN_TRIALS_FOR_EFFECTS = 20
-"""Trials before which nothing is said of what has an effect."""
+"""Trials before which no effect of a setting is estimated."""
 NEGLIGIBLE_SHARE = 0.1
-"""Share of the differences between trials that is as good as none."""
+"""Share of the variance between trials that counts as none."""
 FACTORS = ("val/beta", "val/gamma", "val/delta")
-"""Chosen from an epoch's scores, not measured: a formula that does without one has it as 0."""
+"""Chosen from an epoch's scores, not measured: a formula without one has it as 0."""
 MAX_NAMED = 3
-"""Settings at most that are named for their effect."""
+"""Maximum number of settings that are named for their effect."""
 
 
 def notes(
@@ -27,13 +27,13 @@ def notes(
     trials: Sequence[FrozenTrial],
     rung: int,
 ) -> list[str]:
-    """Return what is to be said of a space after a search of it.
+    """Return notes on a space after a search of it.
 
     Args:
         best: The best trial.
         rows: All trials.
         trials: The same, as Optuna has them.
-        rung: The epoch at which trials are compared: all have come to it, pruned or not.
+        rung: The epoch at which trials are compared: all have reached it, pruned or not.
     """
     found: list[str] = []
     if best is not None:
@@ -82,7 +82,7 @@ def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
 
 
 def _told(found: Sequence[Effect], rung: int) -> Iterator[str]:
-    """Tell of what surely has an effect, and of what surely has hardly any: two lines at most."""
+    """Yield the settings that surely have an effect, and those that surely have hardly any."""
     if large := [each for each in found if each.low > NEGLIGIBLE_SHARE][:MAX_NAMED]:
         named = ", ".join(f"{e.name} {e.share:.0%} (at least {e.low:.0%})" for e in large)
         yield f"of the differences between trials at epoch {rung} explain {named}"

@@ -25,14 +25,14 @@ def pack_best(
 ) -> None:
     """Pack the networks of these trials, and remove those of all others of the study.
 
-    What is there and whole, of the same checkpoint and by the same code, stays as it is.
+    Complete packages of the same checkpoint and by the same code stay as they are.
 
     Args:
-        study: The folder.
+        study: The study's folder.
         rows: The trials, the best first.
-        data: Its classes.
-        store: The features.
-        pictures: Draws the first one's, beside its package.
+        data: The development images, for their classes.
+        store: The feature store.
+        pictures: Draws the pictures of the first one, beside its package.
     """
     kept = {row.number for row in rows}
     for folder in study.glob(f"trials/*/{PACKAGE}"):
@@ -59,7 +59,7 @@ def pack_best(
 
 
 def _made_of(row: TrialSummary, store: Path, code: str) -> dict[str, str]:
-    """Return what decides a package and its pictures."""
+    """Return all that decides a package and its pictures."""
     return {"checkpoint": row.checkpoint["sha256"], "features": store.name, "code": code}
 
 

@@ -1,4 +1,4 @@
-"""How much of the differences between trials each setting explains, and how sure that is."""
+"""Share of the variance between trials that each setting explains, with confidence bounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from drmn.search.samplers.unit_cube import to_unit
 
 ERROR = 0.05
-"""Chance, about, that any of the bounds is wrong, of settings that were drawn by chance."""
+"""Probability, about, that any of the bounds is wrong, for settings that were drawn at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ def effect(
     distribution: BaseDistribution,
     error: float,
 ) -> Effect | None:
-    """Return the effect of a setting's values on results; None if it cannot be told.
+    """Return the effect of a setting's values on results; None if it cannot be estimated.
 
     Ranks of the results are fitted: by a parabola where values are numbers, as the best is often
-    in the middle, and by the groups where they are words. Of the ratio of variances, which follows
-    a noncentral F distribution, bounds of the share follow.
+    in the middle, and by their groups where they are words. Bounds of the share follow from the
+    ratio of variances, which has a noncentral F distribution.
     """
     from scipy.stats import rankdata  # noqa: PLC0415 - a second or two
 
@@ -53,7 +53,7 @@ def effect(
 
 
 def _columns(values: Sequence[object], distribution: BaseDistribution) -> np.ndarray:
-    """Return what ranks are fitted by, a row a trial; the first column is the mean."""
+    """Return the regressors of the ranks, a row per trial; the first column is the mean."""
     if isinstance(distribution, FloatDistribution | IntDistribution):
         places = np.array([to_unit(value, distribution) for value in values])
         powers = min(2, len(set(places.tolist())) - 1)  # two values have no parabola

@@ -11,14 +11,14 @@ from drmn.search.trial_summary import TrialSummary, completed
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """What training the backbone along came to, for the trials that were trained again."""
+    """Gain of fine-tuning the backbone, for the trials that were trained again with it."""
 
     trials: int
     gain: float
     """Mean difference of the objective to the same settings on stored features."""
     rank_correlation: float | None
-    """Spearman's, of the two tiers' values; None of fewer than three. They are the
-    best of a search, so it is lower than over settings of chance."""
+    """Spearman's, between the two tiers' values; None for fewer than three trials. They are the
+    best of a search, so it is lower than over random settings."""
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -42,23 +42,23 @@ class SearchResult:
     """The digest of data and features."""
     best: TrialSummary | None
     baselines: Mapping[str, Metrics]
-    """Those to beat, by name."""
+    """Baselines by name."""
     rows: list[TrialSummary]
     ended: str = ""
-    """Why no more trials were begun; empty if it was stopped."""
+    """Why no more trials were started; empty if it was stopped."""
     objective: str = "val/H"
     second_objective: str = ""
     """Another objective, if there is one."""
     notes: list[str] = field(default_factory=list)
-    """What is to be said of the space."""
+    """Notes on the search space."""
     remarks: list[str] = field(default_factory=list)
-    """Lines printed of the best network."""
+    """Lines printed about the best network."""
     settled: bool = False
     """Whether the same search would do nothing: all is trained, and MLflow has all."""
 
     @property
     def pareto_front(self) -> list[TrialSummary]:
-        """The complete trials that none beats in both objectives; of one objective, none."""
+        """The complete trials that none beats in both objectives; empty with one objective."""
         if not self.second_objective:
             return []
         points = [
@@ -111,10 +111,10 @@ class RunResult:
     data: str
     """The digest of data and features."""
     trial: TrialSummary
-    """Its only one, with the metrics of its best epoch."""
+    """Its only trial, with the metrics of its best epoch."""
     epochs: Mapping[int, Metrics]
     baselines: Mapping[str, Metrics]
-    """Those to beat, by name."""
+    """Baselines by name."""
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""

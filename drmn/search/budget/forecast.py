@@ -1,4 +1,4 @@
-"""What a search will take, told before anything is spent: trials simulated from what was timed."""
+"""Forecast of a search's epochs, time and disk space: trials simulated from timed steps."""
 
 import heapq
 import math
@@ -12,11 +12,11 @@ from drmn.search.config import Budget, PolicyConfig
 from drmn.search.pruners.factory import StudyPruner, make_pruner
 
 MACHINE = 0.15
-"""Standard deviation of the logarithm of what a search's epochs take over what their steps were
-timed at: 0.97 to 1.34 in six small studies, 1.04 in the geometric mean (2026-11-27)."""
+"""Standard deviation of the logarithm of the ratio of a search's epoch times to the timed ones:
+the ratio was 0.97 to 1.34 in six small studies, 1.04 in the geometric mean (2026-11-27)."""
 GAP_TO_BEST = 0.3
-"""How far a setting like the best is behind it, in standard deviations of settings drawn by chance:
-so 24 trials take the epochs that they took in replays of recorded trials."""
+"""How far a setting near the best is behind it, in standard deviations of random settings: with
+this, 24 trials take the epochs that they took in replays of recorded trials."""
 ROUNDS = 200
 """Simulated searches."""
 AGREEMENT = (0.69, 0.83, 0.94)
@@ -25,16 +25,16 @@ AGREEMENT = (0.69, 0.83, 0.94)
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What simulated searches took: one number a search."""
+    """Costs of simulated searches: one number per search."""
 
     epochs: Sequence[float]
     complete: Sequence[float]
     """Trials that were trained to the end."""
     worker_hours: Sequence[float]
     hours: Sequence[float]
-    """On the wall."""
+    """Wall-clock hours."""
     megabytes: Sequence[float]
-    """Of checkpoints."""
+    """Megabytes of checkpoints."""
 
 
 def quantiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -46,13 +46,12 @@ def quantiles(values: Sequence[float]) -> tuple[float, float, float]:
 def forecast(
     samples: Sequence[Sample], policy: PolicyConfig, budget: Budget, at_once: int
 ) -> Forecast:
-    """Simulate searches whose trials cost what the samples do, stopped as they would be.
+    """Simulate searches whose trials cost what the samples do, with their pruner.
 
-    The first trials are the samples themselves, the others are like any or like the best so far.
-    What a trial is worth is drawn, and what it shows at a rung agrees with that as well as it did
-    in trials that were recorded. So the spread is that of luck with settings and with pruning, and
-    of a machine that is not as fast as it was when steps were timed; how much trials slow each
-    other down is not in it.
+    The first trials are the samples themselves, the others resemble any sample or the best so far.
+    A trial's final value is drawn, and its value at a rung correlates with that as in recorded
+    trials. The spread covers luck with settings and with pruning, and a machine that is not as fast
+    as when steps were timed; how much parallel trials slow each other down is not in it.
     """
     chance = np.random.default_rng(0)
     rounds = [_round(samples, policy, budget, at_once, chance) for _ in range(ROUNDS)]
@@ -104,10 +103,10 @@ def _chosen(
     policy: PolicyConfig,
     chance: np.random.Generator,
 ) -> tuple[float, Sample]:
-    """Return what a trial is worth and what it costs.
+    """Return a trial's final value, in standard deviations, and the sample that has its cost.
 
-    The more a sampler knows, the more often a trial is like the best so far, in its costs too, and
-    the fewer are stopped.
+    The more a sampler knows, the more often a trial resembles the best so far, in its costs too,
+    and the fewer are stopped.
     """
     learnt = 0.0 if policy.sampler == "random" else 1 - policy.startup_trials / (number + 1)
     if found and chance.random() < learnt:

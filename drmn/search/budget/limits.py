@@ -1,4 +1,4 @@
-"""What a study has spent, and whether another trial may start."""
+"""Limits of a study's budget: whether another trial may start."""
 
 import math
 import time
@@ -10,18 +10,18 @@ from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import TrialSummary
 
 MIN_TRIALS_FOR_GAIN = 20
-"""Trials before which nothing is said about what more of them would gain."""
+"""Trials before which no gain of more of them is estimated."""
 TAIL_FRACTION = 4
 """One value in so many belongs to the tail that the expected gain is read off."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetTracker:
-    """A budget of one start of a study."""
+    """A budget, for one start of a study."""
 
     budget: Budget
     began: float
-    """By `time.monotonic`."""
+    """When it started, by `time.monotonic`."""
 
     def exhausted(self, rows: Sequence[TrialSummary]) -> str:
         """Return why no trial may start any more, or the empty string."""
@@ -61,7 +61,7 @@ class BudgetTracker:
 
 
 def expected_gain(values: Sequence[float], more: int) -> tuple[float, float]:
-    r"""Return by how much `more` trials are expected to raise the best of `values`, and its error.
+    r"""Return how much `more` trials are expected to raise the best of `values`, and the error.
 
     The best quarter is taken to fall off exponentially, with the mean excess $\sigma$ over the
     value below it: the best of $n+m$ such values lies $\sigma \ln\frac{n+m}{n}$ above the best of

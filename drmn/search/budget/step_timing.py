@@ -1,4 +1,4 @@
-"""What settings cost: some steps of each are timed, on this machine."""
+"""Cost of settings: some steps of each are timed, on this machine."""
 
 import statistics
 import time
@@ -16,9 +16,9 @@ from drmn.training.loop import assemble
 from drmn.training.trainer import Trainer
 
 BATCHES = 3
-"""Steps that are timed of a setting, after as many to warm up."""
+"""Steps that are timed for each setting, after as many to warm up."""
 SETTINGS = 12
-"""Settings that are timed at most."""
+"""Maximum number of settings that are timed."""
 TIMES = 3
 """How often each is timed while there is time; the median counts."""
 
@@ -31,14 +31,14 @@ class Sample:
     epoch: float
     """Seconds of an epoch, its validation included."""
     bytes: int
-    """Of its checkpoint."""
+    """Size of its checkpoint."""
 
 
 def points(study: AskTellStudy) -> Iterator[RunConfig]:
-    """Yield what a study tries as long as no result is known: first what it will begin with.
+    """Yield the settings that a study tries while no result is known, in their order.
 
     Args:
-        study: A new one in memory, as what is yielded is written into it.
+        study: A new one in memory, as the settings are recorded in it.
     """
     while (point := study.ask()) is not None:
         yield point.config
@@ -51,9 +51,9 @@ def measure(
     seconds: float,
     device: str = "cpu",
 ) -> list[Sample]:
-    """Time a few steps of each setting until `seconds` are over; of one setting at least.
+    """Time a few steps of each setting until `seconds` are over; at least one setting.
 
-    Each once, then all again: what slows the machine for a moment does not meet one setting alone.
+    Each once, then all again: a moment in which the machine is slow does not hit one setting alone.
     """
     until = time.monotonic() + seconds
     timed: list[tuple[RunConfig, list[Sample]]] = [(run, []) for run in islice(drawn, SETTINGS)]

@@ -1,1 +1,1 @@
-"""Callbacks: who watches a search."""
+"""Callbacks, which observe a search."""

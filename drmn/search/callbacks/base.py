@@ -1,11 +1,11 @@
-"""The base class of callbacks: who watches a search."""
+"""The base class of callbacks, which observe a search."""
 
 from drmn.metric_names import Metrics
 from drmn.search.trial_summary import TrialSpec, TrialSummary
 
 
 class Callback:
-    """Watches a search; each method does nothing until a subclass says what.
+    """Observes a search; each method does nothing unless a subclass overrides it.
 
     The driver waits for each call, so none may take long.
     """

@@ -1,4 +1,4 @@
-"""Which trials' checkpoints are kept where not all may be: `--budget.checkpoint-mb`."""
+"""Quota of the trials' checkpoints on the disk: `--budget.checkpoint-mb`."""
 
 from collections.abc import Sequence
 from itertools import accumulate
@@ -15,13 +15,13 @@ MEGABYTE = 1_000_000
 
 
 class CheckpointQuota(Callback):
-    """Watches a search and drops, at each trial's end, the checkpoints that there is no room for.
+    """Drops, at each trial's end, the checkpoints that exceed the limit, the best kept first.
 
     Args:
-        record: Says what was dropped; nothing tries to read that any more.
-        study: The folder.
-        megabytes: For all trials together; 0 for no limit.
-        console: Where it is told that even the best one is too large.
+        record: Records which were dropped, so that nothing reads these any more.
+        study: The study's folder.
+        megabytes: Limit for all trials together; 0 for no limit.
+        console: Where it prints that even the best one is too large.
     """
 
     def __init__(
@@ -34,12 +34,12 @@ class CheckpointQuota(Callback):
         self.enforce()
 
     def on_trial_end(self, row: TrialSummary) -> None:
-        """Look at all trials again: this one may be among the best."""
+        """Rank all trials again: this one may be among the best."""
         del row
         self.enforce()
 
     def enforce(self) -> None:
-        """Drop what is beyond the limit."""
+        """Drop the checkpoints that exceed the limit."""
         if not self.megabytes:
             return
         ranked = ranking(self.record.trial_summaries())

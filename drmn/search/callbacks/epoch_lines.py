@@ -12,7 +12,7 @@ class EpochLines(Callback):
     """Prints each epoch once, those of earlier starts included.
 
     Args:
-        console: Where to.
+        console: Where to print.
         epochs: How many there will be.
         known: Epochs that the record holds.
     """

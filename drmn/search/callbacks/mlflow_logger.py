@@ -47,8 +47,8 @@ class MlflowLogger(Callback):
 
     Args:
         spool: Where events wait for the shipper.
-        folder: Of the study.
-        record: Of the study.
+        folder: Folder of the study.
+        record: Record of the study.
     """
 
     def __init__(self, spool: Spool, folder: Path, record: StudyView) -> None:
@@ -62,7 +62,7 @@ class MlflowLogger(Callback):
 
     @cached_property
     def _about(self) -> StudyMetadata:
-        """Return what `begin` told: to ask the record for each trial would be a query each."""
+        """Return the study's metadata; cached, as each read of the record is a query."""
         return StudyMetadata(**self.record.study.user_attrs[METADATA])
 
     def on_study_start(self, about: StudyMetadata) -> None:
@@ -84,7 +84,7 @@ class MlflowLogger(Callback):
         return self.record.study.user_attrs["identity"], tags
 
     def _baselines(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Log what DRMN must beat: a run each, beside the trials."""
+        """Log the baselines: a run each, beside the trials."""
         for line in lines:
             self._line(line["name"], line["metrics"], {"levels": line["levels"]})
 
@@ -101,11 +101,11 @@ class MlflowLogger(Callback):
         self.spool.put(*events.end(run, {}, at=at))
 
     def on_resume(self) -> None:
-        """Tell that trials are run."""
+        """Log that trials run."""
         self.spool.put(*events.goes_on(self.key))
 
     def replay(self) -> None:
-        """Tell all that the record holds; what was told before is not told twice."""
+        """Log all that the record holds; events that were logged before are skipped."""
         rows = []
         with self.spool.together():
             for trial in self.record.trials():
@@ -122,11 +122,11 @@ class MlflowLogger(Callback):
                 self._stands(row)
 
     def on_trial_start(self, point: TrialSpec) -> None:
-        """Tell that a trial starts."""
+        """Log that a trial starts."""
         self._start(self.record.trial_summary(point.number))
 
     def _start(self, row: TrialSummary) -> None:
-        """Tell of a trial; one that trains an earlier one's settings again stands below that."""
+        """Log a trial; one that repeats an earlier one's settings is nested below that."""
         point = json.dumps(row.params, sort_keys=True)
         of = self._first.setdefault(point, row.number) if row.again is None else row.again
         name, parent = f"{self.name}/{row.number:03d}", self.key
@@ -148,7 +148,7 @@ class MlflowLogger(Callback):
             self.spool.put(*events.artifact(self._run(number), drawn, PICTURES))
 
     def on_trial_end(self, row: TrialSummary) -> None:
-        """Tell a trial's end, and how the study stands."""
+        """Log a trial's end, and the study's totals."""
         self._end(row)
         self._stands(row)
 
@@ -178,7 +178,7 @@ class MlflowLogger(Callback):
         return tags | ({"cause": row.cause} if row.cause else {})
 
     def files(self) -> None:
-        """Log what the study's folder holds for people: models of the best trials, pictures."""
+        """Log the files of the study's folder: models of the best trials, pictures, provenance."""
         for place in (provenance.PROVENANCE, FIGURES):
             for path in sorted((self.folder / place).glob("*.*")):
                 self.spool.put(*events.artifact(self.key, path, place))
@@ -193,7 +193,7 @@ class MlflowLogger(Callback):
         self._models([(row, package) for row, package in packed if package.is_dir()])
 
     def _models(self, packed: Sequence[tuple[TrialSummary, Path]]) -> None:
-        """Tell the models of the best trials, the best first; others of the study are removed."""
+        """Log the models of the best trials, the best first; others of the study are removed."""
         if not packed:
             return
         told = [
@@ -211,7 +211,7 @@ class MlflowLogger(Callback):
         self.spool.put(*events.models(self.key, told, found))
 
     def outcome(self, outcome: SearchResult) -> None:
-        """Tell what the trials come to together: on the study's page."""
+        """Log the Pareto front and the gain of fine-tuning, on the study's page."""
         if outcome.pareto_front:
             numbers = ", ".join(str(row.number) for row in outcome.pareto_front)
             self.spool.put(*events.tags(self.key, {"front": numbers}))
@@ -235,7 +235,7 @@ class MlflowLogger(Callback):
         return {"ended": why} | ({} if best is None else {"best_trial": str(best.number)})
 
     def note_runs(self) -> None:
-        """Write MLflow's run ids into the record, as far as MLflow has told them."""
+        """Write MLflow's run ids into the record, as far as they are known."""
         runs = self.spool.runs()
         if runs and runs != self.record.study.user_attrs.get(RUNS):
             self.record.study.set_user_attr(RUNS, runs)

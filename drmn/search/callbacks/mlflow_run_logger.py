@@ -24,19 +24,19 @@ class MlflowRunLogger(MlflowLogger):
         }
 
     def _baselines(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        """Log what DRMN must beat as metrics of the run."""
+        """Log the baselines as metrics of the run."""
         found = {f"baseline/{line['name']}_H": line["metrics"]["val/H"] for line in lines}
         run, event = events.metrics(self.key, found, 0, self.begun)
         self.spool.put(f"{run}#baselines", event)
 
     def _start(self, row: TrialSummary) -> None:
-        """Log nothing: the run is there."""
+        """Log nothing: the run exists already."""
 
     def _stands(self, row: TrialSummary) -> None:
         """Log nothing: there are no totals of one trial."""
 
     def _end(self, row: TrialSummary) -> None:
-        """Log the best epoch; that the run is over is logged at the search's end."""
+        """Log the best epoch; the end of the run is logged at the search's end."""
         self._best(row)
 
     def on_search_end(self, why: str, *, failed: bool = False) -> None:
@@ -59,6 +59,6 @@ class MlflowRunLogger(MlflowLogger):
 
 
 def logger_of(spool: Spool, folder: Path, record: StudyView) -> MlflowLogger:
-    """Return what logs the study or run of a folder."""
+    """Return the logger of the study or run of a folder."""
     kind = MlflowRunLogger if kind_of(folder) == "run" else MlflowLogger
     return kind(spool, folder, record)

@@ -1,4 +1,4 @@
-"""What is told of a study as a whole: its data, the lines to beat, the code."""
+"""Metadata of a study, for MLflow: its data, the baselines, the code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from drmn.tracking import provenance
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyMetadata:
-    """What is told of a study as a whole; the record keeps it, so that all can be told again."""
+    """Metadata of a study; the record keeps it, so that all can be logged again."""
 
     experiment: str
-    """MLflow's: the dataset."""
+    """Name of MLflow's experiment: the dataset."""
     note: str
-    """Shown on the study's page."""
+    """Text on the study's page."""
     data: str
     """A digest of the images that trials train on and are judged by."""
     profile: Mapping[str, Any]
-    """How many there are, in words and numbers."""
+    """Numbers of images and classes, and the name of the features."""
     lines: Sequence[Mapping[str, Any]]
-    """Those to beat: `name`, `metrics` and the `levels` that they were fitted on."""
+    """Baselines: `name`, `metrics` and the `levels` that they were fitted on."""
     code: Mapping[str, str]
     """Tags: the git commit."""
 

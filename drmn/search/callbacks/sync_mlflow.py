@@ -15,11 +15,11 @@ def resend(folder: Path, storage: str = "") -> Spool:
     """Return the spool of a study or run, filled with all that its record holds.
 
     Args:
-        folder: Of the study or run.
+        folder: Folder of the study or run.
         storage: The PostgreSQL that holds the record, if one does.
 
     Raises:
-        StudyError: There is none, or a driver is at work: what it logs would be lost.
+        StudyError: There is none, or a driver runs it: events that it logs would be lost.
     """
     folder = folder.absolute()
     if who := driver_of(folder, storage):

@@ -1,4 +1,4 @@
-"""One calm view of a running search: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a running search: a live table on a terminal, plain lines elsewhere."""
 
 import time
 from dataclasses import dataclass, field
@@ -17,25 +17,25 @@ from drmn.units import duration
 
 @dataclass
 class RunningTrial:
-    """A trial on its way."""
+    """A running trial."""
 
     epochs: int
-    """That it may take."""
+    """Maximum number of epochs."""
     epoch: int = 0
     best: float = 0.0
 
 
 @dataclass
 class TerminalProgress(Callback):
-    """Shows how a search goes.
+    """Shows the progress of a search.
 
     Args:
-        console: Where to.
-        study: Its name.
-        target: The number of trials to come to.
+        console: Where to print.
+        study: Name of the study.
+        target: Number of trials to run.
         objective: The metric that is shown.
-        rival: The name of the closed form that the best trial should beat.
-        line: Its H.
+        rival: Name of the baseline that the best trial should beat.
+        line: H of that baseline.
         earlier: Trials that the record had before.
     """
 
@@ -48,7 +48,7 @@ class TerminalProgress(Callback):
     earlier: list[TrialSummary] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Count what is there already."""
+        """Count the earlier trials."""
         self.running: dict[int, RunningTrial] = {}
         self.totals = StudyTotals(row for row in self.earlier if row.state != "RUNNING")
         self.begun, self.begin = self.done, time.monotonic()
@@ -60,7 +60,7 @@ class TerminalProgress(Callback):
         return self.totals.finished
 
     def __enter__(self) -> "TerminalProgress":  # noqa: PYI034 - beartype, in tests, refuses Self
-        """Start to show."""
+        """Start the live table."""
         if self.console.is_terminal:
             self.live = Live(self._view(), console=self.console, refresh_per_second=4)
             self.live.__enter__()

@@ -1,1 +1,1 @@
-"""Executors: who trains the trials."""
+"""Executors, which run the trials."""

@@ -1,4 +1,4 @@
-"""Backends: who trains what Ray Tune's trials stand for (docs/search.md)."""
+"""Backends: the processes that train Ray Tune's trials (docs/search.md)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -19,27 +19,27 @@ from drmn.search.executors.tune_memory import TaskRef
 
 @runtime_checkable
 class Backend(Protocol):
-    """What runs trials."""
+    """The processes that train trials."""
 
     trainable: Any
-    """For Tune, with what a trial of it holds."""
+    """Tune's trainable, with the resources of a trial."""
     at_once: int
-    """Trials that run at a time."""
+    """Trials that run in parallel."""
 
     @property
     def problem(self) -> str:
         """Why no trial can be run any more; empty as long as one can."""
 
     def trial_config(self, name: str, task: TrialTask) -> Mapping[str, Any]:
-        """Return what Tune hands to a trial."""
+        """Return the configuration that Tune passes to a trial."""
 
     def on_trial_end(self, name: str) -> None:
-        """Hear that Tune is done with a trial."""
+        """Handle a trial that Tune has finished with."""
 
 
 @dataclass
 class InProcessBackend:
-    """Tune's own processes train, and are used again (`reuse_actors`)."""
+    """Tune's own processes train, and are reused (`reuse_actors`)."""
 
     made: ResourceConfig
     at_once: int
@@ -52,7 +52,7 @@ class InProcessBackend:
         )
 
     def trial_config(self, name: str, task: TrialTask) -> Mapping[str, Any]:
-        """Return what Tune hands to a trial."""
+        """Return the configuration that Tune passes to a trial."""
         del name
         return {"task": TaskRef(task)}
 
@@ -61,7 +61,7 @@ class InProcessBackend:
 
 
 class WorkerGroupBackend:
-    """Groups of workers of Ray Train train; Tune's trials ask them."""
+    """Worker groups of Ray Train train; Tune's trials wait for their results."""
 
     def __init__(self, groups: Any) -> None:
         self.groups, self.at_once = groups, groups.shape.groups
@@ -73,14 +73,14 @@ class WorkerGroupBackend:
         return self.groups.problem
 
     def trial_config(self, name: str, task: TrialTask) -> Mapping[str, Any]:
-        """Return what Tune hands to a trial."""
+        """Return the configuration that Tune passes to a trial."""
         return {"name": name, "task": TaskRef(task), "board": self.groups.board}
 
     def on_trial_end(self, name: str) -> None:
-        """Let the group that has the trial go on to another.
+        """Free the group that has the trial for another.
 
-        Tune keeps the trial's process for a later one, and says nothing to it until there is one:
-        where there are fewer groups than trials, as one was lost, that one may wait for this group.
+        Tune keeps the trial's process for a later trial and does not notify it before that. With
+        fewer groups than trials, as one was lost, the later trial may be waiting for this group.
         """
         self.groups.board.leave.remote(name)
 
@@ -110,7 +110,7 @@ def _open_groups(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[
         )
     )
     yield WorkerGroupBackend(groups)
-    groups.close()  # not after an error: Ray's end is theirs then, and nobody has to wait
+    groups.close()  # not after an error: they end with Ray then, without a wait
 
 
 Open = Callable[[ResourceConfig, int, Path], AbstractContextManager[Backend]]
@@ -121,7 +121,7 @@ class BackendSpec:
     """A backend of `--backend`."""
 
     open: Open
-    """Called with what was asked for, the number of trials at a time, and a folder for Ray."""
+    """Called with the resources, the number of parallel trials, and a folder for Ray."""
     several_workers: bool = True
     """Whether several workers can train one trial together."""
     once: bool = False
@@ -133,7 +133,7 @@ BACKENDS: Mapping[str, BackendSpec] = {
     "pool": BackendSpec(open=_open_groups),
     "trial": BackendSpec(open=_open_groups, once=True),
 }
-"""The backends of `--backend`; `auto` is one of them."""
+"""The backends of `--backend`; `auto` chooses one of them."""
 
 
 def open_backend(
@@ -142,18 +142,18 @@ def open_backend(
     """Return a backend for a `with` block. Needs a `ray_session`.
 
     Args:
-        asked: Which, and how large.
-        at_once: The most trials at a time; 0 for as many as the cluster holds.
-        folder: For Ray's own notes.
+        asked: The backend, and its resources.
+        at_once: Maximum number of parallel trials; 0 for as many as the cluster holds.
+        folder: Folder for Ray's own files.
 
     Raises:
-        ConfigError: The cluster has no room for one trial.
+        ConfigError: The cluster is too small for one trial.
     """
     return BACKENDS[resolve(asked)].open(asked, trial_slots(asked, at_once), folder)
 
 
 def resolve(asked: ResourceConfig) -> str:
-    """Return the backend: on one machine with one worker a trial, none is faster than inproc."""
+    """Return the backend: on one machine with one worker per trial, inproc is the fastest."""
     if asked.backend != "auto":
         return asked.backend
     return "pool" if asked.largest_group > 1 or len(node_resources(ray.nodes())) > 1 else "inproc"

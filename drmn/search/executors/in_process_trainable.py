@@ -9,18 +9,18 @@ from drmn.cluster import preemption
 
 
 class InProcessTrainable(tune.Trainable):
-    """Runs one trial after another in one process. Configuration: a `task`, handed."""
+    """Runs one trial after another in one process. Configuration: a `task`, in a `TaskRef`."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take a trial.
+        """Set up a trial.
 
-        Nothing is done before `step`: what is raised here looks like the loss of the process.
+        Nothing runs before `step`: to Tune, an error raised here looks like a lost process.
         """
         device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
         self.stream = config["task"].task.epochs(device, preemption.notice_here().is_set)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take another trial into this process: it costs no start-up."""
+        """Set up another trial in this process: it costs no start-up."""
         self.setup(new_config)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -1,7 +1,7 @@
-"""The backends `pool` and `trial`: groups of workers of Ray Train's train, Tune's trials ask them.
+"""The backends `pool` and `trial`: worker groups of Ray Train train, Tune's trials wait for them.
 
-A Tune trial is then a process that asks the board and waits: it needs no core, and when Tune ends
-it no worker ends with it, which can hang a search for ever (ray#65443).
+A Tune trial is then a process that calls the `TrialQueue` and waits: it needs no core, and when
+Tune ends it no worker ends with it, which can hang a search for ever (ray#65443).
 """
 
 from typing import Any
@@ -11,19 +11,19 @@ from ray import tune
 from ray.exceptions import RayTaskError
 
 HEAD = {"CPU": 0, "node:__internal_head__": 0.001}
-"""What such a trial holds: a place on the head, no core. Ray refuses a trial that needs nothing."""
+"""Resources of such a trial: a place on the head, no core. Ray refuses a trial without any."""
 
 
 class PoolTrainable(tune.Trainable):
-    """Asks for one trial after another. Configuration: a `task`, and the actor `board`."""
+    """Submits one trial after another. Configuration: `name`, `task` and `board`, the queue."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Put the trial up."""
+        """Submit the trial."""
         self.board, self.asked = config["board"], config["name"]
         ray.get(self.board.submit.remote(self.asked, config["task"].task))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Put another trial up: it costs no start-up."""
+        """Submit another trial: it costs no start-up."""
         self.setup(new_config)
         return True
 

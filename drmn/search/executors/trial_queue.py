@@ -1,7 +1,7 @@
-"""Where trials wait for a group of workers, and a trial's epochs for the driver.
+"""Queue in which trials wait for a group of workers, and a trial's epochs for the driver.
 
-On one side stand Tune's trials (`PooledTrial`), on the other the workers of long-lived groups. A
-group begins no epoch that the driver has not asked for, so that an early stop costs none.
+Tune's trials (`PoolTrainable`) submit to it, the workers of long-lived groups take from it. A
+group starts no epoch that the driver has not requested, so an early stop wastes none.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 EpochResult = dict[str, Any]
-"""What an epoch came to."""
+"""Metrics of an epoch, as a task yields them."""
 
 
 class LostProcessError(Exception):
-    """A group lost a worker while it ran a trial: no fault of the trial's."""
+    """A group lost a worker while it ran a trial; not the trial's failure."""
 
 
 class ResizedGroupError(LostProcessError):
@@ -24,39 +24,39 @@ class ResizedGroupError(LostProcessError):
 
 @dataclass(eq=False)
 class QueuedTrial:
-    """A trial on the board."""
+    """A trial that was submitted to the queue."""
 
     name: str
     folder: str
-    """Of the trial: no two groups write into one."""
+    """Folder of the trial: no two groups write into one."""
     task: Any
     asked: int = 0
-    """Epochs that the driver has asked for."""
+    """Number of epochs that the driver has requested."""
     told: deque[EpochResult] = field(default_factory=deque)
-    """Epochs that the driver has not fetched."""
+    """Results that the driver has not fetched yet."""
     problem: Exception | None = None
     over: bool = False
 
 
 @dataclass(eq=False)
 class GroupState:
-    """A group of workers, as the board knows it."""
+    """A group of workers, as the queue knows it."""
 
     ticket: QueuedTrial | None = None
     given: dict[int, str] = field(default_factory=dict)
-    """Which process of each rank has the ticket."""
+    """The process of each rank that has taken the trial."""
     seen: dict[str, str] = field(default_factory=dict)
-    """Processes that came for a trial, and the node of each."""
+    """Processes that asked for a trial, and the node of each."""
     gone: set[str] = field(default_factory=set)
     """Those of them that were lost with their group."""
 
     def has_work(self) -> bool:
-        """Is there a trial that has not ended?"""
+        """Return whether it has a trial that has not ended."""
         return self.ticket is not None and not self.ticket.over
 
 
 class TrialQueue:
-    """What is to be run and what came of it. Lives in an actor; every call is one of asyncio's."""
+    """Trials to run, and their results. Lives in an actor; its methods are coroutines."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Condition()
@@ -64,11 +64,11 @@ class TrialQueue:
         self.tickets: dict[str, QueuedTrial] = {}
         self.crews: dict[int, GroupState] = {}
         self.taken = 0
-        """How often a worker has come for a trial and got one."""
+        """How often a worker has taken a trial."""
         self.closed = False
 
     async def submit(self, name: str, task: Any) -> None:
-        """Put a trial up. One that is up for the same folder is called off."""
+        """Queue a trial. An earlier one for the same folder is cancelled."""
         async with self.changed:
             for earlier in self.tickets.values():
                 if earlier.folder == task.folder:
@@ -79,11 +79,11 @@ class TrialQueue:
             self.changed.notify_all()
 
     async def next(self, name: str) -> EpochResult:
-        """Ask for a trial's next epoch and wait for it.
+        """Request a trial's next epoch and wait for its result.
 
         Raises:
             LostProcessError: Its group lost a worker.
-            Exception: What the training raised.
+            Exception: The one that training raised.
         """
         async with self.changed:
             ticket = self.tickets.get(name)
@@ -97,17 +97,17 @@ class TrialQueue:
             raise ticket.problem or LostProcessError("all groups of workers are gone")
 
     async def leave(self, name: str) -> None:
-        """Let a trial end where it stands: nobody asks for more of it."""
+        """End a trial after its current epoch: no more will be requested."""
         async with self.changed:
             ticket = self.tickets.pop(
                 name, None
-            )  # gone already: when machines go, Tune may ask twice
+            )  # gone already: when machines are lost, Tune may end a trial twice
             if ticket is not None:
                 ticket.over = True
             self.changed.notify_all()
 
     async def work(self, crew: int) -> bool:
-        """Wait until there is a trial, and keep it for this group; False if there will be none."""
+        """Wait for a trial and assign it to this group; False once the queue is closed."""
         async with self.changed:
             mine = self.crews.setdefault(crew, GroupState())
             await self._until(lambda: mine.has_work() or self._assign(mine))
@@ -116,10 +116,10 @@ class TrialQueue:
     async def take(
         self, crew: int, rank: int, world: int, process: str, node: str = ""
     ) -> tuple[str, Any] | None:
-        """Wait for a trial, as one worker of a group; return its name and task, None if it is over.
+        """Wait for a trial, as one worker of a group; return its name and task.
 
-        Each worker is given the same trials in the same order. A worker that comes in another
-        process than it did belongs to a group that was begun anew.
+        None if there will be none for this process. All workers of a group get the same trials in
+        the same order. A rank that calls from another process than before is of a restarted group.
         """
         async with self.changed:
             mine = self.crews.setdefault(crew, GroupState())
@@ -127,7 +127,7 @@ class TrialQueue:
             if mine.given.get(rank, process) != process:
                 mine.gone.update(mine.given.values())
                 self._lose(mine, ResizedGroupError("its group of workers was restarted"))
-            # One that is about to end may still ask: what it took would be held for ever.
+            # A process that is about to end may still call: it would hold its trial for ever.
             await self._until(lambda: process in mine.gone or self._has_for(mine, rank, world))
             if self.closed or process in mine.gone or mine.ticket is None:
                 return None
@@ -137,7 +137,7 @@ class TrialQueue:
             return mine.ticket.name, mine.ticket.task
 
     async def tell(self, crew: int, name: str, rank: int, count: int, told: EpochResult) -> bool:
-        """Hand an epoch in, the `count`-th of this sitting; return whether to go on.
+        """Report an epoch, the `count`-th since `take`; return whether to train another.
 
         All workers of a group get the same answer: they train together or not at all.
         """
@@ -152,7 +152,7 @@ class TrialQueue:
             return ticket.asked > count and not self.closed
 
     async def fail(self, crew: int, name: str, problem: Exception) -> None:
-        """Hand in what a trial raised."""
+        """Report the exception that a trial raised."""
         async with self.changed:
             ticket = self._held(crew, name)
             if ticket is not None and not ticket.over:
@@ -160,17 +160,17 @@ class TrialQueue:
             self.changed.notify_all()
 
     async def lost(self, crew: int, cause: str) -> None:
-        """Note that a group lost a worker; its trial goes back to the driver."""
+        """Report that a group lost a worker; its trial goes back to the driver."""
         async with self.changed:
             mine = self.crews.setdefault(crew, GroupState())
             mine.gone.update(mine.seen)
             self._lose(mine, LostProcessError(cause))
 
     async def there(self, nodes: frozenset[str]) -> None:
-        """Hear which nodes there are; what groups on others had goes back to the driver.
+        """Receive the ids of live nodes; trials of groups on other nodes go back to the driver.
 
-        A group that is warned before its machine goes is ended without a word, and cannot be begun
-        anew before there is room for it.
+        Ray ends a group whose machine has a preemption notice without an error, and cannot restart
+        it before the cluster has resources for it.
         """
         async with self.changed:
             for mine in self.crews.values():
@@ -180,28 +180,28 @@ class TrialQueue:
                     self._lose(mine, LostProcessError("its machine is gone"))
 
     async def begun(self) -> int:
-        """Return how often a worker has got a trial: whether groups come that far."""
+        """Return how often a worker has taken a trial: it shows that groups get that far."""
         return self.taken
 
     async def over(self) -> bool:
-        """Return whether the workers were sent home."""
+        """Return whether the queue is closed."""
         return self.closed
 
     async def close(self) -> None:
-        """Send all workers home."""
+        """Close the queue: all workers end."""
         async with self.changed:
             self.closed = True
             self.changed.notify_all()
 
     def _has_for(self, mine: GroupState, rank: int, world: int) -> bool:
-        """Is there a trial that this worker was not given? A group goes on when all are done."""
+        """Return whether there is a trial for this worker; the next one only when all are done."""
         if mine.ticket is not None and rank not in mine.given:
             return True
         done = mine.ticket is None or (mine.ticket.over and len(mine.given) == world)
         return done and self._assign(mine)
 
     def _assign(self, mine: GroupState) -> bool:
-        """Give a group the first trial in line whose folder no other group is in."""
+        """Assign to a group the first queued trial whose folder no other group uses."""
         busy = {c.ticket.folder for c in self.crews.values() if c.ticket and c is not mine}
         self.waiting = deque(ticket for ticket in self.waiting if not ticket.over)
         mine.ticket = next((t for t in self.waiting if t.folder not in busy), None)
@@ -218,7 +218,7 @@ class TrialQueue:
         if mine.ticket is not None and not mine.ticket.over:
             if mine.given:
                 mine.ticket.problem, mine.ticket.over = problem, True
-            else:  # nobody had begun with it
+            else:  # no worker had started it
                 self.waiting.appendleft(mine.ticket)
         mine.ticket, mine.given = None, {}
         self.changed.notify_all()

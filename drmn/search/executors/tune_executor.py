@@ -30,39 +30,39 @@ from drmn.search.trial_summary import TrialSpec
 from drmn.training.stop import TrialPreemptedError
 
 CHECKPOINT_PREFIX = "kept/"
-"""What the record holds of the best checkpoint: Tune tells `kept`, a mapping, as names with `/`."""
+"""Prefix of the best checkpoint's fields: Tune flattens the mapping `kept` to names with `/`."""
 LostTrialError: TypeAlias = (
     RayActorError | LostProcessError | StaleWriterError | TrialPreemptedError
 )
-"""How it looks that a trial lost its process: it goes on elsewhere."""
+"""Errors by which a trial shows that it lost its process: it is resumed elsewhere."""
 METRICS_PREFIX = "metrics/"
-"""The same of an epoch's metrics: whatever a trial reports reaches the record and MLflow."""
+"""Prefix of an epoch's metrics: whatever a trial reports reaches the record and MLflow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExecutorConfig:
-    """What the executor needs beside the record."""
+    """Settings of the executor, besides the record."""
 
     store: Path
     """The feature store."""
     catalogue: Catalogue | None = None
     """The photos, for trials of the finetuned tier."""
     folder: Path
-    """Of the study; each trial has a folder in it."""
+    """Folder of the study; each trial has a folder in it."""
     may_start: Callable[[], bool]
-    """May another trial start?"""
+    """Whether another trial may start."""
     may_go_on: Callable[[], bool]
-    """May trials that are not counted, those of a second tier, start?"""
+    """Whether trials of the fine-tuned tier, which are not counted, may start."""
     resources: ResourceConfig = field(default_factory=ResourceConfig)
     pictures: PicturesConfig = NO_PICTURES
     """Attention maps that trials draw while they train."""
     at_once: int = 0
-    """Trials at a time; 0 for as many as the cluster holds."""
+    """Trials that run in parallel; 0 for as many as the cluster holds."""
     stop_on_error: bool = False
     """Whether a trial that raises, or loses its workers too often, ends the search with an error;
     the same command resumes it. Otherwise it fails, and others run."""
     kind: type[TrialTask] = TrialTask
-    """What a trial does; a benchmark has one that does nothing."""
+    """Class of the trials' tasks; a benchmark has one that does nothing."""
     callbacks: list[Callback] = field(default_factory=list)
 
 
@@ -75,7 +75,7 @@ class RecordSearcher(Searcher):
         self.live: dict[str, int] = {}
         """The record's number of each of Tune's trials."""
         self.there: dict[str, frozenset[str]] = {}
-        """The nodes that were there when each of them started."""
+        """The nodes that were alive when each of them started."""
         self.error = ""
         """Why the search ends, with `stop_on_error`."""
 
@@ -113,7 +113,7 @@ class RecordSearcher(Searcher):
         result: dict[str, Any] | None = None,
         error: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
-        """Forget a trial that Tune is done with; the scheduler has written it down."""
+        """Forget a trial that Tune has finished with; the scheduler has recorded it."""
         del result, error
         self.backend.on_trial_end(trial_id)
         self.live.pop(trial_id, None)
@@ -126,7 +126,7 @@ class RecordSearcher(Searcher):
         """Restore nothing, for the same reason."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshots nothing: an open database cannot be pickled."""
+        """Leave Tune's snapshots empty: an open database cannot be pickled."""
         return {}
 
 
@@ -140,7 +140,7 @@ class RecordScheduler(FIFOScheduler):
         self.callbacks = searcher.work.callbacks
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshots nothing, as the searcher does."""
+        """Leave Tune's snapshots empty, as the searcher does."""
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -162,7 +162,7 @@ class RecordScheduler(FIFOScheduler):
         if self.record.trial_summary(number).state != "RUNNING":
             return  # its result is in the record
         if self.searcher.backend.problem:
-            return  # no fault of the trial's: it goes on when the study does
+            return  # not the trial's failure: it resumes when the study does
         if disk_full.is_disk_full(error):
             disk_full.wait_for_space(self.searcher.work.folder)
             self.record.requeue(number, excused=True)
@@ -173,7 +173,7 @@ class RecordScheduler(FIFOScheduler):
             self._fail(number, f"{lost}: {last_line(error)}")
 
     def _is_excused(self, trial: Trial, error: LostTrialError) -> bool:
-        """Return whether a loss is nobody's fault: a node that goes excuses a trial once."""
+        """Return whether a loss does not count: preempted, resized, or on a node that is lost."""
         noticed = isinstance(error, TrialPreemptedError | ResizedGroupError)
         noticed = noticed or getattr(error, "preempted", False)
         return noticed or bool(self.searcher.there[trial.trial_id] - alive_node_ids())
@@ -204,14 +204,14 @@ def _cause(error: BaseException | None) -> str:
 
 
 def _error_of(trial: Trial) -> Exception | None:
-    """Return what Tune has just written down; `trial.get_pickled_error` looks where it is later."""
+    """Return the error just written by Tune; `trial.get_pickled_error` reads a later path."""
     path = trial.pickled_error_file
     error: Exception | None = cloudpickle.loads(Path(path).read_bytes()) if path else None
     return error
 
 
 def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
-    """Run trials until the budget is spent. Needs a `cluster`.
+    """Run trials until the budget is spent. Needs a `ray_session`.
 
     Raises:
         StudyError: No group of workers can be started; or, with `stop_on_error`, a trial raised.
@@ -228,7 +228,7 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
                 f"{work.folder}: {searcher.error.rstrip('.')}. The same command resumes it."
             )
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)  # Ray's own notes: the record has all
+        shutil.rmtree(scratch, ignore_errors=True)  # Ray's own files: the record has all
 
 
 def _tuner(searcher: RecordSearcher, scratch: Path) -> tune.Tuner:

@@ -1,4 +1,4 @@
-"""What Ray Tune holds of trials that are over: next to nothing. The record has it all."""
+"""Memory of Ray Tune's finished trials is freed: the record has all of it."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from drmn.experiment.trial_task import TrialTask
 
 
 class TaskRef:
-    """A task as Tune hands it to a trial: not copied, and emptied once the trial is over.
+    """A task as Tune passes it to a trial: not copied, and emptied once the trial is over.
 
     Tune keeps the settings of all trials until the search ends, and a copy of each.
     """
@@ -18,18 +18,18 @@ class TaskRef:
         self.task: TrialTask | None = task
 
     def __deepcopy__(self, memo: object) -> "TaskRef":
-        """Return the same: there is to be one to be emptied."""
+        """Return itself: one object has to be emptied, not its copies."""
         return self
 
 
 class FreeFinishedTrials(tune.Callback):
     """Empties each of Tune's trials once it is over.
 
-    Beside its settings that are some statistics of every metric, and its last result.
+    That frees its settings, some statistics of every metric, and its last result.
     """
 
     def __getstate__(self) -> dict[str, Any]:
-        """Give Tune's snapshots nothing."""
+        """Leave Tune's snapshots empty."""
         return {}
 
     def on_trial_complete(
@@ -40,7 +40,7 @@ class FreeFinishedTrials(tune.Callback):
         _forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
-        """Forget a trial that failed or lost its process; it is handed out again as another."""
+        """Forget a trial that failed or lost its process; it runs again as another of Tune's."""
         del iteration, trials
         _forget(trial)
 

@@ -1,4 +1,4 @@
-"""Groups of workers of Ray Train, which run the trials that the board has."""
+"""Worker groups of Ray Train, which run the trials of a `TrialQueue`."""
 
 import os
 import threading
@@ -19,34 +19,34 @@ from drmn.errors import last_line
 from drmn.search.executors.trial_queue import TrialQueue
 
 MAX_WORKER_LOSSES = 10
-"""How often a group may lose workers, or see a trial raise, until it is made anew as a whole."""
+"""Failures of a group, lost workers and trials that raise, before a new one replaces it."""
 DRAIN_TIMEOUT_S = 30.0
 """Seconds that groups are given to end."""
 NODE_POLL_INTERVAL_S = 2.0
-"""Seconds between two looks at which machines there are."""
+"""Seconds between two checks of which nodes are alive."""
 MAX_FAILED_STARTS = 3
-"""How often in a row that may be without that any worker came as far as taking a trial."""
+"""Such failures in a row without any worker taking a trial, before a group is given up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GroupConfig:
-    """What groups there are."""
+    """Number and size of the groups."""
 
     groups: int
     min_workers: int
     max_workers: int
-    """Of each group: as many as the cluster has room for between the two."""
+    """Workers of each group: as many as the cluster holds, between the two."""
     cpus: float
     gpus: float
-    """Of each worker."""
+    """GPUs of each worker."""
     once: bool
-    """Begin a group for each trial (backend `trial`), or keep it (backend `pool`)?"""
+    """Whether each trial gets a new group (backend `trial`); otherwise it is kept (`pool`)."""
     folder: Path
-    """For Ray Train's own notes."""
+    """Folder for Ray Train's own files."""
 
 
 def worker_loop(given: dict[str, Any]) -> None:
-    """Run trials, as one worker of a group, until the board has no more."""
+    """Run trials, as one worker of a group, until the queue is closed."""
     board, crew = given["board"], given["crew"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
@@ -64,39 +64,39 @@ def worker_loop(given: dict[str, Any]) -> None:
                     break
         except Exception as problem:
             ray.get(board.fail.remote(crew, name, problem))
-            raise  # the process is not used again: who knows what it is left with
+            raise  # the process is not reused: its state is unknown
         if given["once"]:
             return
 
 
 class WorkerLossCallback(UserCallback):
-    """Tells the board, from Ray Train's controller, that a group lost a worker."""
+    """Reports to the queue, from Ray Train's controller, that a group lost a worker."""
 
     def __init__(self, board: Any, crew: int) -> None:
         self.board, self.crew = board, crew
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
-        """Give the group's trial back at once: to begin the group anew takes its time."""
+        """Give the group's trial back at once: restarting the group takes a while."""
         del run_context
         cause = last_line(next(iter(worker_exceptions.values())))
         ray.get(self.board.lost.remote(self.crew, cause))
 
 
 class WorkerGroups:
-    """Groups at work, in threads of the driver. Needs a `cluster`."""
+    """Running groups, each in a thread of the driver. Needs a `ray_session`."""
 
     def __init__(self, shape: GroupConfig) -> None:
         self.shape = shape
-        # Each worker and each trial waits in a call of its own.
+        # Each worker and each trial waits in a separate call.
         most = 2 * shape.groups * (shape.max_workers + 2) + 8
-        # On the head, as the driver: a machine that trains may go, and the board with it.
+        # On the head, as the driver: a machine that trains may be lost, and the queue with it.
         here = {"node:__internal_head__": 0.001}
         board = ray.remote(TrialQueue).options(num_cpus=0, resources=here, max_concurrency=most)
         self.board: Any = board.remote()
         self.dead: list[str] = []
-        """Why groups cannot be begun any more."""
+        """Why groups were given up, one line for each."""
         self.threads = [
-            # Daemons: after Ctrl-C nobody waits for them, and Ray's end is theirs.
+            # Daemons: after Ctrl-C nothing waits for them, and they end with Ray.
             threading.Thread(target=self._run, args=(crew,), daemon=True)
             for crew in range(shape.groups)
         ]
@@ -110,14 +110,14 @@ class WorkerGroups:
         return self.dead[-1] if len(self.dead) == self.shape.groups else ""
 
     def close(self) -> None:
-        """Send the workers home and wait until they are gone; not for a group that never began."""
+        """Close the queue and wait for the workers to end, at most `DRAIN_TIMEOUT_S` in all."""
         ray.get(self.board.close.remote())
         until = time.monotonic() + DRAIN_TIMEOUT_S
         for thread in self.threads:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _watch(self) -> None:
-        """Tell the board which machines there are, as long as there is a cluster."""
+        """Report the live nodes to the queue, as long as there is a cluster."""
         try:
             while not ray.get(self.board.over.remote()):
                 ray.get(self.board.there.remote(alive_node_ids()))
@@ -127,7 +127,7 @@ class WorkerGroups:
                 raise
 
     def _run(self, crew: int) -> None:
-        """Keep a group at work as long as there is a cluster."""
+        """Keep a group running as long as there is a cluster."""
         try:
             self._keep(crew)
         except Exception:
@@ -135,7 +135,7 @@ class WorkerGroups:
                 raise
 
     def _keep(self, crew: int) -> None:
-        """Keep one group at work: that of this number."""
+        """Keep group number `crew` running."""
         board, failed = self.board, 0
         while (
             ray.get(board.work.remote(crew))

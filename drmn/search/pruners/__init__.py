@@ -1,1 +1,1 @@
-"""Pruners: when to stop a trial."""
+"""Pruners, which stop trials early."""

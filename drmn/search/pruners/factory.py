@@ -11,13 +11,13 @@ from drmn.search.pruners.successive_halving import SuccessiveHalving
 
 @runtime_checkable
 class StudyPruner(Protocol):
-    """Decides which trials stop; it depends on the values that it is given alone."""
+    """Decides which trials stop, from nothing but the values that it is given."""
 
     def should_prune(self, trial: int, epoch: int, best: float) -> bool:
-        """Note that `trial` has come to `epoch`; return whether it is to stop there."""
+        """Note that `trial` has reached `epoch`; return whether it is to stop there."""
 
     def note(self, trial: int, epoch: int, best: float) -> None:
-        """Note that `trial` has come to `epoch`."""
+        """Note that `trial` has reached `epoch`."""
 
     def reason(self, epoch: int) -> str:
         """Return the cause of a trial that was stopped."""
@@ -31,7 +31,7 @@ PRUNERS: Mapping[Pruner, Callable[[PolicyConfig], StudyPruner]] = {
     "hyperband": Hyperband,
     "none": lambda _: NeverPrune(),
 }
-"""What makes each pruner of `--policy.pruner`."""
+"""Constructors of the pruners of `--policy.pruner`."""
 
 
 def make_pruner(config: PolicyConfig) -> StudyPruner:

@@ -14,8 +14,8 @@ class Hyperband:
     """Hyperband (Li et al., JMLR 18, 2018), asynchronous: successive halving with several starts.
 
     Trials of bracket b are compared with each other alone, for the first time after
-    first * factor^b epochs: what shows its worth late is not stopped early everywhere. A bracket
-    has the more trials the earlier it compares, in the proportions of the paper.
+    first * factor^b epochs: settings that improve late are not stopped early in all brackets. A
+    bracket has the more trials the earlier it compares, in the proportions of the paper.
     """
 
     def __init__(self, config: PolicyConfig) -> None:
@@ -25,11 +25,11 @@ class Hyperband:
         self.shares = [config.factor**s / (s + 1) for s in rounds]
 
     def should_prune(self, trial: int, epoch: int, best: float) -> bool:
-        """Note that `trial` has come to `epoch`; return whether it is to stop there."""
+        """Note that `trial` has reached `epoch`; return whether it is to stop there."""
         return self.brackets[self.bracket(trial)].should_prune(trial, epoch, best)
 
     def note(self, trial: int, epoch: int, best: float) -> None:
-        """Note that `trial` has come to `epoch`."""
+        """Note that `trial` has reached `epoch`."""
         self.brackets[self.bracket(trial)].note(trial, epoch, best)
 
     def reason(self, epoch: int) -> str:
@@ -41,7 +41,7 @@ class Hyperband:
         return self.brackets[0].is_rung(epoch)
 
     def bracket(self, trial: int) -> int:
-        """Return a trial's bracket: it depends on its number alone, and the shares come out."""
+        """Return a trial's bracket; it depends on the number alone, and keeps to the shares."""
         place, total = (trial * GOLDEN) % 1.0 * sum(self.shares), 0.0
         for bracket, share in enumerate(self.shares):
             total += share

@@ -1,4 +1,4 @@
-"""When to stop trying a setting."""
+"""Asynchronous successive halving."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 class SuccessiveHalving:
     """Asynchronous successive halving (Li et al., arXiv:1810.05934), the stopping variant.
 
-    At each rung a trial goes on if its best value so far is in the top 1/factor of all that have
+    At each rung a trial continues if its best value so far is in the top 1/factor of all that have
     reached the rung, itself included. The decision depends on the recorded values alone, so a
     resumed study rebuilds its rungs from the record.
     """
@@ -16,12 +16,12 @@ class SuccessiveHalving:
     first: int
     factor: int
     window: int = 0
-    """With one, a trial is compared with those that are so many numbers before it, or more."""
+    """If not 0, a trial is compared only with those that are so many numbers before it, or more."""
     reached: dict[int, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
     """Best value so far by rung and trial."""
 
     def should_prune(self, trial: int, epoch: int, best: float) -> bool:
-        """Note that `trial` has come to `epoch`; return whether it is to stop there."""
+        """Note that `trial` has reached `epoch`; return whether it is to stop there."""
         self.note(trial, epoch, best)
         if not self.is_rung(epoch):
             return False
@@ -36,7 +36,7 @@ class SuccessiveHalving:
         return better >= max(1, count // self.factor)
 
     def note(self, trial: int, epoch: int, best: float) -> None:
-        """Note that `trial` has come to `epoch`."""
+        """Note that `trial` has reached `epoch`."""
         if self.is_rung(epoch):
             self.reached[epoch][trial] = best
 

@@ -1,1 +1,1 @@
-"""Samplers: what to try next."""
+"""Samplers, which choose the settings of the next trial."""

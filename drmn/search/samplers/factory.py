@@ -1,4 +1,4 @@
-"""Samplers by name, with what the search must know of each."""
+"""Samplers by name, with the properties that the search needs to know."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,15 +14,15 @@ from drmn.search.samplers.learning_curve_sampler import KernelCache, LearningCur
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplerRequest:
-    """What a sampler is made of, for one trial."""
+    """Arguments of a sampler's constructor, for one trial."""
 
     seed: int
-    """Of the trial."""
+    """Seed of the trial."""
     startup_trials: int
     kernels: KernelCache = field(default_factory=KernelCache)
     """Kernels that the study has fitted so far."""
     order: Sequence[int] = ()
-    """Trials in the order in which their results came in."""
+    """Trials in the order in which their results arrived."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ class SamplerSpec:
     sees_pruned: bool = True
     """Whether it learns from PRUNED trials; otherwise it is given their last values as complete."""
     multi_objective: bool = True
-    """Whether it models two objectives; otherwise `tpe` stands in."""
+    """Whether it models two objectives; otherwise `tpe` is used."""
 
 
 def _tpe(request: SamplerRequest) -> TPESampler:
@@ -51,7 +51,7 @@ def _tpe(request: SamplerRequest) -> TPESampler:
 def _gp(request: SamplerRequest) -> GPSampler:
     return GPSampler(
         seed=request.seed,
-        independent_sampler=_tpe(request),  # for what only some trials have: a GP needs all in all
+        independent_sampler=_tpe(request),  # for conditional settings, which a GP cannot model
         n_startup_trials=request.startup_trials,
     )
 
@@ -72,7 +72,7 @@ SAMPLERS: Mapping[Sampler, SamplerSpec] = {
 
 
 def sampler_spec(config: PolicyConfig) -> SamplerSpec:
-    """Return the sampler of a policy: `tpe` where two objectives are too many for its own."""
+    """Return the sampler of a policy: `tpe` if its own cannot model two objectives."""
     spec = SAMPLERS[config.sampler]
     return spec if spec.multi_objective or not config.second_objective else SAMPLERS["tpe"]
 
@@ -89,16 +89,16 @@ def make_sampler(
     """Return the sampler for trial `number`.
 
     Its randomness depends on the seed and the number alone, so a resumed study draws what an
-    uninterrupted one would have drawn; one sampler for a whole study would begin again with its
+    uninterrupted one would have drawn; one sampler for a whole study would start again with its
     first points.
 
     Args:
         config: Which sampler, and after how many trials it follows its model.
-        seed: Of the study.
-        number: Of the trial.
+        seed: Seed of the study.
+        number: Number of the trial.
         known: The number of trials that it may learn from.
-        kernels: For `curve-gp`: what it has fitted so far.
-        order: For `curve-gp`: the trials in the order in which their results came in.
+        kernels: For `curve-gp`: kernels that were fitted so far.
+        order: For `curve-gp`: the trials in the order in which their results arrived.
     """
     spec = sampler_spec(config)
     if spec.space_filling_start and known < config.startup_trials:

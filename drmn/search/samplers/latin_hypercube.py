@@ -1,8 +1,8 @@
-"""The first trials: by chance, but spread evenly over each setting's range.
+"""The first trials: random, but spread evenly over each setting's range.
 
 A Latin hypercube (McKay et al., Technometrics 21, 1979) of trials drawn one at a time: of n trials
 each falls into another n-th of a range. Each setting is spread by itself, so a space may ask for
-what it likes, and which settings a trial has may depend on others.
+any settings, and which settings a trial has may depend on others.
 """
 
 import zlib
@@ -20,9 +20,9 @@ class LatinHypercubeSampler(optuna.samplers.BaseSampler):
     """Draws trial `number` of a study.
 
     Args:
-        seed: Of the study.
-        number: Of the trial.
-        parts: Into how many parts a range is divided; after as many trials it begins anew.
+        seed: Seed of the study.
+        number: Number of the trial.
+        parts: Number of parts of each range; after as many trials a new hypercube starts.
     """
 
     def __init__(self, seed: int, number: int, parts: int) -> None:

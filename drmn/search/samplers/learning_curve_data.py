@@ -1,4 +1,4 @@
-"""What a process over settings and epochs is told of trials."""
+"""Learning curves of trials, as the data of a Gaussian process over settings and epochs."""
 
 import itertools
 import math
@@ -12,14 +12,14 @@ from drmn.search.samplers.unit_cube import Distributions, one_hot, to_unit_point
 from drmn.search.trial_summary import bests
 
 MAX_CURVES, BEST_CURVES = 300, 60
-"""Trials that are looked at where there are more, and how many of them are the best of all; the
-others are the latest. Time and memory grow with the cube and the square of their number."""
+"""Maximum number of trials that are fitted, and how many of them are the best of all; the others
+are the latest. Time and memory grow with the cube and the square of their number."""
 EPOCH_FACTOR = 3
-"""Of a curve the epochs 1, 3, 9, … are kept, and the last."""
+"""The epochs 1, 3, 9, … of a curve are kept, and the last."""
 
 
 def selected(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that a choice is made by: all, or of many the best and the latest."""
+    """Return the trials that are fitted: all, or the best and the latest of many."""
     if len(trials) <= MAX_CURVES:
         return list(trials)
     ranked = sorted(range(len(trials)), key=lambda place: -worth(trials[place]))
@@ -37,7 +37,7 @@ def worth(trial: FrozenTrial) -> float:
 def data_of(trials: Sequence[FrozenTrial], space: Distributions, last: int) -> CurveData:
     """Return the curves' values, the best so far at each epoch that is kept.
 
-    One that is told without a curve, a failed trial, has its value at the last epoch.
+    A trial without a curve, such as a failed one, has its value at the last epoch.
     """
     rows: list[tuple[int, int, float]] = []
     for index, trial in enumerate(trials):

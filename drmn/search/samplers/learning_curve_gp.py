@@ -1,4 +1,4 @@
-r"""A Gaussian process over settings and epochs: what settings will come to, from all curves so far.
+r"""A Gaussian process over settings and epochs: predicts final values from all curves so far.
 
 The value of trial $i$ with settings $x$ after $e$ epochs is $m(e)$, the mean curve, plus a process
 with the covariance
@@ -6,8 +6,8 @@ with the covariance
 $$ s^2 \big[ k(x, x') (\rho + (1 - \rho) r(e, e')) + \tau [i = i'] r(e, e') \big] + noise $$
 
 with a Matern kernel $k$ of smoothness 5/2, a length for each setting, and
-$r(e, e') = \exp(-(\log e - \log e')^2 / 2 l^2)$. So how far early epochs tell of late ones is
-learnt: on some spaces they tell nothing of a small learning rate. In the manner of freeze-thaw
+$r(e, e') = \exp(-(\log e - \log e')^2 / 2 l^2)$. So how well early epochs predict late ones is
+learnt: on some spaces they predict nothing of a small learning rate. In the manner of freeze-thaw
 (Swersky et al., arXiv:1406.3896) and FABOLAS (Klein et al., arXiv:1605.07079), small enough to be
 fitted in a moment.
 """
@@ -25,7 +25,7 @@ from torch import Tensor
 PointMatrix = Float[np.ndarray, "value setting"]
 Vector = Float[np.ndarray, " value"]
 OPTIMISER_STEPS = 30
-"""Of the optimiser that fits the kernel."""
+"""Maximum number of steps of the optimiser that fits the kernel."""
 PRIOR = {"length": (math.log(0.8), 1.0), "memory": (math.log(0.7), 1.0)}
 PRIOR |= {"noise": (math.log(0.05), 1.5), "share": (0.0, 1.5), "own": (math.log(0.1), 1.5)}
 """Mean and standard deviation of the kernel's parameters, for values of variance 1: logarithms,
@@ -35,7 +35,7 @@ BOUND = 3.0
 LEAST = 1e-6
 EXACT = "donot_use_mm_for_euclid_dist"
 PART = 64
-"""Settings that are foreseen at once."""
+"""Points that are predicted in one batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class CurveData:
 
 
 class LearningCurveGP:
-    """A process that knows `data`. Deterministic: it depends on nothing else.
+    """A process conditioned on `data`. Deterministic: it depends on nothing else.
 
     Args:
-        data: What is known.
+        data: The values of trials at epochs.
         kernel: Its parameters, fitted before; fitted to the data if there are none.
     """
 
@@ -75,14 +75,14 @@ class LearningCurveGP:
     def predict(
         self, points: PointMatrix, epoch: float, trials: Int[np.ndarray, " value"]
     ) -> tuple[Vector, Vector]:
-        """Return mean and standard deviation of what settings come to after `epoch` epochs.
+        """Return mean and standard deviation of the values of settings after `epoch` epochs.
 
         A trial that is not in the data is -1.
         """
         epochs = np.full(len(points), float(epoch))
         rows = self._rows(points, epochs, trials)
         with torch.no_grad():
-            # In parts: of all candidates at once these matrices are many megabytes.
+            # In parts: for all candidates at once these matrices take many megabytes.
             split = zip(*(each.split(PART) for each in rows), strict=True)
             parts = [self._foreseen(part) for part in split]
             mean, variance = (torch.cat(each).numpy() for each in zip(*parts, strict=True))
@@ -130,7 +130,7 @@ class LearningCurveGP:
         return lower
 
     def _fitted(self) -> Tensor:
-        """Return the kernel's parameters of the highest posterior, the scale integrated out."""
+        """Return the kernel parameters of the highest posterior, the scale integrated out."""
         size = self.data.points.shape[1]
         from scipy.optimize import minimize  # noqa: PLC0415 - not before trials are learnt from
 
@@ -170,7 +170,7 @@ class LearningCurveGP:
 def mean_curve(data: CurveData) -> dict[float, float]:
     """Return the mean curve at the epochs of `data`: gains between epochs, averaged and added up.
 
-    Few trials come to late epochs, and these are good ones: their values' mean would be too high.
+    Few trials reach late epochs, and these are good ones: their values' mean would be too high.
     """
     curves: dict[int, dict[float, float]] = {}
     for trial, epoch, value in zip(data.trials, data.epochs, data.values, strict=True):
@@ -193,7 +193,7 @@ def mean_curve(data: CurveData) -> dict[float, float]:
 
 
 def expected_improvement(mean: Vector, spread: Vector, best: float) -> Vector:
-    """Return by how much a value of this mean and deviation is expected to be above `best`."""
+    """Return how much a value of this mean and standard deviation is expected to exceed `best`."""
     far = (mean - best) / spread
     density = np.exp(-(far**2) / 2) / math.sqrt(2 * math.pi)
     return np.asarray(spread * (far * ndtr(far) + density))

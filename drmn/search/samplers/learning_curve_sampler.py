@@ -32,28 +32,28 @@ from drmn.search.samplers.unit_cube import (
 
 Params = dict[str, Any]
 RANDOM_CANDIDATES, NEAR_BEST, LEADERS = 512, 256, 5
-"""Candidates of chance, candidates near the best trials, and how many these are."""
+"""Random candidates, candidates near the best trials, and how many these best trials are."""
 STEP = 0.15
 """Standard deviation of a step to a candidate nearby, in a range of 1."""
 SMALL_GRID = 1024
-"""Points of a grid that is looked at as a whole."""
+"""Maximum number of points of a grid that is evaluated as a whole."""
 FIRST_FIT, REFIT_GROWTH = 6, 1.2
-"""Trials of the first fit, and by how much their number grows until the next."""
+"""Trials of the first fit, and the factor by which their number grows until the next."""
 
 
 class KernelCache:
-    """What was fitted so far, by number of trials: a study that is opened again fits the same."""
+    """Kernels fitted so far, by number of trials: a study that is reopened fits the same."""
 
     def __init__(self) -> None:
         self.kernels: dict[tuple[int, tuple[str, ...]], Any] = {}
-        """By the number of trials and the names of settings."""
+        """Kernels by the number of trials and the names of settings."""
         self.common = optuna.search_space.IntersectionSearchSpace(include_pruned=True)
-        """The settings that all trials have: it looks at each trial once."""
+        """The settings that all trials have; each trial is read once."""
 
     def kernel(self, trials: Sequence[FrozenTrial], space: Distributions, last: int) -> Any:
         """Return a kernel fitted to the first of these trials.
 
-        How many these are grows in steps, for to fit takes longest.
+        Their number grows in steps, as fitting takes longest.
         """
         count = FIRST_FIT
         while math.ceil(REFIT_GROWTH * count) <= min(len(trials), MAX_CURVES):
@@ -65,15 +65,15 @@ class KernelCache:
 
 
 class LearningCurveSampler(optuna.samplers.BaseSampler):
-    """Chooses what is expected to be best at the last epoch.
+    """Chooses the settings of the highest expected improvement at the last epoch.
 
-    What only some trials have is left to `other`: a process needs all settings in all of them.
+    Conditional settings are left to `other`: a process needs all settings in all trials.
 
     Args:
-        seed: Of this choice.
+        seed: Seed of this choice.
         other: The sampler of conditional settings.
-        fits: Kept from choice to choice.
-        order: The trials whose results are known, as they came in.
+        fits: Kernels, kept from choice to choice.
+        order: The trials whose results are known, in the order in which they arrived.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Distributions
     ) -> Params:
-        """Return the candidate of the highest expected improvement; empty if nothing is known."""
+        """Return the candidate of the highest expected improvement; empty if too few are known."""
         del trial
         with lean():
             return self._sampled(study, search_space)
@@ -119,7 +119,7 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
     def _process(
         self, known: Sequence[FrozenTrial], running: Sequence[FrozenTrial], space: Distributions
     ) -> tuple[LearningCurveGP, int]:
-        """Return what is known and believed of all settings, and the last epoch of any trial."""
+        """Return the process fitted to known and running trials, and the last epoch of any."""
         seen = selected(known)
         last = max(max(each.intermediate_values, default=1) for each in known)
         kernel = self.fits.kernel(known, space, last)
@@ -138,11 +138,11 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Leave a conditional setting, or one of too few trials, to the other sampler."""
+        """Leave a conditional setting, or one with too few trials, to the other sampler."""
         return self.other.sample_independent(study, trial, param_name, param_distribution)
 
     def _candidates(self, known: Sequence[FrozenTrial], space: Distributions) -> UnitPoints:
-        """Return a small grid as a whole; of a large space some of chance and some near leaders."""
+        """Return a small grid as a whole; for a large space random points and some near leaders."""
         grids = [[to_unit(value, each) for value in grid_values(each)] for each in space.values()]
         if math.prod(len(grid) if grid else SMALL_GRID + 1 for grid in grids) <= SMALL_GRID:
             return np.array(list(itertools.product(*grids)))
@@ -155,7 +155,7 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
     def _near(
         self, leaders: Float[np.ndarray, "leader setting"], space: Distributions
     ) -> Float[np.ndarray, "near setting"]:
-        """Return leaders of which some settings differ a little, or are of another kind."""
+        """Return leaders with some settings changed: numbers a little, words at random."""
         shape = NEAR_BEST, len(space)
         near = leaders[self.chance.integers(len(leaders), size=NEAR_BEST)]
         moved = np.clip(near + STEP * self.chance.normal(size=shape), 0, 1)
@@ -171,7 +171,7 @@ def _promise(curves: LearningCurveGP, points: PointMatrix, last: int) -> Any:
 
 
 def _best(curves: LearningCurveGP, last: int) -> float:
-    """Return the best value at the last epoch that is known or believed, or else at any."""
+    """Return the best value at the last epoch, measured or predicted; if none, at any epoch."""
     ends = curves.data.values[curves.data.epochs == last]
     return float((ends if len(ends) else curves.data.values).max())
 
@@ -179,9 +179,9 @@ def _best(curves: LearningCurveGP, last: int) -> float:
 def _believing(
     curves: LearningCurveGP, running: PointMatrix, own: Int[np.ndarray, " trial"], last: int
 ) -> LearningCurveGP:
-    """Return a process that takes trials on their way for what it expects of them.
+    """Return a process that takes its predictions for running trials as their values.
 
-    `own` says which trials of the data they are; -1 for those without an epoch.
+    `own` has their indices among the data's trials; -1 for those without an epoch.
     """
     mean, _ = curves.predict(running, last, own)
     data, count = curves.data, len(running)
@@ -206,7 +206,7 @@ def _has(trial: FrozenTrial, space: Distributions) -> bool:
 
 
 def _same(found: Params, params: Mapping[str, Any]) -> bool:
-    """Return whether settings were tried: a number that was a place comes back a little off."""
+    """Return whether settings were tried: numbers come back from the unit cube a little off."""
     return all(
         math.isclose(value, params[name], rel_tol=1e-9)
         if isinstance(value, float) and name in params

@@ -1,4 +1,4 @@
-"""What to try next."""
+"""The in-memory Optuna study that a sampler chooses from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -15,22 +15,22 @@ from drmn.search.trial_summary import epochs
 
 Answered = TypeVar("Answered")
 REDRAWS = 20
-"""How often a point that was tried is drawn again, before it is repeated with another seed."""
+"""How often a point that was tried is redrawn before it is repeated with another seed."""
 
 
 class SamplerStudy:
-    """A study in memory to ask for settings: what the sampler may learn from.
+    """A study in memory to ask for settings, with the trials that the sampler may learn from.
 
-    The record is honest, and a sampler wants other things: to the GP, which looks at no pruned
-    trial, one is worth its best value so far (performance is lost otherwise: mlflow-optuna.md);
-    a failed one is as bad as the worst before it, so that its neighbourhood is left.
+    It differs from the record: for the GP, which ignores pruned trials, one is complete with its
+    best value so far (performance is lost otherwise: mlflow-optuna.md); a failed one is as bad as
+    the worst before it, so that the sampler avoids its neighbourhood.
 
-    A trial enters once and is told once, so that one more costs the same however many there are.
+    Each trial is added once and its result once, so one more costs the same however many there are.
 
     Args:
         config: How to choose.
-        seed: Of the study.
-        inherited: Trials of a parent, finished.
+        seed: Seed of the study.
+        inherited: Finished trials of a parent.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SamplerStudy:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are shown
         self.study = optuna.create_study(directions=directions(config))
         self.places: dict[int, int] = {}
-        """Where in this study the record's trials are, by number."""
+        """Numbers in this study of the record's trials, by their numbers there."""
         self.told: set[int] = set()
         self.inherited = len(inherited)
         self.fits, self.order = KernelCache(), list[int]()
@@ -58,10 +58,10 @@ class SamplerStudy:
         """Return a trial that a space can ask for its values.
 
         Args:
-            number: Of the trial that is to be chosen.
+            number: Number of the trial that is to be chosen.
             trials: Those chosen before it.
-            known: How many of them may be learnt from; of the others their settings are known.
-            first: What it is to be, if that is settled.
+            known: How many of them may be learnt from; of the others only settings are known.
+            first: Its parameters, if they are fixed.
         """
         known = len(trials) if known is None else known
         self.sync(trials, known)
@@ -87,9 +87,9 @@ class SamplerStudy:
         first: Mapping[str, Any] | None,
         asks: Callable[[Trial], Answered],
     ) -> tuple[Trial, Answered]:
-        """Return a trial that has been asked for its values, a point not tried if one is found.
+        """Return a trial that `asks` has asked for its values, a new point if one is found.
 
-        `asks` is what asks it, and what that returned comes second; the rest is as in `ask`.
+        The second is the result of `asks`; the other arguments are those of `ask`.
         """
         tried = [trial.params for trial in trials]
         asked = self.ask(number, trials, known, first)
@@ -108,7 +108,7 @@ class SamplerStudy:
         return trial
 
     def sync(self, trials: Sequence[FrozenTrial], known: int) -> None:
-        """Take in the trials of the record; of the first `known` of them their epochs and ends."""
+        """Add the trials of the record, and of the first `known` their epochs and results."""
         for trial in trials:
             if trial.number not in self.places:
                 self.places[trial.number] = self._enter(trial)
@@ -116,7 +116,7 @@ class SamplerStudy:
             if trial.state == TrialState.RUNNING:
                 self._report(self.places[trial.number], trial)
         news = [t for t in trials[:known] if t.state.is_finished() and t.number not in self.told]
-        # As they came in, so that a study that is opened again learns in the same order; with a
+        # In the order of arrival, so that a study that is reopened learns in the same order; with a
         # window that is the order of their numbers.
         for trial in sorted(news, key=lambda t: t.number if self.config.window else _when(t)):
             self._tell(self.places[trial.number], trial)
@@ -150,7 +150,7 @@ class SamplerStudy:
         self.study.tell(place, values)
 
     def _report(self, place: int, trial: FrozenTrial) -> None:
-        """Tell what epochs came to, where that is one figure each."""
+        """Report a trial's epochs, unless there are two objectives."""
         inner = self.study.get_trials(deepcopy=False)[place]
         news = trial.intermediate_values.keys() - inner.intermediate_values.keys()
         if news and len(self.study.directions) == 1:
@@ -160,7 +160,7 @@ class SamplerStudy:
 
 
 def directions(config: PolicyConfig) -> list[StudyDirection]:
-    """Return whether each objective is to be large or small."""
+    """Return the direction of each objective."""
     names = [config.objective] + [config.second_objective] * bool(config.second_objective)
     small, large = StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE
     return [small if name == COST else large for name in names]
@@ -169,7 +169,7 @@ def directions(config: PolicyConfig) -> list[StudyDirection]:
 def values_of(trial: FrozenTrial, config: PolicyConfig) -> list[float] | None:
     """Return a trial's objectives at the epoch that is best in the first; None without an epoch.
 
-    What an epoch costs is the mean of all.
+    An epoch's cost is the mean over all epochs.
     """
     curve = trial.intermediate_values
     if not curve:

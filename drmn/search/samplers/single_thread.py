@@ -1,4 +1,4 @@
-"""Small calculations beside large ones: with one thread, and leaving no freed memory behind."""
+"""Small calculations beside large ones: one thread, and freed memory returned to the system."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,10 @@ from drmn.malloc import give_back_memory
 
 @contextmanager
 def lean() -> Iterator[None]:
-    """Have torch use one thread, and give the system back what is freed.
+    """Have torch use one thread in a `with` block, then return freed memory to the system.
 
-    For matrices as small as a sampler's several threads take twice the time. What they leave free
-    lies between what stays, and malloc keeps it: 100 kB for each trial of a search of thousands.
+    For matrices as small as a sampler's, several threads take twice the time. Their freed memory
+    is fragmented and malloc keeps it: 100 kB for each trial of a search of thousands.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -15,9 +15,9 @@ from optuna.distributions import (
 
 Distributions = Mapping[str, BaseDistribution]
 UnitPoints = Float[np.ndarray, "point setting"]
-"""Where settings lie in their ranges, in the order of a space."""
+"""Positions of settings in their ranges, in the order of a space."""
 MAX_COUNTED = 1024
-"""Whole numbers of a range that are counted one by one."""
+"""Maximum size of a range of whole numbers that counts as a grid."""
 
 
 def to_unit(value: Any, each: BaseDistribution) -> float:
@@ -34,7 +34,7 @@ def to_unit(value: Any, each: BaseDistribution) -> float:
 
 
 def from_unit(where: float, each: BaseDistribution) -> Any:
-    """Return the value that lies there in a range; of words each has an equal part of it."""
+    """Return the value at a position in a range; words have equal parts of it."""
     if isinstance(each, CategoricalDistribution):
         return each.choices[min(int(where * len(each.choices)), len(each.choices) - 1)]
     assert isinstance(each, FloatDistribution | IntDistribution)  # noqa: S101 - there is no other
@@ -49,7 +49,7 @@ def from_unit(where: float, each: BaseDistribution) -> Any:
 def from_quantile(share: float, each: BaseDistribution) -> Any:
     """Return the value below which a share of a distribution lies, from 0 up to but not 1.
 
-    Each step has an equal part of it; in `from_unit` those at either end have half of one.
+    Each step has an equal part; in `from_unit` those at either end have half of one.
     """
     if isinstance(each, FloatDistribution | IntDistribution) and each.step and not each.log:
         steps = math.floor((each.high - each.low) / each.step + 1e-9)
@@ -58,7 +58,7 @@ def from_quantile(share: float, each: BaseDistribution) -> Any:
 
 
 def grid_values(each: BaseDistribution) -> list[Any]:
-    """Return all values of a distribution; none of one that has too many."""
+    """Return all values of a distribution; empty if there are too many."""
     if isinstance(each, CategoricalDistribution):
         return list(each.choices)
     if isinstance(each, IntDistribution) and (each.high - each.low) // each.step < MAX_COUNTED:
@@ -67,19 +67,19 @@ def grid_values(each: BaseDistribution) -> list[Any]:
 
 
 def to_unit_point(params: Sequence[Mapping[str, Any]], space: Distributions) -> UnitPoints:
-    """Return where settings lie in their ranges."""
+    """Return the positions of settings in their ranges."""
     return np.array([[to_unit(each[n], d) for n, d in space.items()] for each in params])
 
 
 def from_unit_points(places: Float[np.ndarray, " setting"], space: Distributions) -> dict[str, Any]:
-    """Return the settings that lie there."""
+    """Return the settings at these positions."""
     return {n: from_unit(float(x), d) for x, (n, d) in zip(places, space.items(), strict=True)}
 
 
 def one_hot(places: UnitPoints, space: Distributions) -> Float[np.ndarray, "point column"]:
-    """Return what a distance is taken of: of three words and more each has a column.
+    """Return the columns that distances are taken of: three or more words have one each.
 
-    A place between two values is that of the value that lies there.
+    A position between two values counts as that of the value `from_unit` gives it.
     """
     columns = [_columns(places[:, index], each) for index, each in enumerate(space.values())]
     return np.concatenate(columns, axis=1)

@@ -1,6 +1,6 @@
-"""How one driver at a time holds a study whose record is in PostgreSQL, on whatever machine.
+"""Lock of a study whose record is in PostgreSQL: one driver at a time, on any machine.
 
-It does by an advisory lock of a session of its own: the server itself lets go when a driver dies.
+It is an advisory lock of a separate session, which the server releases when the driver dies.
 """
 
 import threading
@@ -15,15 +15,15 @@ from drmn.errors import StudyError
 from drmn.search.storage.postgres import create_engine, explained, lock_key, parse_url, redacted
 
 ATTEMPTS = 10
-"""To hold a study, a second in all: the server takes a moment to notice that a driver died."""
+"""Attempts to lock a study, a second in all: the server notices a driver's death with a delay."""
 WATCHFUL = """
     SELECT set_config(name, value, false) FROM pg_settings JOIN (VALUES
         ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),
         ('tcp_keepalives_count', '3'), ('idle_session_timeout', '0')
     ) AS wanted (name, value) USING (name)
 """
-"""A session that is idle for days is kept, and one whose machine is gone is over in a minute (by
-default after two hours)."""
+"""Session settings: one that is idle for days is kept, and one whose machine is gone ends in a
+minute (by default after two hours)."""
 HOLDER_QUERY = """
     SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE locktype = 'advisory' AND objsubid = 1 AND granted
@@ -40,7 +40,7 @@ class StudyLock:
         self._one_at_a_time, self._lost = threading.Lock(), False
 
     def check(self) -> None:
-        """Raise `StudyError` if the server has let go of the study: another may have it."""
+        """Raise `StudyError` if the server has released the lock: another driver may hold it."""
         with self._one_at_a_time:
             if not self._lost:  # SQLAlchemy would connect again, and hold nothing
                 self._lost = not self._answers()
@@ -88,7 +88,7 @@ def _locked(connection: Connection, title: str) -> bool:
 
 
 def driver_in_database(storage: str, name: str, kind: str = "study") -> str:
-    """Return who holds a study or run of a database, in words; empty if nobody does."""
+    """Return the driver that holds a study or run of a database, in words; empty if none does."""
     url = parse_url(storage)
     with explained(url), create_engine(url).connect() as connection:
         return _holder(connection, f"{kind} {name}")

@@ -1,4 +1,4 @@
-"""A disk that is full: the search waits until there is room, and loses nothing."""
+"""Full disks: the search waits until there is space, and loses nothing."""
 
 import errno
 import logging
@@ -17,15 +17,15 @@ Result = TypeVar("Result")
 RETRY_INTERVAL_S = 2.0
 """Seconds between two attempts."""
 PROBE = 32 << 20
-"""Bytes that have to fit, before trials are begun again that found no room for a checkpoint."""
+"""Bytes that must fit before trials whose checkpoint found no space are started again."""
 WORDS = ("disk is full", "no space left", "disk quota exceeded")
-"""What SQLite, PostgreSQL and the system say of it."""
+"""Parts of the messages of SQLite, PostgreSQL and the system."""
 
 logger = logging.getLogger(__name__)
 
 
 def is_disk_full(problem: BaseException | None) -> bool:
-    """Return whether a disk without room is what an exception, or what caused it, is about."""
+    """Return whether an exception, or one of its causes, reports a full disk."""
     while problem is not None:
         if isinstance(problem, OSError) and problem.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -36,7 +36,7 @@ def is_disk_full(problem: BaseException | None) -> bool:
 
 
 def wait_for_space(folder: Path) -> None:
-    """Wait until there is room in a folder again."""
+    """Wait until a folder's disk has space again."""
 
     def probe() -> None:
         path = folder / ".room"
@@ -51,7 +51,7 @@ def wait_for_space(folder: Path) -> None:
 
 
 def _until_done(where: str, work: Callable[[], Result]) -> Result:
-    """Do something as soon as there is room for it, and say once that it waits."""
+    """Retry `work` until the disk has space for it; log once that it waits."""
     waited = False
     while True:
         try:
@@ -78,7 +78,7 @@ def _until_done(where: str, work: Callable[[], Result]) -> Result:
 def _patient(
     method: Callable[Concatenate[RDBStorage, P], Result],
 ) -> Callable[Concatenate[RDBStorage, P], Result]:
-    """Return a way to write into the record that waits for room; each is one transaction."""
+    """Return a write to the record that waits for disk space; each is one transaction."""
 
     def patient(self: RDBStorage, /, *given: P.args, **named: P.kwargs) -> Result:
         where = self.engine.url.database or "The record"
@@ -88,7 +88,7 @@ def _patient(
 
 
 class RetryingStorage(RDBStorage):
-    """Optuna's database; what finds no room is written as soon as there is."""
+    """Optuna's database; a write that finds the disk full is retried until there is space."""
 
     create_new_trial = _patient(RDBStorage.create_new_trial)
     set_trial_param = _patient(RDBStorage.set_trial_param)

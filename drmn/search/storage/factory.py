@@ -25,16 +25,16 @@ def kind_of(folder: Path) -> str:
 
 
 def record_name(folder: Path) -> str:
-    """Return what Optuna calls the study of a folder."""
+    """Return the name of a folder's study in Optuna."""
     return f"{RUNS}/{folder.name}" if kind_of(folder) == "run" else folder.name
 
 
 @runtime_checkable
 class StudyStorage(Protocol):
-    """Where records live. What it raises is `UserError`, in one sentence."""
+    """Storage of records. Its errors are `UserError`, in one sentence."""
 
     place: str
-    """What messages call it; empty where it is the folder of studies."""
+    """Name of it in messages; empty where it is the folder of studies."""
 
     def lock(self, folder: Path) -> AbstractContextManager[None]:
         """Hold a study for a `with` block, beside the lock of its folder: this process writes.
@@ -53,7 +53,7 @@ class StudyStorage(Protocol):
         """Return the studies, or runs, of a folder of results."""
 
     def driver(self, folder: Path) -> str:
-        """Return who runs a study, in words; empty if nobody does."""
+        """Return the driver that runs a study, in words; empty if none does."""
 
 
 class SqliteStorage:
@@ -67,7 +67,7 @@ class SqliteStorage:
         return nullcontext()
 
     def connect(self, folder: Path) -> RetryingStorage:
-        """Return the file, made if need be; what is written is on the disk at once."""
+        """Return the file, created if need be; each write is on the disk at once."""
         storage = RetryingStorage(f"sqlite:///{(folder / RECORD).absolute()}")
         sqlalchemy.event.listen(storage.engine, "connect", _durable)
         storage.engine.dispose()  # connections made so far lack the settings
@@ -110,12 +110,12 @@ class PostgresStorage:
 
     @contextmanager
     def lock(self, folder: Path) -> Iterator[None]:
-        """Hold an advisory lock of the server, on a connection of its own."""
+        """Hold an advisory lock of the server, on a separate connection."""
         with advisory_lock.lock_in_database(self.text, folder.name, kind_of(folder)) as self._lock:
             yield
 
     def connect(self, folder: Path) -> RetryingStorage:
-        """Return the database; one transaction is on the server's disk before the next begins."""
+        """Return the database; one transaction is on the server's disk before the next starts."""
         del folder
         with postgres.tables_locked(self.url):
             try:
@@ -153,7 +153,7 @@ STORAGES: Mapping[str, Callable[[str], StudyStorage]] = {
     "": lambda _: SqliteStorage(),
     "postgresql": PostgresStorage,
 }
-"""What makes each storage, by the scheme of its URL; none is SQLite in the study's folder."""
+"""Constructors of storages by the scheme of the URL; "" is SQLite in the study's folder."""
 
 
 def make_storage(url: str) -> StudyStorage:

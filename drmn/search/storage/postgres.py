@@ -17,13 +17,13 @@ DRIVER = "postgresql+psycopg2"
 """Named in full: SQLAlchemy's own choice has changed between versions."""
 EXAMPLE_URL = "postgresql://user@host/database"
 CONNECT_TIMEOUT_S = 10
-"""That a server is given to answer."""
+"""Seconds that a server is given to answer."""
 TABLES_LOCK = "drmn tables"
-"""What is locked while Optuna's tables are made: it makes them twice if two drivers begin."""
+"""Lock held while Optuna's tables are created: two drivers that start would create them twice."""
 
 
 def parse_url(storage: str) -> URL:
-    """Return the database that `--storage` names; whether it is there is not looked at.
+    """Return the database that `--storage` names, without a check that it exists.
 
     Raises:
         ConfigError: It is no such URL, or holds a password: every user of a machine can read
@@ -52,7 +52,7 @@ def parse_url(storage: str) -> URL:
 
 
 def redacted(url: URL) -> str:
-    """Return a database's address as messages have it."""
+    """Return a database's address as messages show it."""
     plain = url.set(drivername="postgresql", query={}, host=url.host or _socket(url))
     return plain.render_as_string()
 
@@ -64,7 +64,7 @@ def _socket(url: URL) -> str | None:
 
 @contextmanager
 def explained(url: URL) -> Iterator[None]:
-    """Turn what goes wrong with the server in a `with` block into one sentence."""
+    """Turn errors of the server in a `with` block into a `StudyError` of one sentence."""
     try:
         yield
     except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as problem:
@@ -98,7 +98,7 @@ def check_connection(storage: str) -> None:
 
 
 def create_engine(url: URL) -> Engine:
-    """Return what makes connections, each under the name of this process."""
+    """Return an engine whose connections carry the name of this process."""
     try:
         return sqlalchemy.create_engine(
             url,
@@ -113,7 +113,7 @@ def create_engine(url: URL) -> Engine:
 
 
 def connect_args(url: URL) -> dict[str, str | int]:
-    """Return what every connection is made with."""
+    """Return the arguments of every connection."""
     name = f"drmn {os.getpid()}@{socket.gethostname()}"  # the server cuts it after 63 bytes
     wait = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT_S}
     return {"application_name": name, **wait}

@@ -30,7 +30,7 @@ def open_study(
 
     Args:
         folder: results/studies/NAME or results/runs/NAME, locked by this process.
-        identity: What must be as it was when it was started.
+        identity: Settings and digests that must be the same as at its first start.
         storage: Where its record lives; SQLite in the folder if none is given.
 
     Raises:
@@ -79,7 +79,7 @@ def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
 
 
 def driver_of(folder: Path, url: str = "") -> str:
-    """Return who runs the study or run of a folder, in words; empty if nobody does."""
+    """Return the driver of the study or run of a folder, in words; empty if none runs it."""
     return make_storage(url).driver(folder)
 
 

@@ -1,4 +1,4 @@
-"""The trials of a study as the one process that writes them knows them."""
+"""Cache of a study's trials, for the one process that writes them."""
 
 import sys
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 class TrialCache:
     """All trials of an open study.
 
-    Optuna would read all that run anew each time: of a thousand, seconds for each epoch. Nobody
-    else writes, so only what was written since is read.
+    Optuna would read all running trials again each time: with a thousand, seconds for each epoch.
+    No other process writes, so only trials written to since are read.
 
     Args:
         study: The Optuna study.
@@ -35,7 +35,7 @@ class TrialCache:
         return self._all
 
     def add(self, state: TrialState, asked: Trial | FrozenTrial, about: Mapping[str, Any]) -> int:
-        """Write down one more trial, all at once, and return its number."""
+        """Record one more trial in one write, and return its number."""
         number = len(self.all())
         self.study.add_trial(
             create_trial(
@@ -56,9 +56,9 @@ class TrialCache:
 
 
 def _slim(trial: FrozenTrial, base: Mapping[str, Any]) -> FrozenTrial:
-    """Return a trial that shares names of settings, and what it has of the base's values.
+    """Return a trial that shares the names of settings, and values that equal the base's.
 
-    Read from a database each trial has its own: of thousands, some megabytes.
+    Read from a database, each trial has separate copies: for thousands, some megabytes.
     """
     told = trial.user_attrs.get("settings")
     if told is not None:

@@ -24,7 +24,7 @@ class AskTellStudy:
     Args:
         study: The Optuna study, new or not.
         space: What to search.
-        base: What the space leaves alone.
+        base: Settings that the space leaves alone.
         policy: How to search it.
         max_failures: How often a trial may lose its workers before it fails.
     """
@@ -56,7 +56,7 @@ class AskTellStudy:
             raise
 
     def ask(self) -> TrialSpec | None:
-        """Return a trial that lost its process, or else a new one.
+        """Return a trial that lost its process, otherwise a new one.
 
         None if the next one waits for results (`policy.window`).
 
@@ -68,7 +68,7 @@ class AskTellStudy:
         found = self.searcher.ask(self.record.count, self.record.chosen())
         if found is None:
             return None
-        # A point once more says more with another seed than with the same.
+        # A repeated point gives more information with another seed than with the same.
         run = with_overrides(found.run, {"seed": self.base.seed + found.repeats})
         return self.record.add(found.trial, run)
 
@@ -100,10 +100,10 @@ class AskTellStudy:
         """Record an epoch; return whether the trial ends with it.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             epoch: From 1; one that is recorded already changes nothing.
             metrics: A NaN or an infinite one fails the trial.
-            checkpoint: Of the best epoch so far: its `epoch`, `sha256` and `bytes`.
+            checkpoint: Checkpoint of the best epoch so far: its `epoch`, `sha256` and `bytes`.
         """
         if bad := not_finite(metrics):
             self.record.fail(number, f"{bad} is {metrics[bad]} in epoch {epoch}")
@@ -120,7 +120,7 @@ class AskTellStudy:
         return True
 
     def _judge(self, number: int, epoch: int, best: float) -> str:
-        """Return why a trial stops at a rung; one that has passed it once has passed it."""
+        """Return why a trial stops at a rung; a rung that it passed is not judged again."""
         if self.record.passed(number) >= epoch:
             return ""
         cause = self.searcher.judge(number, epoch, best)

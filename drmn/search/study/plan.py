@@ -1,4 +1,4 @@
-"""What to train, all that decides what it comes to, and where it is kept."""
+"""Plans of a search or a run: all settings that decide its result, and its folder."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ ONE_TRIAL = Budget(trials=1, at_once=1, models=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan(ABC):
-    """What to train: a search (`StudyPlan`) or a run, which is a study of one trial (`RunPlan`)."""
+    """Plan of a search (`StudyPlan`), or of a run, which is a study of one trial (`RunPlan`)."""
 
     dataset: str
     base: RunConfig
@@ -41,7 +41,7 @@ class Plan(ABC):
     """Attention maps that are drawn while a trial trains."""
 
     def __post_init__(self) -> None:
-        """Check what nothing else does."""
+        """Check the settings that nothing else checks."""
         require_name(self.kind, self.name)
         require_store(self.tracking_uri)
         frozen = not self.policy.finetune or self.base.tier == "frozen"
@@ -55,13 +55,13 @@ class Plan(ABC):
 
     @property
     def kind(self) -> str:
-        """Which of the two it is: "study" or "run"."""
+        """Kind of the plan: "study" or "run"."""
         return kind_of(self.folder)
 
     @property
     @abstractmethod
     def search_space(self) -> Space:
-        """What the trials' parameters are asked from.
+        """The space that suggests the trials' parameters.
 
         Raises:
             ConfigError: There is none of this name, or its file defines none.
@@ -69,11 +69,11 @@ class Plan(ABC):
 
     @abstractmethod
     def identity(self, store: Path) -> Mapping[str, Any]:
-        """Return all that must stay as it is while trials on the features `store` go on."""
+        """Return all that must not change when trials on the features `store` are resumed."""
 
     @abstractmethod
     def title(self, number: int) -> str:
-        """Return what a picture's title calls a trial."""
+        """Return the name of a trial in a picture's title."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ class StudyPlan(Plan):
         return load(self.space)
 
     def identity(self, store: Path) -> Mapping[str, Any]:
-        """Return data, code, space, policy and settings; not who computes it."""
+        """Return data, code, space, policy and settings; not the resources that compute it."""
         text = source(self.space).read_bytes()
         return {
             "data": store.name,
@@ -125,7 +125,7 @@ class RunPlan(Plan):
         return fixed_settings
 
     def identity(self, store: Path) -> Mapping[str, Any]:
-        """Return data, code and settings; not who computes it."""
+        """Return data, code and settings; not the resources that compute it."""
         return {"data": store.name, "code": code_digest.digest(), **_fixed(self.base)}
 
     def title(self, number: int) -> str:

@@ -1,4 +1,4 @@
-"""A record as it is told to others: an open one, or one that is only read."""
+"""Views of a study's record: an open one, or one that is only read."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from drmn.search.trial_summary import TrialSummary, best_trial, summarize, summa
 
 @runtime_checkable
 class StudyView(Protocol):
-    """A record as it is told: an open one, or one that is only read."""
+    """A view of a study's record: an open one, or one that is only read."""
 
     study: optuna.Study
 

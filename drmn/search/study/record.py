@@ -1,7 +1,7 @@
 """The record of a study: an Optuna study in a database, written by one process.
 
 It holds all that is known: settings, each epoch's metrics, states and causes. Ray executes and
-MLflow shows; both can be lost. Whoever opens the record resumes from where it stands.
+MLflow shows; both can be lost. A driver that opens the record resumes from it.
 """
 
 import math
@@ -107,16 +107,16 @@ class StudyRecord:
         return TrialSpec(number, settings(self.base, kept, trial.params), trial.params)
 
     def add(self, asked: Trial, run: RunConfig) -> TrialSpec:
-        """Write down a new trial, all at once: the driver may die."""
+        """Record a new trial in one write: the driver may die at any moment."""
         attributes = {"settings": flatten(run)}
         return self.spec(self._cache.add(TrialState.RUNNING, asked, attributes))
 
     def add_failed(self, asked: Trial, cause: str) -> None:
-        """Write down a point of the space that is no valid run."""
+        """Record a point of the space that is no valid run."""
         self._cache.add(TrialState.FAIL, asked, {"cause": cause})
 
     def add_finetune(self, number: int) -> TrialSpec:
-        """Write down a trial that trains the settings of another in the fine-tuned tier."""
+        """Record a trial that trains the settings of another in the fine-tuned tier."""
         trial = self.trial(number)
         found = trial.user_attrs["settings"] | {"tier": "finetuned"}
         attributes = {"settings": found, FINETUNES: number}
@@ -129,16 +129,16 @@ class StudyRecord:
         metrics: Metrics,
         checkpoint: Mapping[str, Any] = MappingProxyType({}),
     ) -> float:
-        """Write down an epoch; return the trial's best value up to it.
+        """Record an epoch; return the trial's best value up to it.
 
         An epoch that is there already is left as it is: a trial that lost its process repeats its
         last one.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             epoch: From 1.
             metrics: All finite.
-            checkpoint: Of the best epoch so far: its `epoch`, `sha256` and `bytes`.
+            checkpoint: Checkpoint of the best epoch so far: its `epoch`, `sha256` and `bytes`.
         """
         values = dict(self.trial(number).intermediate_values)
         trial = self._cache.live(number)
@@ -175,7 +175,7 @@ class StudyRecord:
         self.study.tell(number, state=TrialState.FAIL)
 
     def drop(self, numbers: Iterable[int]) -> None:
-        """Note, before it is done, that the best epochs' files of finished trials are removed."""
+        """Record that checkpoints of finished trials are removed; call it before removing them."""
         self.dropped.update(numbers)
         self._finished.clear()
         self.study.set_user_attr(DROPPED, sorted(self.dropped))
@@ -183,8 +183,8 @@ class StudyRecord:
     def requeue(self, number: int, *, excused: bool = False) -> bool:
         """Note that a trial lost its process; return whether it may run again.
 
-        That its machine was lost, or had no room on its disk, does not count against it: spot
-        instances go all the time.
+        A lost machine (`excused`), or one whose disk was full, does not count against it: spot
+        instances are preempted all the time.
         """
         trial = self._cache.live(number)
         name = MOVED if excused else LOST

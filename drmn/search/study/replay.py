@@ -1,4 +1,4 @@
-"""A study's choices made again from its record alone: what any trial's settings came from."""
+"""Replay of a study: each trial is chosen again from the record alone."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ from drmn.space import Space, ask
 
 
 def policy_of(study: optuna.Study) -> tuple[RunConfig, PolicyConfig]:
-    """Return what a study is based on, and how it chooses; of them its record says all."""
+    """Return a study's base settings and its policy, both from its record."""
     identity = study.user_attrs["identity"]
 
     def part(prefix: str) -> dict[str, object]:
@@ -30,9 +30,9 @@ def policy_of(study: optuna.Study) -> tuple[RunConfig, PolicyConfig]:
 
 
 def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
-    """Choose each trial again from what was known when it was chosen.
+    """Choose each trial again from the trials and epochs known when it was chosen.
 
-    Returns each trial's number and whether it comes out as it is recorded.
+    Returns each trial's number and whether the choice is the recorded one.
     """
     base, policy = policy_of(study)
     searcher = Searcher(

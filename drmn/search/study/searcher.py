@@ -22,23 +22,23 @@ class Suggestion(Generic[Run]):
     """Settings for the next trial."""
 
     trial: Trial
-    """With its `params` and `distributions`."""
+    """Optuna's trial, with its `params` and `distributions`."""
     run: Run
-    """What the space makes of them."""
+    """Result of `evaluate` for them."""
     repeats: int
     """How many trials before had the same parameters."""
 
 
 class Searcher(Generic[Run]):
-    """Sampler and pruner of a study, behind two questions: `ask` and `judge`.
+    """Sampler and pruner of a study, behind two methods: `ask` and `judge`.
 
-    Both depend on the trials that are given alone, so a study that is resumed, or replayed from its
-    record, comes out the same.
+    Both depend only on the trials that they are given, so a study that is resumed, or replayed
+    from its record, makes the same choices.
 
     Args:
         policy: Sampler, pruner and window.
-        seed: Of the study.
-        evaluate: Asks a trial for the parameters of the space; returns what they stand for.
+        seed: Seed of the study.
+        evaluate: Asks a trial for the parameters of the space; returns the run of them.
         first: Points that are tried before the sampler chooses: the baseline, a warm start.
         inherited: Finished trials of a parent study, which the sampler learns from.
     """
@@ -67,7 +67,7 @@ class Searcher(Generic[Run]):
         """Return settings for trial `number`.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             trials: Those chosen before it, in the order of their numbers.
 
         Returns:
@@ -85,10 +85,10 @@ class Searcher(Generic[Run]):
         return Suggestion(trial, run, sum(other.params == params for other in trials))
 
     def judge(self, number: int, epoch: int, best: float) -> str:
-        """Return why trial `number` stops at `epoch`; empty if it goes on.
+        """Return why trial `number` stops at `epoch`; empty if it continues.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             epoch: Epochs that it has trained.
             best: Its best value so far.
         """

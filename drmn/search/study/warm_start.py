@@ -1,4 +1,4 @@
-"""What a study takes over from others when it begins: their trials, or their best settings.
+"""Trials, or best settings, that a new study takes over from others.
 
 A fork learns from its parent's trials as if they were its own, and none of them can win. A warm
 start takes settings alone, and tries them itself: values of another dataset say nothing about this.
@@ -20,7 +20,7 @@ from drmn.search.trial_summary import completed, summarize_all
 from drmn.space import Space, ask, baseline
 
 FIRST, INHERITED = "first", "inherited"
-"""The study's attributes that hold points to begin with, and trials of the parent."""
+"""The study's attributes that hold its first points, and trials of the parent."""
 MAX_WARM_STARTS = 5
 """Settings of another study that a warm start tries."""
 Point = dict[str, Any]
@@ -29,14 +29,14 @@ Point = dict[str, Any]
 def inherit(
     study: optuna.Study, studies: Path, *, fork: str, warm_start: str, url: str = ""
 ) -> None:
-    """Write into a new study what it takes over; it then needs the others no more.
+    """Copy trials or settings into a new study, which then does not need the others any more.
 
     Args:
-        study: It has no trial yet; one that has, took over what it takes over.
+        study: The new study; one that has trials is left as it is.
         studies: The folder of all studies.
         fork: The name of the parent, or empty.
         warm_start: The name of a study or a JSON file, or empty.
-        url: Of the database that holds all studies, if not the folder.
+        url: URL of the database that holds all studies, if not the folder.
 
     Raises:
         StudyError: There is no such study.
@@ -58,7 +58,7 @@ def inherited_trials(study: optuna.Study, space: Space) -> list[FrozenTrial]:
 
 
 def first_points(study: optuna.Study, space: Space, base: RunConfig) -> list[Point]:
-    """Return what is tried before anything is chosen: the baseline, then those of a warm start.
+    """Return the points tried before the sampler chooses: the baseline, then a warm start's.
 
     Each is the point of `space` nearest to the settings.
     """
@@ -76,7 +76,7 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _again(told: Mapping[str, Any], space: Space) -> FrozenTrial | None:
-    """Return a parent's trial as one of `space`, or None where it is no point of it."""
+    """Return a parent's trial as one of `space`, or None if it is no point of it."""
     fixed = FixedTrial(told["params"])
     curve = {int(epoch): value for epoch, value in told["curve"].items()}
     state = TrialState[told["state"]]
