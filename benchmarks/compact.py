@@ -16,8 +16,9 @@ from pool import processes
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from drmn.config import FeatureConfig, RunConfig, with_overrides
+from drmn.config import FeatureConfig, RunConfig
 from drmn.data.splits import development
+from drmn.fields import with_overrides
 from drmn.prepare.job import FeatureRequest
 from drmn.report.terminal import prepared
 from drmn.training.loop import fit

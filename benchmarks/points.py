@@ -2,7 +2,8 @@
 
 import optuna
 
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
+from drmn.fields import with_overrides
 from drmn.space import load
 
 

@@ -21,11 +21,12 @@ from pool import processes
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from drmn.config import FeatureConfig, RunConfig, with_overrides
+from drmn.config import FeatureConfig, RunConfig
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.splits import development
 from drmn.data.splits.photos import open_photos
 from drmn.evaluation import baselines
+from drmn.fields import with_overrides
 from drmn.model.ablations import ABLATIONS, ablated
 from drmn.model.extraction import backbone_of
 from drmn.prepare.job import FeatureRequest

@@ -24,8 +24,9 @@ from quality import ROOT, SETTINGS, store_of
 from syne_tune import config_space
 from syne_tune.blackbox_repository.blackbox_tabular import BlackboxTabular, serialize
 
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
 from drmn.data.splits import development
+from drmn.fields import with_overrides
 from drmn.space import Value
 from drmn.training.loop import fit
 

@@ -29,8 +29,9 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from quality import SETTINGS, store_of
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
 from drmn.data.splits import development
+from drmn.fields import with_overrides
 from drmn.tracking import events
 from drmn.tracking.server import Server
 from drmn.tracking.shipper import ship

@@ -11,8 +11,9 @@ from math import floor
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from drmn.config import RunConfig, did_you_mean, flatten, with_overrides
+from drmn.config import RunConfig
 from drmn.errors import ConfigError, UserError
+from drmn.fields import did_you_mean, flatten, with_overrides
 
 Value = bool | int | float | str
 Constants = Mapping[str, Value]

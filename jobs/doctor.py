@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from drmn.cli import run, write_json
-from drmn.config import require
 from drmn.doctor.finding import Finding
+from drmn.fields import require
 from drmn.tracking.uri import default_store, require_store
 
 

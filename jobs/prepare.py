@@ -15,8 +15,9 @@ from typing import Annotated
 import tyro
 
 from drmn.cli import Dataset, require_dataset, run
-from drmn.config import FeatureConfig, require
+from drmn.config import FeatureConfig
 from drmn.errors import ConfigError
+from drmn.fields import require
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,9 +16,10 @@ import tyro
 
 from drmn.cli import Dataset, require_dataset, require_place, run, write_json
 from drmn.cluster.resources import ResourceConfig
-from drmn.config import FeatureConfig, RunConfig, flatten
+from drmn.config import FeatureConfig, RunConfig
 from drmn.errors import ConfigError
 from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
+from drmn.fields import flatten
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
 
@@ -53,8 +54,7 @@ class TuneJob:
     study: str = ""
     """Name of the study. By default the space's. One that exists is resumed."""
     fork: str = ""
-    """Start a new study that learns from the trials of this one. For a change of settings, space,
-    code or data."""
+    """Start a new study that learns from the trials of this one, with other settings or code."""
     warm_start: str = ""
     """Try the best settings of this study, or of a JSON file, first."""
     plan: bool = False
@@ -188,10 +188,10 @@ def keep(
     from drmn.experiment import receipt
     from drmn.prepare.job import data_places, made_places
 
-    places = data_places(features[0]), made_places(*features)
-    data, made = ([str(place) for place in part] for part in places)
-    settings = asked(job, space)
-    basis = receipt.Basis(asked=settings, data=data, made=made, tracking_uri=job.tracking_uri)
+    data = [str(place) for place in data_places(features[0])]
+    made = [str(place) for place in made_places(*features)]
+    asks, uri = asked(job, space), job.tracking_uri
+    basis = receipt.Basis(asked=asks, data=data, made=made, tracking_uri=uri)
     receipt.write(study_folder(job, space), basis, said, outcome)
 
 

@@ -42,7 +42,7 @@ def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.json")
 
 
-# These start processes: jobs, Ray, MLflow's server, PostgreSQL, a browser. `make quick` does without.
+# These start processes: jobs, Ray, MLflow's server, PostgreSQL, a browser. Not in `make quick`.
 PROCESSES = (
     *("benchmarks", "cluster", "doctor", "faults", "io", "jobs", "prepare", "real", "tracking"),
     *("search/executors", "search/storage", "data/demo/test_demo_difficulty.py"),

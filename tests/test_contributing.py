@@ -28,7 +28,8 @@ assert baseline(load("awa1"), RunConfig()).keys() == {
 """
 LOSS = """
 import torch
-from drmn.config import LossConfig, ModelConfig, RunConfig, flatten, with_overrides
+from drmn.config import LossConfig, ModelConfig, RunConfig
+from drmn.fields import flatten, with_overrides
 from drmn.data.splits.development import Classes
 from drmn.model.network import Scores
 from drmn.training.losses import total

@@ -7,9 +7,9 @@ import torch
 from processes import CONFIG, on
 
 from drmn import distributed
-from drmn.config import with_overrides
 from drmn.data.splits import development
 from drmn.evaluation.validation import predict
+from drmn.fields import with_overrides
 from drmn.model.norm import BatchNorm
 from drmn.training.loop import fit
 from drmn.training.stop import PreemptedError

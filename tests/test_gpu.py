@@ -5,8 +5,8 @@ import torch
 from processes import CONFIG, on
 
 from drmn import distributed
-from drmn.config import with_overrides
 from drmn.data.splits import development
+from drmn.fields import with_overrides
 from drmn.training.loop import fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drmn import space as spaces
-from drmn.config import RunConfig, flatten, with_overrides
+from drmn.config import RunConfig
 from drmn.errors import ConfigError
+from drmn.fields import flatten, with_overrides
 
 NAMES = sorted(file.stem for file in spaces.SPACES.glob("*.py"))
 BASES = [

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from drmn.config import require, require_one_of
+from drmn.fields import require, require_one_of
 
 BackendName = Literal["auto", "inproc", "pool", "trial"]
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from drmn.config import DatasetName, did_you_mean
+from drmn.config import DatasetName
 from drmn.data.demo import dataset
 from drmn.errors import ConfigError
+from drmn.fields import did_you_mean
 
 Naming = Literal["folder", "nested", "boxes"]
 Layout = Literal["xlsa17", "class-folders"]

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from drmn.config import require
+from drmn.fields import require
 
 
 def require_name(kind: str, name: str) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.splits import development
 from drmn.data.splits.development import Fold, Images
 from drmn.data.splits.photos import open_photos
 from drmn.data.store.local_copy import local_copy
+from drmn.fields import with_overrides
 from drmn.model.backbone import Backbone
 from drmn.model.extraction import backbone_of
 

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from drmn import distributed
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
 from drmn.data.images.catalogue import Catalogue
 from drmn.experiment.config import NO_PICTURES, PicturesConfig
 from drmn.experiment.open_data import open_run_data
 from drmn.experiment.system_metrics import SystemMetrics
 from drmn.experiment.trial_checkpoints import CheckpointWriter
+from drmn.fields import with_overrides
 from drmn.metric_names import COST, Metrics
 from drmn.model.finetuned import FinetunedNetwork
 from drmn.training.checkpoint import LAST, State, load

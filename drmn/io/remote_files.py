@@ -13,8 +13,8 @@ from pathlib import Path
 from pyarrow import ArrowException
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem, copy_files
 
-from drmn.config import refuse_password
 from drmn.errors import ConfigError, DataError
+from drmn.fields import refuse_password
 from drmn.io import atomic
 from drmn.io.progress import Progress
 

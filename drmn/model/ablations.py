@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 
-from drmn.config import RunConfig, did_you_mean, with_overrides
+from drmn.config import RunConfig
 from drmn.errors import ConfigError
+from drmn.fields import did_you_mean, with_overrides
 from drmn.space import Value
 
 ABLATIONS: Mapping[str, Mapping[str, Value]] = {

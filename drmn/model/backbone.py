@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from drmn.config import FeatureConfig, strides
+from drmn.config import FeatureConfig
 from drmn.data.images.decode import Preprocess
 from drmn.errors import ConfigError
+from drmn.fields import strides
 from drmn.model import pretrained
 from drmn.vision import Format, resolve_model_data_config
 

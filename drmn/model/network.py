@@ -8,8 +8,9 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from drmn.config import ModelConfig, strides
+from drmn.config import ModelConfig
 from drmn.errors import ConfigError
+from drmn.fields import strides
 from drmn.model.attention import DualAttention
 from drmn.model.fusion import Fusion, LevelMaps
 from drmn.model.interaction import Interaction

@@ -8,8 +8,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from drmn.config import FeatureConfig, did_you_mean
+from drmn.config import FeatureConfig
 from drmn.errors import ConfigError, DataError
+from drmn.fields import did_you_mean
 from drmn.vision import timm
 
 Weights = Mapping[str, Tensor]

@@ -53,7 +53,7 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> None:
     say(console, f"driver: {who or 'none'}")
     for row in rows:
         if row.state == "RUNNING":
-            left = "" if who else "; goes on with the next start"
+            left = "" if who else "; resumes with the next start"
             say(console, f"trial {row.number}: at epoch {row.epochs}{left}")
         elif row.state == "FAIL":
             say(console, f"trial {row.number}: failed: {row.cause}")

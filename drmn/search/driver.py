@@ -5,13 +5,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from drmn.config import flatten
 from drmn.data.images.catalogue import Catalogue
 from drmn.errors import ConfigError, StudyError
 from drmn.evaluation import baselines
 from drmn.experiment import model_export
 from drmn.experiment.trial_checkpoints import trial_folder
 from drmn.experiment.trial_task import TrialTask
+from drmn.fields import flatten
 from drmn.search.analysis import diagnostics
 from drmn.search.analysis.result import RunResult, SearchResult
 from drmn.search.callbacks.base import Callback

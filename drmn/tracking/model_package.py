@@ -18,10 +18,11 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from drmn.config import FeatureConfig, RunConfig, flatten, with_overrides
+from drmn.config import FeatureConfig, RunConfig
 from drmn.data.splits.development import Classes
 from drmn.errors import ConfigError, DataError
 from drmn.evaluation.ensemble import Rule
+from drmn.fields import flatten, with_overrides
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
 from drmn.tracking.package_files import METADATA_FILE, WEIGHTS_FILE

@@ -2,7 +2,7 @@
 
 import os
 
-from drmn.config import refuse_password, require
+from drmn.fields import refuse_password, require
 
 URI = "MLFLOW_TRACKING_URI"
 """MLflow's environment variable of the store."""

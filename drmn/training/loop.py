@@ -23,7 +23,7 @@ from drmn.training.checkpoint import State
 from drmn.training.stop import ShouldStop, never_stop
 from drmn.training.trainer import Trainer
 
-JOB = "jobs/train.py to train a backbone along"
+JOB = "jobs/train.py --tier finetuned, or --policy.finetune in a search"
 
 
 @dataclass(frozen=True, slots=True)

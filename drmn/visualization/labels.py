@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from drmn.config import did_you_mean
 from drmn.errors import ConfigError
+from drmn.fields import did_you_mean
 
 
 def of_attribute(name: str) -> str:

@@ -101,7 +101,7 @@ def test_a_search_waits_for_room_on_a_full_disk(demo, tmp_path, unkilled, small)
         (small / "thief").unlink()
         assert job.wait(480) == 0
     told = said.read_text()
-    assert "the disk is full; the search waits, and goes on when there is room." in told
+    assert "the disk is full; the search waits, and resumes when there is space." in told
     assert "Traceback" not in told
     plain = json.loads((tmp_path / "out.json").read_text())
     assert outcome(plain) == unkilled

@@ -17,11 +17,12 @@ from in_process import run_job
 from mlflow import MlflowClient
 from searches import SPACE, command_of, run, search
 
-from drmn.config import RunConfig, flatten, with_overrides
+from drmn.config import RunConfig
 from drmn.data.splits import development
 from drmn.evaluation.validation import validate
 from drmn.experiment import model_export
 from drmn.experiment.trial_checkpoints import trial_folder
+from drmn.fields import flatten, with_overrides
 from drmn.search.storage.studies import load_study
 from drmn.tracking import model_package
 from drmn.training.checkpoint import BEST
@@ -310,7 +311,7 @@ def test_the_studies_are_listed_and_one_is_shown(finished, demo):
 
 def test_a_search_says_what_it_spent_and_why_it_ended(finished):
     _, output, outcome = finished
-    assert outcome["ended"] == "all 4 trials were begun (--budget.trials)"
+    assert outcome["ended"] == "all 4 trials were started (--budget.trials)"
     assert outcome["spent"]["worker_hours"] > 0
     assert f"; it ended because {outcome['ended']}.\n" in output
 

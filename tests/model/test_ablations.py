@@ -8,8 +8,9 @@ import pytest
 from conftest import ROOT
 
 from drmn import space as spaces
-from drmn.config import RunConfig, flatten, with_overrides
+from drmn.config import RunConfig
 from drmn.errors import ConfigError
+from drmn.fields import flatten, with_overrides
 from drmn.model.ablations import ABLATIONS, ablated
 
 ROWS = re.findall(

@@ -6,8 +6,9 @@ from itertools import islice
 import pytest
 import torch
 
-from drmn.config import FeatureConfig, ModelConfig, OptimConfig, RunConfig, with_overrides
+from drmn.config import FeatureConfig, ModelConfig, OptimConfig, RunConfig
 from drmn.data.splits.photos import open_photos
+from drmn.fields import with_overrides
 from drmn.model.backbone import Backbone
 from drmn.training.loop import fit
 

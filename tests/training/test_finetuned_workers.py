@@ -4,15 +4,9 @@ import pytest
 import torch
 from processes import on
 
-from drmn.config import (
-    FeatureConfig,
-    FinetuneConfig,
-    ModelConfig,
-    OptimConfig,
-    RunConfig,
-    with_overrides,
-)
+from drmn.config import FeatureConfig, FinetuneConfig, ModelConfig, OptimConfig, RunConfig
 from drmn.data.splits.photos import open_photos
+from drmn.fields import with_overrides
 from drmn.model.backbone import Backbone
 from drmn.training.loop import fit
 

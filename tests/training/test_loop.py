@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import write_store
 
-from drmn.config import ModelConfig, OptimConfig, RunConfig, flatten, with_overrides
+from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.data.splits import development
 from drmn.data.store import feature_store
 from drmn.errors import ConfigError
 from drmn.evaluation.validation import validate as validated
+from drmn.fields import flatten, with_overrides
 from drmn.training.loop import _measured, build_head, fit
 from drmn.training.stop import PreemptedError
 from drmn.training.trainer import Trainer
@@ -293,5 +294,5 @@ def test_a_network_without_a_global_branch_gives_it_no_share(toy):
 
 
 def test_a_backbone_is_not_trained_on_stored_features(toy):
-    with pytest.raises(ConfigError, match=r"use jobs/train\.py to train a backbone along"):
+    with pytest.raises(ConfigError, match=r"use jobs/train\.py --tier finetuned"):
         first(with_overrides(CONFIG, {"tier": "finetuned"}), toy)

@@ -11,12 +11,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
 from drmn.data.images.decode import Preprocess, load
 from drmn.data.splits.development import Classes
 from drmn.data.store import feature_store
 from drmn.errors import ConfigError, DataError
 from drmn.evaluation.ensemble import Rule
+from drmn.fields import with_overrides
 from drmn.model.network import DRMN, Scores
 from drmn.training.loop import build_head
 from drmn.visualization import labels

@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from drmn.config import require
 from drmn.data.images.catalogue import Integers
 from drmn.data.images.check import Inspection
 from drmn.data.readers import class_folders, split_files, word_vectors, xlsa17
@@ -22,6 +21,7 @@ from drmn.data.readers.listing import Listing
 from drmn.data.readers.split_files import Official
 from drmn.data.specs import DatasetSpec
 from drmn.errors import DataError
+from drmn.fields import require
 
 DATASETS = ("apy", "awa2", "cub", "sun")
 PARTS = ("trainval", "test_seen", "test_unseen")

@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from drmn.config import strides
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.splits.epoch_rng import EpochRng
 from drmn.data.store import feature_store
 from drmn.data.store.feature_level import Level
 from drmn.errors import ConfigError, DataError
+from drmn.fields import strides
 
 SplitPart = Literal["train", "val", "test"]
 

@@ -4,12 +4,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
 from drmn.data.splits.development import Development
 from drmn.errors import DataError
 from drmn.experiment import code_digest
 from drmn.experiment.model_export import Packed, pack
 from drmn.experiment.trial_checkpoints import CURVE, PACKAGE, PICTURE, trial_folder
+from drmn.fields import with_overrides
 from drmn.io.content import is_made, note_made
 from drmn.search.trial_summary import TrialSummary
 from drmn.tracking.model_package import load as load_package

@@ -27,7 +27,7 @@ class BudgetTracker:
         """Return why no trial may start any more, or the empty string."""
         chosen = [row for row in rows if row.again is None]
         if len(chosen) >= self.budget.trials:
-            return f"all {self.budget.trials} trials were begun (--budget.trials)"
+            return f"all {self.budget.trials} trials were started (--budget.trials)"
         return self.over_limit(rows) or self._no_gain(chosen)
 
     def over_limit(self, rows: Sequence[TrialSummary]) -> str:

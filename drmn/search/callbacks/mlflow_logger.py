@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from drmn.config import RunConfig, flatten
+from drmn.config import RunConfig
 from drmn.experiment.trial_checkpoints import (
     CURVE,
     FIGURES,
@@ -17,6 +17,7 @@ from drmn.experiment.trial_checkpoints import (
     snapshot_path,
     trial_folder,
 )
+from drmn.fields import flatten
 from drmn.metric_names import Metrics, best_of
 from drmn.search.analysis.result import SearchResult
 from drmn.search.callbacks.base import Callback

@@ -14,12 +14,12 @@ from ray.tune.search import Searcher
 
 from drmn.cluster.connect import alive_node_ids
 from drmn.cluster.resources import ResourceConfig
-from drmn.config import flatten
 from drmn.data.images.catalogue import Catalogue
 from drmn.errors import StudyError, last_line
 from drmn.experiment.config import NO_PICTURES, PicturesConfig
 from drmn.experiment.trial_checkpoints import StaleWriterError, drop_last, trial_folder
 from drmn.experiment.trial_task import TrialTask
+from drmn.fields import flatten
 from drmn.search.callbacks.base import Callback
 from drmn.search.executors.backends import Backend, open_backend
 from drmn.search.executors.trial_queue import LostProcessError, ResizedGroupError
@@ -59,8 +59,7 @@ class ExecutorConfig:
     at_once: int = 0
     """Trials that run in parallel; 0 for as many as the cluster holds."""
     stop_on_error: bool = False
-    """Whether a trial that raises, or loses its workers too often, ends the search with an error;
-    the same command resumes it. Otherwise it fails, and others run."""
+    """Whether the search ends with an error, to be resumed, where a trial would have failed."""
     kind: type[TrialTask] = TrialTask
     """Class of the trials' tasks; a benchmark has one that does nothing."""
     callbacks: list[Callback] = field(default_factory=list)

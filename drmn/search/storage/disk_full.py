@@ -65,11 +65,11 @@ def _until_done(where: str, work: Callable[[], Result]) -> Result:
                 raise
         else:
             if waited:
-                logger.warning("%s: there is room again; the search goes on.", where)
+                logger.warning("%s: there is space again; the search resumes.", where)
             return done
         if not waited:
             logger.warning(
-                "%s: the disk is full; the search waits, and goes on when there is room.", where
+                "%s: the disk is full; the search waits, and resumes when there is space.", where
             )
         waited = True
         time.sleep(RETRY_INTERVAL_S)

@@ -10,8 +10,8 @@ import optuna
 import sqlalchemy
 from sqlalchemy import URL, Engine, text
 
-from drmn.config import refuse_password
 from drmn.errors import ConfigError, StudyError
+from drmn.fields import refuse_password
 
 DRIVER = "postgresql+psycopg2"
 """Named in full: SQLAlchemy's own choice has changed between versions."""

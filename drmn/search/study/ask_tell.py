@@ -7,8 +7,9 @@ from typing import Any
 import optuna
 from optuna.trial import Trial
 
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
 from drmn.errors import ConfigError
+from drmn.fields import with_overrides
 from drmn.metric_names import Metrics
 from drmn.search.config import PolicyConfig
 from drmn.search.study.record import StudyRecord, not_finite

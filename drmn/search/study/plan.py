@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from drmn.cluster.resources import ResourceConfig
-from drmn.config import RunConfig, flatten, require
+from drmn.config import RunConfig
 from drmn.experiment import code_digest
 from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
 from drmn.experiment.identity import FREE
+from drmn.fields import flatten, require
 from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.factory import kind_of, make_storage
 from drmn.space import Space, fixed_settings, load, source

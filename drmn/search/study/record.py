@@ -13,8 +13,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from drmn.config import RunConfig, flatten
+from drmn.config import RunConfig
 from drmn.experiment.identity import FREE
+from drmn.fields import flatten
 from drmn.metric_names import AT, Metrics
 from drmn.search.storage.trial_cache import TrialCache
 from drmn.search.trial_summary import (

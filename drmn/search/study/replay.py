@@ -6,8 +6,9 @@ from datetime import datetime
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from drmn.config import RunConfig, with_overrides
+from drmn.config import RunConfig
 from drmn.errors import ConfigError
+from drmn.fields import with_overrides
 from drmn.search.config import PolicyConfig
 from drmn.search.study.searcher import Searcher
 from drmn.search.study.warm_start import first_points, inherited_trials

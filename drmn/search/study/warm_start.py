@@ -13,8 +13,9 @@ from typing import Any
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState, create_trial
 
-from drmn.config import RunConfig, flatten, with_overrides
+from drmn.config import RunConfig
 from drmn.errors import ConfigError
+from drmn.fields import flatten, with_overrides
 from drmn.search.storage.studies import load_study
 from drmn.search.trial_summary import completed, summarize_all
 from drmn.space import Space, ask, baseline

@@ -30,7 +30,7 @@ ROWS = [row(0, seconds=3600), row(1, seconds=1800)]
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        (Budget(trials=2), "all 2 trials were begun (--budget.trials)"),
+        (Budget(trials=2), "all 2 trials were started (--budget.trials)"),
         (Budget(epochs=6), "6 epochs were trained (--budget.epochs 6)"),
         (Budget(epochs=7), ""),
         (

@@ -7,8 +7,9 @@ from in_process import joined_ray
 from mlflow import MlflowClient
 from ray import cloudpickle
 
-from drmn.config import OptimConfig, RunConfig, flatten
+from drmn.config import OptimConfig, RunConfig
 from drmn.experiment.trial_task import TrialTask
+from drmn.fields import flatten
 from drmn.metric_names import COST
 from drmn.search.callbacks.mlflow_run_logger import logger_of
 from drmn.search.callbacks.study_metadata import StudyMetadata

@@ -152,7 +152,7 @@ def test_the_studies_of_a_database_are_listed_with_who_runs_them(driver, url, tm
     with pytest.raises(StudyError, match=f"Study toy is run by {who}; stop it there"):
         studies.stop(Console(), tmp_path, "toy", url)
     kill(driver)
-    assert "trial 1: at epoch 1; goes on with the next start" in printed(
+    assert "trial 1: at epoch 1; resumes with the next start" in printed(
         studies.status, tmp_path, "toy", url
     )
 

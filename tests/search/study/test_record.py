@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from studies import IDENTITY, finish, metrics, open_toy, space
 
-from drmn.config import RunConfig, flatten, with_overrides
+from drmn.config import RunConfig
 from drmn.errors import ConfigError, StudyError
 from drmn.experiment.lock import lock_folder
+from drmn.fields import flatten, with_overrides
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy

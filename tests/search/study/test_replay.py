@@ -5,7 +5,8 @@ import json
 import optuna
 import pytest
 
-from drmn.config import RunConfig, flatten
+from drmn.config import RunConfig
+from drmn.fields import flatten
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
