@@ -54,7 +54,7 @@ class TuneJob:
     study: str = ""
     """Name of the study. By default the space's. One that exists is resumed."""
     fork: str = ""
-    """Start a new study that learns from the trials of this one, with other settings or code."""
+    """Start a new study that learns from this one's trials. For other settings, space or code."""
     warm_start: str = ""
     """Try the best settings of this study, or of a JSON file, first."""
     plan: bool = False

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import drmn.config
 from drmn.errors import ConfigError, UserError
+from drmn.fields import flatten, strides, with_overrides
 
 
 def as_imported_by_users():
@@ -23,7 +24,6 @@ def as_imported_by_users():
 plain = as_imported_by_users()
 FeatureConfig, LossConfig, ModelConfig = plain.FeatureConfig, plain.LossConfig, plain.ModelConfig
 OptimConfig, RunConfig = plain.OptimConfig, plain.RunConfig
-flatten, strides, with_overrides = plain.flatten, plain.strides, plain.with_overrides
 
 CHANGES = {
     "model.levels": st.sampled_from(["32", "16+32", "8+16+32"]),
