@@ -20,6 +20,16 @@ from drmn.errors import ConfigError
 from drmn.fields import require
 
 
+COMMON = {
+    "Data": ("--dataset", "--data-root", "--hdf5", "--on-bad"),
+    "Features": ("--backbone", "--weights", "--image-size", "--levels", "--encoding", "--fold"),
+    "Workers": ("--workers", "--gpus"),
+    "Look after stores": ("--list", "--verify", "--prune", "--max-bytes", "--export-hdf5"),
+    "Where": ("--results",),
+}
+"""The options in the short help."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareJob:
     """Check a dataset's files and images and write its feature store; look after the stores."""
@@ -111,4 +121,4 @@ def main(job: PrepareJob) -> None:
 
 
 if __name__ == "__main__":
-    run(main, PrepareJob)
+    run(main, PrepareJob, COMMON)

@@ -51,7 +51,7 @@ PROCESSES = (
     *("test_distributed.py", "test_help.py", "test_readme.py", "test_vision.py"),
     *("training/test_finetuned_tier.py", "training/test_finetuned_workers.py"),
 )
-LIMIT_S = 600
+LIMIT_S = 900
 """Seconds of a test that starts processes; pyproject.toml has the limit of all others."""
 
 

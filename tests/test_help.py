@@ -18,7 +18,7 @@ def shown(job, *arguments):
     return done.stdout
 
 
-@pytest.mark.parametrize("job", ["tune", "train"])
+@pytest.mark.parametrize("job", ["tune", "train", "prepare"])
 def test_help_fits_on_one_screen_with_groups_and_examples(job):
     text = shown(job, "--help")
     lines = text.splitlines()
