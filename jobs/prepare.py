@@ -19,7 +19,6 @@ from drmn.config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.fields import require
 
-
 COMMON = {
     "Data": ("--dataset", "--data-root", "--hdf5", "--on-bad"),
     "Features": ("--backbone", "--weights", "--image-size", "--levels", "--encoding", "--fold"),

@@ -5,21 +5,22 @@ import json
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from in_process import run_job
 from PIL import Image
 from scipy.io import loadmat, savemat
 
 from drmn.data.demo import dataset as drawing
 from drmn.data.images.catalogue import fence_of
+from drmn.data.readers import split_files
 from drmn.data.splits import development
 from drmn.data.store import feature_store
 from drmn.errors import DataError
@@ -28,37 +29,24 @@ from drmn.experiment.receipt import RECEIPT
 from drmn.prepare import compact
 
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"
-# The job as a person runs it, but for what would undo or refuse the noise: the demo is not drawn
-# anew, and a label need not be that of the image's folder.
-DRIVER = """
-import runpy, sys
-from drmn.data.demo import dataset as demo
-from drmn.data.readers import split_files as official
-if __name__ == "__main__":
-    demo.render = lambda _: None
-    official._check_images = lambda *_: None
-    sys.argv = sys.argv[1:]
-    runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def search(folder):
-    """Prepare and search as a person does; return the outcome, hours apart."""
-    (folder / "driver.py").write_text(DRIVER)
-    command = [
-        *(
-            sys.executable,
-            "driver.py",
-            ROOT / "jobs" / "tune.py",
-            "--dataset",
-            "demo",
-            "--no-figures",
-        ),
-        *("--space", SPACE, "--budget.trials", "2", "--budget.at-once", "1"),
+    """Prepare and search as a person does; return the outcome, hours apart.
+
+    But for what would undo or refuse the noise: the demo is not drawn anew, and a label need not be
+    that of the image's folder.
+    """
+    arguments = (
+        *("--dataset", "demo", "--no-figures", "--space", SPACE, "--budget.trials", "2"),
         *("--backbone", "resnet10t", "--weights", "random", "--image-size", "64"),
-        *("--levels", "16+32", "--results", ".", "--json", "out.json"),
-    ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        *("--levels", "16+32", "--results", ".", "--json", "out.json", "--budget.at-once", "1"),
+    )
+    with (
+        mock.patch.object(drawing, "render"),
+        mock.patch.object(split_files, "_check_images"),
+    ):
+        done = run_job("tune", folder, *arguments, ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     outcome = json.loads((folder / "out.json").read_text())
     del outcome["spent"]["worker_hours"]
