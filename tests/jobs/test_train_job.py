@@ -171,6 +171,7 @@ def test_a_run_of_an_earlier_version_is_refused(demo, tmp_path):
     assert f"Run {tmp_path.name} was started by an earlier version" in done.stderr
 
 
+@pytest.mark.slow  # a search's is in tests/faults, and goes the same way
 def test_a_killed_driver_goes_on_to_the_same_numbers(demo, tmp_path, alone):
     job = start(demo, tmp_path, *LONG)
     until(lambda: began(record(demo, tmp_path)), job)
@@ -198,6 +199,7 @@ def test_a_run_that_raises_says_why_and_the_same_command_resumes_it(demo, tmp_pa
     assert mlflow_run(tmp_path)[1].info.status == "FINISHED"
 
 
+@pytest.mark.slow  # a search's is in test_tune.py
 def test_stopping_a_run_keeps_its_epochs(demo, tmp_path):
     job = start(demo, tmp_path, "--optim.epochs", 500)
     until(lambda: began(record(demo, tmp_path)), job)

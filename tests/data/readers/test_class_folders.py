@@ -67,6 +67,7 @@ def test_the_documented_command_searches_the_documented_example(fish):
     small = (
         *("--budget.trials", "1", "--backbone", "resnet10t", "--weights", "random"),
         *("--image-size", "64", "--levels", "16+32", "--model.prototypes", "words"),
+        *("--no-figures", "--budget.at-once", "1"),
     )
     assert job == "jobs/tune.py"
     done = run_job("tune", fish, *arguments, *small, "--json", "out.json", ray=True)
