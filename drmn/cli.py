@@ -14,6 +14,7 @@ import tyro
 from drmn import help as helping
 from drmn.config import DatasetName
 from drmn.errors import ConfigError, UserError
+from drmn.fields import did_you_mean
 from drmn.help import Common
 
 J = TypeVar("J")
@@ -24,9 +25,12 @@ Dataset = Annotated[
 
 
 def require_dataset(name: str) -> None:
-    """Raise `ConfigError` if no dataset is named."""
+    """Raise `ConfigError` if no dataset is named, or none of this name is known."""
+    names = get_args(DatasetName)
     if not name:
-        raise ConfigError(f"--dataset is missing: {', '.join(get_args(DatasetName))}.")
+        raise ConfigError(f"--dataset is missing: {', '.join(names)}.")
+    if name not in names:
+        raise ConfigError(f"Unknown dataset {name!r}.{did_you_mean(name, names)}")
 
 
 def require_place(path: Path | None) -> None:

@@ -1,7 +1,7 @@
 """Fields of frozen dataclasses: checks of values, names with dots, overrides."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
@@ -74,7 +74,7 @@ def _checked(name: str, value: object, known: Mapping[str, object]) -> object:
     return value
 
 
-def did_you_mean(name: str, known: Mapping[str, object]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a sentence with the nearest of the `known` names, or all of them."""
     close = get_close_matches(name, known, n=1)
     return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(known)}."

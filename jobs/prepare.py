@@ -74,7 +74,7 @@ def check(job: PrepareJob) -> None:
             "--hdf5 reads features from a file, so nothing is extracted: leave out --workers and "
             "--gpus."
         )
-    if not (job.dataset or job.list or job.verify or job.prune):
+    if job.dataset or not (job.list or job.verify or job.prune):
         require_dataset(job.dataset)
     if job.export_hdf5 is not None and not job.dataset:
         raise ConfigError("--export-hdf5 needs --dataset: which store is to be exported.")

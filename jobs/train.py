@@ -71,7 +71,7 @@ class TrainJob:
 
 def main(job: TrainJob) -> None:
     """Prepare the features, train, and print the result; or look after a run."""
-    if not (job.dataset or (job.run and (job.status or job.stop))):
+    if job.dataset or not (job.run and (job.status or job.stop)):
         require_dataset(job.dataset)
     name = job.run or f"{job.dataset}-{job.config.tier}-{job.ablation}"
     require_name("run", name)
