@@ -212,8 +212,8 @@ class FeatureConfig:
     backbone: str = "tf_efficientnet_lite0"
     """A timm model that serves features_only."""
     weights: str = "auto"
-    """"auto" (the pip package where it has this backbone, else timm's hub), "hub", "random",
-    or a file of weights."""
+    """One of: auto, hub, random, or a file. auto is the pip package that has this backbone, or else
+    timm's hub."""
     image_size: int = 0
     """Pixels a side of the backbone's input; 0 for what suits the dataset."""
     levels: str = "8+16+32"
@@ -223,15 +223,15 @@ class FeatureConfig:
     views: int = 0
     """Augmented views of each image (crop, flip) to train on, beside the plain one."""
     encoding: Encoding = "bf16"
-    """How features are stored: whole, as a byte with a scale for each channel, or as principal
-    components. The last two are fitted on the training images of the fold."""
+    """How features are stored: bf16, int8 or pca. Whole, as a byte with a scale for each channel,
+    or as principal components. The last two are fitted on the training images of the fold."""
     pca_share: float = 0.25
     """Share of the channels that "pca" keeps."""
     hdf5: str = ""
     """File of features to use instead of a backbone. Laid out as those of DAZLE, TransZero and
     MSDN."""
     on_bad: OnBad = "stop"
-    """What to do about images that cannot be read: stop, or skip them and say so."""
+    """On unreadable images: stop, or skip them and say so."""
 
     def __post_init__(self) -> None:
         """Check each value."""

@@ -40,13 +40,13 @@ class PrepareJob:
         default_factory=FeatureConfig
     )
     fold: int = 1
-    """Fold on whose training images int8 scales and principal components are fitted."""
+    """Fold on whose training images int8 and pca are fitted."""
     workers: int = 0
     """Ray workers to extract with; 0 for this process, or all of the cluster RAY_ADDRESS names."""
     gpus: float = 0
     """GPUs of a worker."""
     export_hdf5: Path | None = None
-    """Write the fold's development data into this file too, laid out for DAZLE, TransZero, MSDN."""
+    """Write the fold's development data into this file too. Laid out for DAZLE, TransZero, MSDN."""
     list: bool = False
     """Show the stores there are, whole or half-made."""
     verify: bool = False
