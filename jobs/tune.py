@@ -108,10 +108,8 @@ def main(job: TuneJob) -> None:
 
 def search(job: TuneJob, space: str, folder: Path) -> None:
     """Prepare the features, then search or forecast the search."""
-    from drmn.data import specs
     from drmn.space import baseline, load
 
-    specs.spec(job.dataset)
     baseline(load(space), job.base)  # a mistake in it is reported before anything is drawn or read
 
     from rich.console import Console

@@ -27,7 +27,7 @@ NEW_TRIAL: State = {"best": -1.0, "kept": {"epoch": 0}, "told": None, "spent": 0
 the last epoch, and the seconds already spent on the next one."""
 
 
-class TrialState:
+class TrialProgress:
     """Best and last epoch of a trial, saved after each epoch.
 
     Args:
@@ -117,7 +117,7 @@ class TrialTask:
         writer = CheckpointWriter(folder) if first else None
         run, data, backbone = open_run_data(self.settings, Path(self.store), self.catalogue)
         resume = load(folder / LAST)
-        trial = TrialState(self.objective, writer, resume)
+        trial = TrialProgress(self.objective, writer, resume)
         if trial.last is not None:
             yield trial.result()
         machine = SystemMetrics() if self.system else None

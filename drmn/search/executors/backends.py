@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -92,7 +93,9 @@ def _open_in_process(asked: ResourceConfig, at_once: int, folder: Path) -> Itera
 
 
 @contextmanager
-def _open_groups(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[Backend]:
+def _open_groups(
+    asked: ResourceConfig, at_once: int, folder: Path, *, once: bool
+) -> Iterator[Backend]:
     from drmn.search.executors.worker_groups import (  # noqa: PLC0415 - Ray Train with it: a second
         GroupConfig,
         WorkerGroups,
@@ -105,7 +108,7 @@ def _open_groups(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[
             max_workers=asked.largest_group,
             cpus=asked.cpus,
             gpus=asked.gpus,
-            once=BACKENDS[resolve(asked)].once,
+            once=once,
             folder=folder,
         )
     )
@@ -114,24 +117,12 @@ def _open_groups(asked: ResourceConfig, at_once: int, folder: Path) -> Iterator[
 
 
 Open = Callable[[ResourceConfig, int, Path], AbstractContextManager[Backend]]
+"""Opens a backend with the resources, the number of parallel trials, and a folder for Ray."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BackendSpec:
-    """A backend of `--backend`."""
-
-    open: Open
-    """Called with the resources, the number of parallel trials, and a folder for Ray."""
-    several_workers: bool = True
-    """Whether several workers can train one trial together."""
-    once: bool = False
-    """Whether the workers of a trial end with it."""
-
-
-BACKENDS: Mapping[str, BackendSpec] = {
-    "inproc": BackendSpec(open=_open_in_process, several_workers=False),
-    "pool": BackendSpec(open=_open_groups),
-    "trial": BackendSpec(open=_open_groups, once=True),
+BACKENDS: Mapping[str, Open] = {
+    "inproc": _open_in_process,
+    "pool": partial(_open_groups, once=False),
+    "trial": partial(_open_groups, once=True),
 }
 """The backends of `--backend`; `auto` chooses one of them."""
 
@@ -149,7 +140,7 @@ def open_backend(
     Raises:
         ConfigError: The cluster is too small for one trial.
     """
-    return BACKENDS[resolve(asked)].open(asked, trial_slots(asked, at_once), folder)
+    return BACKENDS[resolve(asked)](asked, trial_slots(asked, at_once), folder)
 
 
 def resolve(asked: ResourceConfig) -> str:

@@ -162,7 +162,7 @@ def make_storage(url: str) -> StudyStorage:
     Raises:
         ConfigError: There is none of this scheme, or the URL is not whole.
     """
-    scheme = url.partition("://")[0] if "://" in url else ""
+    scheme = url.partition("://")[0]
     if scheme not in STORAGES or (url and not scheme):
         postgres.parse_url(url)  # says what is wrong with it
     return STORAGES[scheme](url)
