@@ -11,6 +11,9 @@ PYTEST := $(BIN)/pytest -m 'not slow' -n 3 $(XDIST)
 # minutes each: `make cluster`.
 MACHINES := $(patsubst %,tests/cluster/test_%.py,ray_up nodes notice partition) tests/test_secrets.py
 
+# Most of what is tested is a process that imports all of drmn: compiled once, not each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo lint quick test bench ui faults cluster
 
 setup: .venv/ready
@@ -31,7 +34,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 quick: setup
-	$(BIN)/pytest -m 'not slow and not process' -n 2 $(XDIST) $(MACHINES:%=--ignore=%)
+	$(BIN)/pytest -m 'not slow and not process and not long' -n 2 $(XDIST) $(MACHINES:%=--ignore=%)
 
 test: setup
 	$(PYTEST) $(MACHINES:%=--ignore=%)

@@ -16,7 +16,8 @@ from pool import processes
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from drmn.config import FeatureConfig, RunConfig
+from drmn.config import RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits import development
 from drmn.fields import with_overrides
 from drmn.prepare.job import FeatureRequest

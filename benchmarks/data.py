@@ -31,7 +31,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.store import feature_store
 from drmn.data.store.build import build

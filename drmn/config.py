@@ -5,19 +5,19 @@ record, in MLflow and in a report.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from drmn.fields import require, require_one_of, strides
 
 DatasetName = Literal["apy", "awa2", "cub", "demo", "own", "sun"]
-Formula = Literal["mixture", "bonus", "logits"]
+Formula = Literal["mixture", "log_mixture", "bonus", "logits"]
+FORMULAS: tuple[Formula, ...] = get_args(Formula)
 Sit = Literal["joint", "batch", "attr", "none"]
 Fusion = Literal["add", "concat", "none"]
 Prototypes = Literal["normal", "words"]
 AttributeScores = Literal["bilinear", "prototype", "own"]
-OnBad = Literal["stop", "skip"]
-Resolution = Literal["pooled", "full"]
-Encoding = Literal["bf16", "int8", "pca"]
+LossClasses = Literal["seen", "all"]
+Sampling = Literal["shuffle", "balanced"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 Tier = Literal["frozen", "finetuned"]
@@ -63,10 +63,14 @@ class ModelConfig:
     sit_feedforward: int = 0
     """Channels inside the transformer's feed-forward layers; 0 for those of a token."""
     sit_dropout: float = 0.5
+    sit_embedding: bool = False
+    """Add a learnt embedding of its attribute to each token of the transformer, which has nothing
+    else that tells one attribute from another."""
     global_branch: bool = True
-    ensemble: Formula = "mixture"
-    """How the branches are put together at test: their probabilities mixed and the seen classes
-    held back by gamma; the same with a bonus on unseen logits in gamma's place; or their logits."""
+    ensemble: Formula = "log_mixture"
+    """How the branches are put together at test: their probabilities mixed, and gamma subtracted
+    from the logarithm (log_mixture) or from the probability (mixture) of the seen classes; mixed
+    with a bonus on unseen logits in gamma's place (bonus); or the logits mixed (logits)."""
     scale: float = 5.0
     """The paper's gamma: logits are scale² times a cosine."""
 
@@ -100,16 +104,22 @@ class LossConfig:
 
     global_branch: float = 1.0
     """The paper's lambda_GC."""
-    self_calibration: float = 0.1
-    """lambda_SC: how much probability is kept on unseen classes."""
+    self_calibration: float = 0.0
+    """lambda_SC: how much probability is kept on unseen classes, whose attributes the training then
+    uses; made for `loss.classes` all."""
     attribute_regression: float = 0.0
     """A sibling's term: mean squared error between attribute scores and class attributes."""
+    classes: LossClasses = "seen"
+    """Candidates of the attribute branch's cross-entropy: seen, or all, as in the methods that
+    self-calibration comes from."""
 
     def __post_init__(self) -> None:
         """Check each value."""
+        require_one_of("loss.classes", self.classes, LossClasses)
         for item in fields(self):
-            value = getattr(self, item.name)
-            require(f"loss.{item.name}", value, 0 <= value <= 100, "in [0, 100]")
+            if item.name != "classes":
+                value = getattr(self, item.name)
+                require(f"loss.{item.name}", value, 0 <= value <= 100, "in [0, 100]")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +135,15 @@ class OptimConfig:
     epochs: int = 10
     batch_size: int = 32
     """Images of a step, of all workers together. Micro-batches included."""
+    sampling: Sampling = "shuffle"
+    """Images of an epoch: shuffle (each once), or balanced (as many draws, of each class equally
+    many)."""
+    averaging: float = 0.0
+    """Decay of the moving average of weights that is validated and kept, a step; 0 for the weights
+    themselves."""
+    views: bool = True
+    """Train on the augmented views that the feature store holds (`--views`), not the plain ones
+    alone."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -135,6 +154,8 @@ class OptimConfig:
         require("optim.warmup", self.warmup, self.warmup >= 0, "0 or more")
         require("optim.epochs", self.epochs, self.epochs > 0, "positive")
         require("optim.batch_size", self.batch_size, self.batch_size > 1, "at least 2")
+        require_one_of("optim.sampling", self.sampling, Sampling)
+        require("optim.averaging", self.averaging, 0 <= self.averaging < 1, "in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,46 +224,3 @@ class RunConfig:
         require_one_of("tier", self.tier, Tier)
         require("seed", self.seed, 0 <= self.seed < 2**31, "in 0..2147483647")
         require("fold", self.fold, self.fold in (1, 2, 3), "1, 2 or 3")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FeatureConfig:
-    """Settings of a feature store: the backbone, the size of its input and the levels kept."""
-
-    backbone: str = "tf_efficientnet_lite0"
-    """A timm model that serves features_only."""
-    weights: str = "auto"
-    """One of: auto, hub, random, or a file. auto is the pip package that has this backbone, or else
-    timm's hub."""
-    image_size: int = 0
-    """Pixels a side of the backbone's input; 0 for what suits the dataset."""
-    levels: str = "8+16+32"
-    maps: Resolution = "pooled"
-    """Every level at the grid of the coarsest one, or each at its own (16 times as large at a
-    quarter of the stride)."""
-    views: int = 0
-    """Augmented views of each image (crop, flip) to train on, beside the plain one."""
-    encoding: Encoding = "bf16"
-    """How features are stored: bf16, int8 or pca. Whole, as a byte with a scale for each channel,
-    or as principal components. The last two are fitted on the training images of the fold."""
-    pca_share: float = 0.25
-    """Share of the channels that "pca" keeps."""
-    hdf5: str = ""
-    """File of features to use instead of a backbone. Laid out as those of DAZLE, TransZero and
-    MSDN."""
-    on_bad: OnBad = "stop"
-    """On unreadable images: stop, or skip them and say so."""
-
-    def __post_init__(self) -> None:
-        """Check each value."""
-        strides(self.levels)
-        ok = self.image_size == 0 or 32 <= self.image_size <= 1024
-        require("image_size", self.image_size, ok, "0 or in 32..1024")
-        require_one_of("maps", self.maps, Resolution)
-        require("views", self.views, 0 <= self.views <= 16, "in 0..16")
-        if self.hdf5:  # there are no pixels to look at again
-            require("maps", self.maps, self.maps == "pooled", "pooled with --hdf5")
-            require("views", self.views, self.views == 0, "0 with --hdf5")
-        require_one_of("encoding", self.encoding, Encoding)
-        require("pca_share", self.pca_share, 0 < self.pca_share <= 1, "in (0, 1]")
-        require_one_of("on_bad", self.on_bad, OnBad)

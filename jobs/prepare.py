@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from drmn.cli import Dataset, require_dataset, run
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.fields import require
 

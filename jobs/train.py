@@ -15,7 +15,8 @@ import tyro
 from drmn.cli import Dataset, require_dataset, require_place, write_json
 from drmn.cli import run as run_job
 from drmn.cluster.resources import ResourceConfig
-from drmn.config import FeatureConfig, RunConfig
+from drmn.config import RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.experiment.config import PicturesConfig, require_name
 from drmn.tracking.uri import default_store
 

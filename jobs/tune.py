@@ -16,7 +16,8 @@ import tyro
 
 from drmn.cli import Dataset, require_dataset, require_place, run, write_json
 from drmn.cluster.resources import ResourceConfig
-from drmn.config import FeatureConfig, RunConfig
+from drmn.config import RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
 from drmn.fields import flatten

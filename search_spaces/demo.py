@@ -14,13 +14,15 @@ from drmn.space import Constants, Trial
 
 def space(trial: Trial) -> Constants:
     """Search the loss weights, the fused levels, the scale of the logits and the optimiser."""
-    trial.suggest_categorical("model.levels", ["32", "16+32", "8+16+32"])
-    trial.suggest_categorical("model.fusion", ["add", "concat"])
+    if trial.suggest_categorical("model.levels", ["32", "16+32", "8+16+32"]) != "32":
+        trial.suggest_categorical("model.fusion", ["add", "concat"])
     # Logits are scale² times a cosine; at 5 (the paper) 28 classes are learnt by heart in a moment.
     trial.suggest_float("model.scale", 1.5, 5.0)
     trial.suggest_categorical("model.sit", ["none", "attr"])
     trial.suggest_categorical("model.channel_attention", [True, False])
-    trial.suggest_float("loss.self_calibration", 0.001, 1.0, log=True)
+    # Kept off the unseen classes by a cross-entropy over all, they need self-calibration.
+    if trial.suggest_categorical("loss.classes", ["seen", "all"]) == "all":
+        trial.suggest_float("loss.self_calibration", 0.01, 3.0, log=True)
     trial.suggest_float("optim.lr", 3e-4, 1e-2, log=True)
     trial.suggest_float("optim.weight_decay", 1e-6, 1e-3, log=True)
     if trial.suggest_categorical("model.global_branch", [True, False]):

@@ -80,7 +80,9 @@ def test_the_baseline_is_a_point_of_its_space_and_a_valid_run(name, base):
 
 
 def test_the_baseline_is_the_base_wherever_the_space_has_it():
-    base = with_overrides(RunConfig(), {"optim.lr": 2e-3, "model.sit": "attr"})
+    base = with_overrides(
+        RunConfig(), {"optim.lr": 2e-3, "model.sit": "attr", "loss.self_calibration": 0.1}
+    )
 
     def space(trial):
         trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True)  # has 2e-3

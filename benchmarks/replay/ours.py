@@ -44,7 +44,7 @@ class Ours:
         """Record an epoch; return whether the trial is stopped."""
         self._live(number).report(value, epoch)
         best = bests(self._trial(number).intermediate_values)[epoch]
-        stops = bool(self.searcher.judge(number, epoch, best))
+        stops = bool(self.searcher.judge(number, epoch, best, self.last))
         if epoch == self.last:
             self.study.tell(number, best)
         elif stops:

@@ -1,59 +1,94 @@
-"""Baselines: two closed-form models on the same features and the same split."""
+"""Baselines: three linear models on the same features and the same split, tuned on validation."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from drmn.data.splits.development import Development
 from drmn.evaluation import calibration
+from drmn.evaluation.pooled_features import (
+    Pooling,
+    Pools,
+    Problem,
+    Signatures,
+    poolings,
+    pools_of,
+    problem_of,
+)
 from drmn.evaluation.validation import Predictions, conventional, figures_at
 
-POWERS = (-3, -2, -1, 0, 1, 2, 3)
-"""Powers of ten tried for each regulariser; that of features is multiplied by the images."""
+POWERS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+"""Powers of ten tried for each regulariser; that of features is multiplied by the images. Those
+half a power beside the best ones are tried too."""
+SOFTMAX_POWERS = (-0.5, -1.0, -1.5, -2.0, -2.5, -3.0, -3.5)
+"""Powers of ten of the softmax model's regulariser, each fitted from the weights of the last."""
+STEPS = 40
+"""Iterations of L-BFGS for each of these."""
+SCALE = 5.0
+"""Factor of the softmax model's logits; a regulariser takes its place, so it is not searched."""
 
-Features = Float[Tensor, "image feature"]
-Labels = Int[Tensor, " image"]
-Signatures = Float[Tensor, "class attr"]
-"""Attributes of classes, the seen ones first."""
-Weights = Float[Tensor, "feature attr"]
-Solutions = Iterator[tuple[tuple[int, ...], Weights]]
-"""Weights, each with the powers of ten of its regularisers."""
+Powers = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """Scores of classes, from the attributes predicted for an image."""
+
+    centred: bool
+    """Whether a class's attributes are its difference from the mean seen class."""
+    cosine: bool
+    """Whether scores are cosines, rather than products."""
+
+
+SCORINGS = tuple(Scoring(*both) for both in product((False, True), repeat=2))
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The best closed-form model on validation."""
+    """The best model of a kind on validation."""
 
     name: str
     metrics: dict[str, float]
     levels: str
-    powers: tuple[int, ...]
-    """Powers of ten: the regularisers of the features and, for ESZSL, of the attributes."""
+    settings: dict[str, Any]
+    """What was chosen: pooling, scoring, and powers of ten of the regularisers."""
+    candidates: int
+    """Number of models of this kind that were tried on validation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A model, and its scores of the validation images."""
+
+    scoring: Scoring
+    powers: Powers
+    scores: Float[Tensor, "image class"]
+
+
+Solver = Callable[[Problem, Scoring, Iterable[Powers]], Iterator[Candidate]]
 
 
 def fit_baselines(data: Development) -> list[Baseline]:
     """Return the best model of each kind by validation H, chosen as DRMN's settings are.
 
-    Each is fitted to mean-pooled, standardised features, of the last level alone and of all levels
-    together, and judged with calibrated stacking.
+    Each is fitted to standardised features, of the last level alone and of all levels together,
+    with and without maxima and unit length, and judged with calibrated stacking.
     """
-    best: dict[str, Baseline] = {}
-    means = means_of(data)
-    labels = torch.cat([data.val_seen.labels, data.val_unseen.labels])
-    attributes, seen = data.classes.attributes.double(), data.classes.seen
-    for levels in _choices(data):
-        train, *both = _standardised(data, means, levels)
-        val, made = torch.cat(both), "+".join(map(str, levels))
-        for name, (solve, score) in KINDS.items():
-            for powers, weights in solve(train, data.train.labels, attributes[seen]):
-                scores = score(val @ weights, attributes, seen)
-                one = Baseline(name, _judged(scores, labels, seen), made, powers)
-                best[name] = max(best.get(name, one), one, key=lambda b: b.metrics["val/H"])
-    return list(best.values())
+    searches = [_Search(name, *KINDS[name]) for name in KINDS]
+    pools = pools_of(data)
+    for pooling in poolings(data, pools):
+        problem = problem_of(data, pools, pooling)
+        for search in searches:
+            search.try_decades(problem, pooling)
+    chosen = [search.refined(data, pools) for search in searches]
+    best = max(searches, key=lambda search: search.value)
+    return [*chosen, _softmax(data, pools, best.pooling)]
 
 
 def strongest(found: Sequence[Baseline]) -> Baseline:
@@ -61,91 +96,147 @@ def strongest(found: Sequence[Baseline]) -> Baseline:
     return max(found, key=lambda line: line.metrics["val/H"])
 
 
-def _judged(scores: Tensor, labels: Tensor, seen: Tensor) -> dict[str, float]:
-    t1 = conventional(Predictions(scores, None, labels, frozenset({"val"})), seen)
-    leads = calibration.reduce(scores, labels, seen)
+class _Search:
+    """The best of the models of a closed form so far."""
+
+    def __init__(self, name: str, solve: Solver, scorings: Sequence[Scoring], powers: int) -> None:
+        self.name, self.solve, self.scorings = name, solve, scorings
+        self.grid = list(product(POWERS, repeat=powers))
+        self.value, self.tried = -1.0, 0
+        self.pooling: Pooling
+        self.best: Candidate
+
+    def try_decades(self, problem: Problem, pooling: Pooling) -> None:
+        """Try all whole powers of ten on these features."""
+        for scoring in self.scorings:
+            self._try(problem, pooling, scoring, self.grid)
+
+    def refined(self, data: Development, pools: Pools) -> Baseline:
+        """Try half powers beside the best whole ones, and return the best of all."""
+        problem = problem_of(data, pools, self.pooling)
+        beside = product(*[(power - 0.5, power, power + 0.5) for power in self.best.powers])
+        self._try(
+            problem, self.pooling, self.best.scoring, [p for p in beside if p != self.best.powers]
+        )
+        metrics = _judged(self.best.scores, problem)
+        return _baseline(self.name, metrics, self.pooling, self.best, self.tried)
+
+    def _try(
+        self, problem: Problem, pooling: Pooling, scoring: Scoring, grid: Sequence[Powers]
+    ) -> None:
+        self.tried += len(grid)
+        for candidate in self.solve(problem, scoring, grid):
+            value = _harmonic(candidate.scores, problem)
+            if value > self.value:
+                self.value, self.pooling, self.best = value, pooling, candidate
+
+
+def _baseline(
+    name: str, metrics: dict[str, float], pooling: Pooling, best: Candidate, tried: int
+) -> Baseline:
+    settings = {**asdict(pooling), **asdict(best.scoring), "powers": list(best.powers)}
+    levels = "+".join(map(str, settings.pop("levels")))
+    return Baseline(name, metrics, levels, settings, tried)
+
+
+def _harmonic(scores: Tensor, problem: Problem) -> float:
+    leads = calibration.reduce(scores, problem.val_labels, problem.seen)
+    return calibration.at(leads, calibration.choose_gamma(leads)[0]).harmonic
+
+
+def _judged(scores: Tensor, problem: Problem) -> dict[str, float]:
+    made = Predictions(scores, None, problem.val_labels, frozenset({"val"}))
+    leads = calibration.reduce(scores, problem.val_labels, problem.seen)
     gamma, _ = calibration.choose_gamma(leads)
-    return figures_at(leads, t1, gamma) | {"val/beta": 0.0, "val/delta": 0.0}
+    found = figures_at(leads, conventional(made, problem.seen), gamma)
+    return found | {"val/beta": 0.0, "val/delta": 0.0}
 
 
-def eszsl(train: Features, labels: Labels, signatures: Signatures) -> Solutions:
-    r"""Yield the weights of each pair of powers.
+# Closed forms
+
+
+def eszsl(problem: Problem, scoring: Scoring, grid: Iterable[Powers]) -> Iterator[Candidate]:
+    r"""Yield ESZSL's model for each pair of powers.
 
     Romera-Paredes and Torr, ICML 2015: $V = (X^\top X + \gamma I)^{-1} X^\top Y S
-    (S^\top S + \lambda I)^{-1}$.
-
-    Args:
-        train: Features X of the training images.
-        labels: Their classes; Y is 1 there and -1 elsewhere.
-        signatures: Attributes S of the seen classes.
+    (S^\top S + \lambda I)^{-1}$ with features X, attributes S of the seen classes, and Y 1 at an
+    image's class and -1 elsewhere. Both matrices are diagonalised once for all regularisers.
     """
-    targets = torch.full((len(train), len(signatures)), -1.0, dtype=torch.double)
-    targets[torch.arange(len(train)), labels] = 1.0
-    gram, cross = train.T @ train, train.T @ targets @ signatures
-    inner = signatures.T @ signatures
-    for p in POWERS:
-        left = torch.linalg.solve(_ridge(gram, len(train) * 10.0**p), cross)
-        for q in POWERS:
-            yield (p, q), torch.linalg.solve(_ridge(inner, 10.0**q), left.T).T
+    every = problem.signatures(centred=scoring.centred)
+    signatures = every[problem.seen]
+    targets = torch.full((len(problem.train), len(signatures)), -1.0, dtype=torch.double)
+    targets[torch.arange(len(targets)), problem.labels] = 1.0
+    feature_values, feature_axes = torch.linalg.eigh(problem.train.T @ problem.train)
+    values, axes = torch.linalg.eigh(signatures.T @ signatures)
+    cross = feature_axes.T @ (problem.train.T @ targets @ signatures) @ axes
+    val, classes = problem.val @ feature_axes, every @ axes
+    predicted: dict[float, Tensor] = {}
+    for p, q in grid:
+        if p not in predicted:
+            predicted[p] = (val / (feature_values + len(targets) * 10.0**p)) @ cross
+        found = predicted[p] / (values + 10.0**q)
+        yield Candidate(scoring, (p, q), _scores(found, classes, scoring))
 
 
-def cosine(train: Features, labels: Labels, signatures: Signatures) -> Solutions:
-    r"""Yield the weights of each power: ridge regression onto the attributes of an image's class.
+def ridge(problem: Problem, scoring: Scoring, grid: Iterable[Powers]) -> Iterator[Candidate]:
+    r"""Yield ridge regression onto the attributes of an image's class, for each power.
 
     $W = (X^\top X + \gamma I)^{-1} X^\top (Z_y - \bar z)$ with the mean $\bar z$ of the seen
     classes: what all classes share distinguishes none of them.
-
-    Args:
-        train: Features X of the training images.
-        labels: Their classes.
-        signatures: Attributes Z of the seen classes.
     """
-    centred = signatures - signatures.mean(dim=0)
-    gram, cross = train.T @ train, train.T @ centred[labels]
-    for p in POWERS:
-        yield (p,), torch.linalg.solve(_ridge(gram, len(train) * 10.0**p), cross)
+    every = problem.signatures(centred=scoring.centred)
+    targets = problem.signatures(centred=True)[problem.labels]
+    values, axes = torch.linalg.eigh(problem.train.T @ problem.train)
+    cross, val = axes.T @ (problem.train.T @ targets), problem.val @ axes
+    for (p,) in grid:
+        found = (val / (values + len(targets) * 10.0**p)) @ cross
+        yield Candidate(scoring, (p,), _scores(found, every, scoring))
 
 
-def products(found: Tensor, attributes: Signatures, seen: Tensor) -> Tensor:
-    """Return ESZSL's scores [image, class] of attributes predicted for images."""
-    del seen
-    return found @ attributes.T
+def _scores(found: Tensor, classes: Signatures, scoring: Scoring) -> Tensor:
+    if not scoring.cosine:
+        return found @ classes.T
+    return F.normalize(found, dim=1) @ F.normalize(classes, dim=1).T
 
 
-def cosines(found: Tensor, attributes: Signatures, seen: Tensor) -> Tensor:
-    """Return cosines [image, class] with each class's difference from the mean seen class."""
-    centred = attributes - attributes[seen].mean(dim=0)
-    return F.normalize(found, dim=1) @ F.normalize(centred, dim=1).T
+KINDS: Mapping[str, tuple[Solver, Sequence[Scoring], int]] = {
+    "ESZSL": (eszsl, SCORINGS, 2),
+    "cosine": (ridge, [Scoring(centred=True, cosine=True)], 1),
+}
+"""Solver of each closed form, scorings it is tried with, and the number of its regularisers."""
 
 
-KINDS = {"ESZSL": (eszsl, products), "cosine": (cosine, cosines)}
-"""The solver of each baseline's weights, and the scoring of classes by predicted attributes."""
+# Softmax
 
 
-def _choices(data: Development) -> list[tuple[int, ...]]:
-    every = tuple(sorted(data.channels))
-    return [every[-1:]] if len(every) == 1 else [every[-1:], every]
+def _softmax(data: Development, pools: Pools, pooling: Pooling) -> Baseline:
+    """Return the best softmax model, on the features of the best closed form."""
+    problem = problem_of(data, pools, pooling)
+    tried = list(bilinear(problem))
+    best = max(tried, key=lambda candidate: _harmonic(candidate.scores, problem))
+    return _baseline("softmax", _judged(best.scores, problem), pooling, best, len(tried))
 
 
-Means = Mapping[int, Float[Tensor, "image channel"]]
-"""The mean region of each image of a store, by stride."""
+def bilinear(problem: Problem, powers: Sequence[float] = SOFTMAX_POWERS) -> Iterator[Candidate]:
+    r"""Yield a bilinear compatibility $x^\top W z_c$ trained by cross-entropy, for each power.
 
+    The mean cross-entropy over the seen classes plus $\lambda \lVert W \rVert^2$ is convex, so the
+    weights depend on no random start. Class attributes are centred and of unit length: it is DRMN
+    without attention, interaction and global branch.
+    """
+    scoring = Scoring(centred=True, cosine=False)
+    classes = F.normalize(problem.signatures(centred=True), dim=1).float()
+    train, val = problem.train.float(), problem.val.float()
+    weights = torch.zeros(train.shape[1], classes.shape[1], requires_grad=True)
+    for power in powers:
+        optimizer = torch.optim.LBFGS([weights], max_iter=STEPS, line_search_fn="strong_wolfe")
 
-def means_of(data: Development) -> Means:
-    """Return the mean regions of all images, training and validation alike."""
-    return {s: level.means(data.train.stored) for s, level in data.train.levels.items()}
+        def loss(decay: float = 10.0**power) -> Tensor:
+            weights.grad = None
+            logits = SCALE * (train @ weights) @ classes[problem.seen].T
+            value = F.cross_entropy(logits, problem.labels) + decay * weights.square().sum()
+            value.backward()
+            return value
 
-
-def _ridge(matrix: Tensor, amount: float) -> Tensor:
-    return matrix + amount * torch.eye(len(matrix), dtype=matrix.dtype)
-
-
-def _standardised(data: Development, means: Means, levels: tuple[int, ...]) -> list[Tensor]:
-    """Return the features of train, val-seen and val-unseen by the mean and spread of train."""
-    data.train.require("train", "standardising features")
-    data.val_seen.require("val", "choosing gamma")
-    data.val_unseen.require("val", "choosing gamma")
-    pooled = torch.cat([means[stride] for stride in levels], dim=1).double()
-    parts = [pooled[split.rows] for split in (data.train, data.val_seen, data.val_unseen)]
-    mean, spread = parts[0].mean(dim=0), parts[0].std(dim=0).clamp(min=1e-6)
-    return [(part - mean) / spread for part in parts]
+        optimizer.step(loss)
+        yield Candidate(scoring, (power,), (val @ weights.detach() @ classes.T).double())

@@ -70,22 +70,45 @@ class OperatingPoint:
         return harmonic_mean(self.unseen, self.seen)
 
 
+Best = tuple[Float[Tensor, " image"], Int[Tensor, " image"]]
+"""The best score of each image among the classes of one kind, and that class's place among them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sides:
+    """Labels of images, divided into those of seen and of unseen classes."""
+
+    labels: Int[Tensor, " image"]
+    unseen: Bool[Tensor, " image"]
+    """Whether the image is of an unseen class."""
+    place: Int[Tensor, " image"]
+    """Place of its class among the classes of that kind."""
+    weight: Float[Tensor, " image"]
+    """Contribution of the image to its side's class-averaged accuracy if it is right."""
+
+    @classmethod
+    def of(cls, labels: Int[Tensor, " image"], seen: Bool[Tensor, " class"]) -> "Sides":
+        """Return the sides of images with these labels."""
+        unseen = ~seen[labels]
+        place = torch.where(seen, seen.cumsum(0), (~seen).cumsum(0)) - 1
+        weight = torch.empty(len(labels), dtype=torch.double)
+        for side in (unseen, ~unseen):
+            weight[side] = class_weights(labels[side])
+        return cls(labels, unseen, place[labels], weight)
+
+    def leads(self, seen: Best, unseen: Best) -> Leads:
+        """Return the leads of the best seen over the best unseen scores."""
+        right = torch.where(self.unseen, unseen[1], seen[1]) == self.place
+        return Leads((seen[0] - unseen[0]).double(), self.unseen, self.weight * right, self.labels)
+
+
 def reduce(
     scores: Float[Tensor, "image class"],
     labels: Int[Tensor, " image"],
     seen: Bool[Tensor, " class"],
 ) -> Leads:
     """Reduce scores over all classes to leads."""
-    best_seen, guess_seen = scores[:, seen].max(dim=1)
-    best_unseen, guess_unseen = scores[:, ~seen].max(dim=1)
-    unseen = ~seen[labels]
-    numbers = torch.arange(len(seen))
-    guess = torch.where(unseen, numbers[~seen][guess_unseen], numbers[seen][guess_seen])
-    weight = torch.empty(len(labels), dtype=torch.double)
-    for side in (unseen, ~unseen):
-        weight[side] = class_weights(labels[side])
-    lead = (best_seen - best_unseen).double()
-    return Leads(lead, unseen, weight * (guess == labels), labels)
+    return Sides.of(labels, seen).leads(scores[:, seen].max(dim=1), scores[:, ~seen].max(dim=1))
 
 
 def seen_unseen_curve(leads: Leads) -> Curve:
@@ -146,10 +169,12 @@ def _width(leads: Leads) -> Tensor:
 
 
 def _smoothed(leads: Leads, gamma: Tensor, width: Tensor) -> Tensor:
-    passed = torch.sigmoid((leads.lead - gamma[:, None]) / width)  # [candidate, image]
-    seen = passed @ (leads.weight * ~leads.unseen)
-    unseen = (1 - passed) @ (leads.weight * leads.unseen)
-    return harmonic_means(unseen, seen)
+    counted = leads.weight > 0
+    weight, unseen = leads.weight[counted], leads.unseen[counted]
+    passed = torch.sigmoid((leads.lead[counted] - gamma[:, None]) / width)  # [candidate, image]
+    sides = torch.stack([weight * ~unseen, weight * unseen], dim=1)
+    kept, lost = (passed @ sides).unbind(dim=1)
+    return harmonic_means((sides[:, 1].sum() - lost).clamp(min=0), kept)
 
 
 def standard_error(leads: Leads, gamma: float) -> float:

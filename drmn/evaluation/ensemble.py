@@ -1,6 +1,6 @@
 """Ensemble of the two branches, with calibration of seen classes: a rule, chosen on validation.
 
-Three formulas for a point that the paper leaves open (docs/paper.md, row ENS). In each, images are
+Four formulas for a point that the paper leaves open (docs/paper.md, row ENS). In each, images are
 judged with calibrated stacking by gamma; beta, gamma and delta come from validation scores.
 """
 
@@ -13,13 +13,15 @@ from torch import Tensor
 
 from drmn.config import Formula
 from drmn.evaluation import calibration
-from drmn.evaluation.calibration import Leads
+from drmn.evaluation.calibration import Leads, Sides
 
 SHARES = tuple(i / 20 for i in range(20))
 """Weights of the global branch that are tried; at 1 unseen classes would have no probability."""
 BONUSES = 16
 """Deltas that are tried lie at so many quantiles of the lead of seen over unseen logits: at beta 0
 a delta changes exactly the images whose lead is smaller, whatever the logits' scale."""
+SMALLEST = 1e-300
+"""A probability that is no smaller has a finite logarithm."""
 
 Logits = Float[Tensor, "image class"]
 Seen = Bool[Tensor, " class"]
@@ -30,7 +32,8 @@ class Rule:
     r"""A rule for scoring classes.
 
     mixture: $P(c) = (1-\beta) \operatorname{softmax}(o)_c + \beta \operatorname{softmax}(g)_c
-    [c \text{ seen}]$; bonus: the same of $o + \delta\,[c \text{ unseen}]$, without $\gamma$;
+    [c \text{ seen}]$; log_mixture: $\log P(c)$ of that; bonus: the
+    mixture of $o + \delta\,[c \text{ unseen}]$, without $\gamma$;
     logits: $(1-\beta)\, o_c + \beta\, g_c [c \text{ seen}]$. All less $\gamma\,[c \text{ seen}]$.
     """
 
@@ -59,6 +62,8 @@ class Rule:
     ) -> Logits:
         """Return both branches' probability of each class, without gamma."""
         mixed = replace(self, gamma=0.0).scores(class_logits, global_logits, seen)
+        if self.formula == "log_mixture":
+            return mixed.exp()
         return mixed.softmax(dim=-1) if self.formula == "logits" else mixed
 
     def own(self, class_logits: Logits, seen: Seen) -> Logits:
@@ -75,10 +80,14 @@ class Rule:
 
     def mixed(self, own: Logits, other: Tensor | None, seen: Seen) -> Logits:
         """Return the scores of both parts together."""
-        mixed = (1 - self.beta) * own - self.gamma * seen
+        mixed = (1 - self.beta) * own
         if other is not None:
-            mixed[:, seen] += self.beta * other
-        return mixed
+            mixed[:, seen] = own[:, seen].lerp(other, self.beta)
+        return self.scaled(mixed) - self.gamma * seen
+
+    def scaled(self, mixed: Tensor) -> Tensor:
+        """Return what gamma is subtracted from: a probability, its logarithm, or a logit."""
+        return mixed.clamp(min=SMALLEST).log() if self.formula == "log_mixture" else mixed
 
 
 def rule_of(formula: Formula, metrics: Mapping[str, float]) -> Rule:
@@ -96,8 +105,7 @@ def choose_rule(
     pair is evaluated by itself, as a delta inside a softmax has no exact sweep as gamma has.
     """
     tried = []
-    for rule, scores in _tried(formula, class_logits, global_logits, seen):
-        leads = calibration.reduce(scores, labels, seen)
+    for rule, leads in _tried(formula, class_logits, global_logits, labels, seen):
         gamma, value = (
             (0.0, calibration.smoothed(leads, 0.0))
             if formula == "bonus"
@@ -109,15 +117,25 @@ def choose_rule(
 
 
 def _tried(
-    formula: Formula, class_logits: Logits, global_logits: Tensor | None, seen: Seen
-) -> Iterator[tuple[Rule, Logits]]:
-    """Yield each rule without gamma, and its scores; a softmax is taken once for all betas."""
-    other = Rule(formula).other(global_logits)
+    formula: Formula, class_logits: Logits, global_logits: Tensor | None, labels: Tensor, seen: Seen
+) -> Iterator[tuple[Rule, Leads]]:
+    """Yield each rule without gamma, and the leads it gives.
+
+    Only the scores of seen classes depend on beta in more than a factor, and their table has one
+    place in memory for all: the time of this is that of memory.
+    """
+    other, sides = Rule(formula).other(global_logits), Sides.of(labels, seen)
     for delta in _deltas(class_logits, seen) if formula == "bonus" else [0.0]:
         own = Rule(formula, delta=delta).own(class_logits, seen)
-        for beta in SHARES if global_logits is not None else SHARES[:1]:
+        known, (lead, guess) = own[:, seen], own[:, ~seen].max(dim=1)
+        mixed = torch.empty_like(known)
+        for beta in SHARES if other is not None else SHARES[:1]:
             rule = Rule(formula, beta, delta=delta)
-            yield rule, rule.mixed(own, other, seen)
+            if other is not None:
+                torch.lerp(known, other, beta, out=mixed)
+            best, guess_seen = (known if other is None else mixed).max(dim=1)
+            unseen = rule.scaled((1 - beta) * lead)
+            yield rule, sides.leads((rule.scaled(best), guess_seen), (unseen, guess))
 
 
 def _deltas(class_logits: Logits, seen: Seen) -> list[float]:

@@ -1,5 +1,6 @@
 """Validation of a network: its predictions for a split, and the metrics of them."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from drmn import distributed
-from drmn.config import Formula, RunConfig
+from drmn.config import FORMULAS, Formula, RunConfig
+from drmn.data.imagenet import shared_classes
 from drmn.data.splits.development import Classes, Fold, Images, SplitPart
 from drmn.errors import DataError
 from drmn.evaluation import calibration, ensemble
@@ -70,13 +72,16 @@ def _logits(
 def validate(config: RunConfig, model: Network, data: Fold[Images]) -> dict[str, float]:
     """Return the validation metrics of `model`, with gamma and beta chosen for it."""
     made = predict(config, model, [data.val_seen, data.val_unseen], data.classes)
-    return judge(made, data.classes.seen, config.model.ensemble)
+    formula = config.model.ensemble
+    return judge(made, data.classes.seen, formula) | without_imagenet(made, data.classes, formula)
 
 
 def judge(
     made: Predictions, seen: Bool[Tensor, " class"], formula: Formula = "mixture"
 ) -> dict[str, float]:
     """Return the metrics of two branches, by the rule of the best smoothed H.
+
+    `val/H_<formula>` is H by each formula's own rule, `formula` among them.
 
     Raises:
         DataError: The images are not for validation: nothing may be chosen on others.
@@ -86,11 +91,38 @@ def judge(
             "gamma and beta are chosen on val images alone; these are "
             f"{' and '.join(sorted(made.parts))} images."
         )
-    rule, leads = ensemble.choose_rule(
-        formula, made.class_logits, made.global_logits, made.labels, seen
-    )
+    each = {
+        name: ensemble.choose_rule(name, made.class_logits, made.global_logits, made.labels, seen)
+        for name in FORMULAS
+    }
+    rule, leads = each[formula]
     found = figures_at(leads, conventional(made, seen), rule.gamma)
-    return found | {"val/beta": rule.beta, "val/delta": rule.delta}
+    found |= {"val/beta": rule.beta, "val/delta": rule.delta}
+    for name, (own, own_leads) in each.items():
+        found[f"val/H_{name}"] = calibration.at(own_leads, own.gamma).harmonic
+    return found
+
+
+def without_imagenet(made: Predictions, classes: Classes, formula: Formula) -> dict[str, float]:
+    """Return H and gamma without the unseen classes that ImageNet has too, by name.
+
+    A backbone that was trained on ImageNet knows these by sight, as it knows no test class, so what
+    is chosen on them may suit them better. Empty where there are none, or but one other.
+    """
+    shared = set(shared_classes(itertools.compress(classes.names, ~classes.seen)))
+    kept = classes.seen | torch.tensor([name not in shared for name in classes.names])
+    if not shared or int((kept & ~classes.seen).sum()) < 2:
+        return {}
+    images = kept[made.labels]
+    labels = (kept.cumsum(0) - 1)[made.labels[images]]
+    logits = None if made.global_logits is None else made.global_logits[images]
+    rule, leads = ensemble.choose_rule(
+        formula, made.class_logits[images][:, kept], logits, labels, classes.seen[kept]
+    )
+    return {
+        "val/H_without_imagenet": calibration.at(leads, rule.gamma).harmonic,
+        "val/gamma_without_imagenet": rule.gamma,
+    }
 
 
 def figures_at(leads: calibration.Leads, conventional: float, gamma: float) -> dict[str, float]:

@@ -22,8 +22,7 @@ def cached_baselines(data: Development, fold: int, folder: Path) -> list[Baselin
     made = code_digest.digest(("drmn.evaluation.baselines",))
     path = folder / f"{data.digest}-fold{fold}-{made}.json"
     if path.is_file():
-        found = json.loads(path.read_text())
-        return [Baseline(**each | {"powers": tuple(each["powers"])}) for each in found]
+        return [Baseline(**each) for each in json.loads(path.read_text())]
     best = baselines.fit_baselines(data)
     folder.mkdir(parents=True, exist_ok=True)
     building = path.with_name(f".{path.name}.{os.getpid()}")  # other jobs may be writing it too

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.decode import Preprocess
 from drmn.errors import ConfigError
 from drmn.fields import strides

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.images import decode
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import Photo

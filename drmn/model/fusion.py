@@ -12,6 +12,8 @@ from drmn.model.norm import BatchNorm
 
 LevelMaps = Mapping[int, Float[Tensor, "image _ _"]]
 """Feature maps [image, region, channel] by stride; regions and channels differ between levels."""
+Moments = Mapping[int, tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]]
+"""Mean and variance of each channel over images and regions, by stride."""
 
 
 class Fusion(nn.Module):
@@ -29,6 +31,8 @@ class Fusion(nn.Module):
         concat: Concatenate the levels instead of adding them.
         normalize: Standardise each level's channels first and give every region the same length;
             frozen features are not made for dot products: a few large channels dominate the rest.
+            By the batch, with running statistics for evaluation, unless `standardize_by` gives the
+            moments.
     """
 
     def __init__(
@@ -53,6 +57,12 @@ class Fusion(nn.Module):
             ]
         )
         self.normalize = normalize
+
+    def standardize_by(self, moments: Moments) -> None:
+        """Standardise by these moments from now on, in place of those of each batch."""
+        for stride, norm in zip(self.strides, self.standard, strict=True):
+            if isinstance(norm, BatchNorm):
+                norm.fix(*moments[stride])
 
     def forward(self, maps: LevelMaps) -> Float[Tensor, "image region width"]:
         """Return the fused regions, on the grid of the last level."""

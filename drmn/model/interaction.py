@@ -1,5 +1,6 @@
 """The semantic interaction transformer (SIT): attributes of a batch attend to each other."""
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -72,6 +73,8 @@ class Interaction(nn.Module):
         dropout: Dropout of the attention's and the MLP's output.
         feedforward: Channels inside an MLP; 0 for `inside`.
         scope: Whether "joint" and "batch" take the images of all workers, or of one alone.
+        attributes: Number of attributes that have a learnt embedding, added to each token; 0 for
+            none: nothing then tells the tokens of an image apart but their features.
     """
 
     def __init__(
@@ -85,12 +88,16 @@ class Interaction(nn.Module):
         dropout: float,
         feedforward: int = 0,
         scope: Scope = "global",
+        attributes: int = 0,
     ) -> None:
         super().__init__()
         self.mode, self.wide = mode, scope == "global" and mode != "attr"
         same = inside == width
         self.narrow = nn.Identity() if same else nn.Linear(width, inside)
         self.widen = nn.Identity() if same else nn.Linear(inside, width)
+        self.embedding = (
+            nn.Parameter(0.02 * torch.randn(attributes, inside)) if attributes else None
+        )
         self.layers = nn.ModuleList(
             [Encoder(inside, heads, dropout, feedforward) for _ in range(layers)]
         )
@@ -100,6 +107,8 @@ class Interaction(nn.Module):
     ) -> Float[Tensor, "image attr width"]:
         """Return the attribute features after they have attended to each other."""
         tokens = self.narrow(features)
+        if self.embedding is not None:
+            tokens = tokens + self.embedding
         if self.mode == "batch":
             tokens = tokens.transpose(0, 1)
         elif self.mode == "joint":

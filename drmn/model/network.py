@@ -97,7 +97,7 @@ class DRMN(nn.Module):
         )
         scored = config.attribute_scores
         self.predict = nn.Parameter(torch.eye(width)) if scored == "bilinear" else None  # W_2
-        self.interaction = _interaction(config, width)
+        self.interaction = _interaction(config, width, attributes)
         self.global_logits = nn.Linear(width, seen) if config.global_branch else None
         if config.prototypes == "words":
             self._start_from_words(words)
@@ -157,7 +157,7 @@ def _kept(config: ModelConfig, channels: Mapping[int, int]) -> dict[int, int]:
     return {stride: channels[stride] for stride in wanted}
 
 
-def _interaction(config: ModelConfig, width: int) -> Interaction | None:
+def _interaction(config: ModelConfig, width: int, attributes: int) -> Interaction | None:
     if config.sit == "none":
         return None
     inside = config.sit_width or width
@@ -172,6 +172,7 @@ def _interaction(config: ModelConfig, width: int) -> Interaction | None:
         dropout=config.sit_dropout,
         feedforward=config.sit_feedforward,
         scope=config.sit_scope,
+        attributes=attributes if config.sit_embedding else 0,
     )
 
 

@@ -1,5 +1,6 @@
-"""Batch normalisation with the statistics of the batch of all workers."""
+"""Batch normalisation: by the batch of all workers, or by moments that are known beforehand."""
 
+import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -12,8 +13,23 @@ class BatchNorm(nn.BatchNorm1d):
     `nn.SyncBatchNorm` does the same on GPUs alone.
     """
 
+    fixed = False
+    """Whether the moments are constants, in training too."""
+
+    def fix(self, mean: Float[Tensor, " channel"], variance: Float[Tensor, " channel"]) -> None:
+        """Normalise by these moments from now on, whatever the batch."""
+        if self.running_mean is None or self.running_var is None:
+            raise ValueError("running statistics are where the moments are kept")
+        self.running_mean.copy_(mean)
+        self.running_var.copy_(variance)
+        self.fixed = True
+
     def forward(self, rows: Float[Tensor, "row channel"]) -> Float[Tensor, "row channel"]:
         """Normalise each channel."""
+        if self.fixed:
+            return F.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
         if distributed.world() == 1 or not self.training:
             return super().forward(rows)
         wide = rows.float()  # statistics in float32, whatever the step's precision

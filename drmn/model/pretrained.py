@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError, DataError
 from drmn.fields import did_you_mean
 from drmn.vision import timm

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits import development
 from drmn.data.splits.development import Split
 from drmn.data.store import build, encoding, feature_store, integrity

@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from drmn.config import OnBad
 from drmn.data import specs
 from drmn.data.demo import dataset as demo
+from drmn.data.feature_config import OnBad
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.check import Inspection, inspect
 from drmn.data.readers import class_folders, hdf5, listing, xlsa17

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from drmn.config import FeatureConfig
 from drmn.data import specs
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.images import decode
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import Photo

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from drmn.config import FeatureConfig
 from drmn.data import specs
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.store import feature_store
 from drmn.io.progress import StartProgress

@@ -33,6 +33,9 @@ class PolicyConfig:
     hyperband has the first rung in three places, for spaces whose early epochs say little."""
     first_rung: int = 3
     """Epochs after which a trial may be stopped for the first time."""
+    last_rung: float = 0.5
+    """Share of its epochs after which a trial is not stopped any more: what is left of a decayed
+    learning rate costs little and may change the ranking."""
     factor: int = 3
     """One trial in so many continues to the next rung, which has so many times as many epochs."""
     window: int = 0
@@ -50,6 +53,7 @@ class PolicyConfig:
         require("policy.startup_trials", self.startup_trials, self.startup_trials >= 0, "0 or more")
         require_one_of("policy.pruner", self.pruner, Pruner)
         require("policy.first_rung", self.first_rung, self.first_rung > 0, "positive")
+        require("policy.last_rung", self.last_rung, 0 < self.last_rung <= 1, "in (0, 1]")
         require("policy.factor", self.factor, self.factor > 1, "at least 2")
         require("policy.window", self.window, self.window >= 0, "0 or more")
         require("policy.finetune", self.finetune, self.finetune >= 0, "0 or more")

@@ -29,7 +29,7 @@ from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.study.create import create_study
 from drmn.search.study.plan import Plan, RunPlan
 from drmn.search.study.record import StudyRecord
-from drmn.search.trial_summary import TrialSummary, completed
+from drmn.search.trial_summary import TrialSummary, ranking
 from drmn.tracking import provenance
 from drmn.tracking.shipper import ShipperProcess, absolute, drain
 from drmn.tracking.spool import Spool, open_spool
@@ -134,7 +134,7 @@ class Session:
 
     def _to_pack(self) -> list[TrialSummary]:
         """Return the trials whose networks go to MLflow, the best first."""
-        found = completed(self.record.trial_summaries())
+        found = ranking(self.record.trial_summaries())
         kept = [trial for trial in found if trial.checkpoint and not trial.dropped]
         return kept[: self.plan.budget.models]
 

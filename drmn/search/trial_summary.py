@@ -26,6 +26,8 @@ FINETUNES = "again"
 """User attribute: the trial whose settings this one trains again, in the finetuned tier."""
 CHECKPOINT = "checkpoint"
 """User attribute: the best epoch's file, by epoch, SHA-256 and bytes."""
+RANKED = ("COMPLETE", "PRUNED")
+"""States of the trials that can be a study's best."""
 DROPPED = "dropped"
 """The study's attribute: trials whose file was removed. Optuna changes no finished trial."""
 
@@ -122,35 +124,39 @@ def summarize_all(study: Study) -> list[TrialSummary]:
     return [summarize(trial, dropped) for trial in trials if "settings" in trial.user_attrs]
 
 
-def ranking(rows: Sequence[TrialSummary]) -> list[TrialSummary]:
+def checkpoint_ranking(rows: Sequence[TrialSummary]) -> list[TrialSummary]:
     """Return the finished trials that wrote a checkpoint, the study's best first.
 
     Those that were dropped are among them, so that the set kept in the end does not depend on the
     order in which trials end.
     """
     over = [row for row in rows if row.state != "RUNNING" and row.checkpoint]
-    return sorted(over, key=lambda r: (r.state != "COMPLETE", -(r.value or 0.0), r.number))
+    return sorted(over, key=lambda r: (r.state not in RANKED, -(r.value or 0.0), r.number))
 
 
 def is_better(trial: TrialSummary, best: TrialSummary | None) -> bool:
-    """Return whether a trial takes the place of the best one: a complete one of a higher value.
+    """Return whether a trial takes the place of the best one: it is ranked, at a higher value.
 
     Of equals the one that started first is the better, in whatever order they end.
     """
-    if trial.state != "COMPLETE" or best is None:
-        return trial.state == "COMPLETE"
+    if trial.state not in RANKED or best is None:
+        return trial.state in RANKED
     return _value_and_age(trial) > _value_and_age(best)
 
 
-def completed(rows: Iterable[TrialSummary]) -> list[TrialSummary]:
-    """Return the complete trials, the best first."""
-    found = [row for row in rows if row.state == "COMPLETE"]
+def ranking(rows: Iterable[TrialSummary]) -> list[TrialSummary]:
+    """Return the complete and the pruned trials, the best first.
+
+    Each counts by its best epoch: having been pruned says how long a trial trained, not how good
+    its checkpoint is. Failed trials are not ranked.
+    """
+    found = [row for row in rows if row.state in RANKED]
     return sorted(found, key=_value_and_age, reverse=True)
 
 
 def best_trial(rows: Iterable[TrialSummary]) -> TrialSummary | None:
-    """Return the best complete trial; None without one."""
-    return next(iter(completed(rows)), None)
+    """Return the best trial that is complete or pruned; None without one."""
+    return next(iter(ranking(rows)), None)
 
 
 def _value_and_age(row: TrialSummary) -> tuple[float, int]:

@@ -18,7 +18,8 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from drmn.config import FeatureConfig, RunConfig
+from drmn.config import RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits.development import Classes
 from drmn.errors import ConfigError, DataError
 from drmn.evaluation.ensemble import Rule

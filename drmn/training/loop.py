@@ -20,6 +20,7 @@ from drmn.model.backbone import Backbone
 from drmn.model.finetuned import FinetunedNetwork, Network
 from drmn.model.network import DRMN
 from drmn.training.checkpoint import State
+from drmn.training.standardization import moments_of
 from drmn.training.stop import ShouldStop, never_stop
 from drmn.training.trainer import Trainer
 
@@ -62,7 +63,10 @@ def assemble(config: RunConfig, data: Fold[Images], backbone: Backbone | None = 
     if backbone is None:
         if config.tier != "frozen" or not isinstance(data, Development):
             raise ConfigError(f"tier {config.tier}: a search has stored features; use {JOB}.")
-        return build_head(config, data.classes, data.channels)
+        head = build_head(config, data.classes, data.channels)
+        if config.model.normalize:
+            head.fusion.standardize_by(moments_of(data.train, head.fusion.strides))
+        return head
     return FinetunedNetwork(backbone, build_head(config, data.classes, backbone.channels))
 
 
@@ -93,7 +97,7 @@ def fit(
     done = trainer.begin(resume)
     for number in range(done + 1, config.optim.epochs + 1):
         trained, costs = _measured(trainer, number, leave)
-        metrics = trained | validate(config, network, data)
+        metrics = trained | validate(config, trainer.validated, data)
         yield Epoch(number, metrics, trainer.state(number), costs)
 
 

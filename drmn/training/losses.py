@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from drmn.config import LossConfig, ModelConfig
+from drmn.config import LossClasses, LossConfig, ModelConfig
 from drmn.data.splits.development import Classes
 from drmn.model.network import Scores, hyperspherical
 
@@ -20,9 +20,10 @@ def classify(
     logits: Float[Tensor, "image class"],
     labels: Int[Tensor, " image"],
     seen: Bool[Tensor, " class"],
+    candidates: LossClasses = "seen",
 ) -> Scalar:
-    """Cross-entropy over the seen classes, which come first (docs/paper.md, row L-AC)."""
-    return F.cross_entropy(logits[:, seen], labels)
+    """Cross-entropy over the seen classes, which come first, or all (docs/paper.md, row L-AC)."""
+    return F.cross_entropy(logits if candidates == "all" else logits[:, seen], labels)
 
 
 def calibrate(logits: Float[Tensor, "image class"], seen: Bool[Tensor, " class"]) -> Scalar:
@@ -69,7 +70,7 @@ def _attribute_terms(
     config: LossConfig, model: ModelConfig, view: Tensor, classes: Classes, labels: Tensor
 ) -> dict[str, Tensor]:
     logits = hyperspherical(view, classes.attributes, model.scale)
-    terms = {"attribute_branch": classify(logits, labels, classes.seen)}
+    terms = {"attribute_branch": classify(logits, labels, classes.seen, config.classes)}
     if config.self_calibration:
         terms["self_calibration"] = calibrate(logits, classes.seen)
     if config.attribute_regression:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from drmn import distributed
 from drmn.config import OptimConfig, RunConfig
@@ -67,6 +68,20 @@ def optimizer_of(config: RunConfig, network: Network) -> torch.optim.Optimizer:
         for name, (part, rate) in parts.items()
     ]
     return kind(groups, weight_decay=config.optim.weight_decay)
+
+
+def moving_average(network: Network, decay: float) -> AveragedModel | None:
+    """Return an exponential moving average of the weights, or None where `decay` is 0.
+
+    In its first steps the decay is smaller, so that what the weights started from is forgotten.
+    """
+    if not decay:
+        return None
+
+    def mixed(average: Tensor, weight: Tensor, steps: Tensor | int) -> Tensor:
+        return average.lerp(weight, 1 - min(decay, float((1 + steps) / (10 + steps))))
+
+    return AveragedModel(network, avg_fn=mixed)
 
 
 def set_learning_rates(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -11,33 +11,26 @@ from torch.nn.parallel import DistributedDataParallel
 
 from drmn import distributed
 from drmn.config import RunConfig
-from drmn.data.splits.development import Batch, Fold, Images
+from drmn.data.splits.development import Batch, Fold, Images, Split
 from drmn.data.splits.epoch_rng import EpochRng
 from drmn.model.finetuned import FinetunedNetwork, Network
 from drmn.training import autotune
 from drmn.training.autotune import TrainStepMode
 from drmn.training.checkpoint import State
 from drmn.training.losses import total
-from drmn.training.optimizer import MicroBatch, micro_batches, optimizer_of, set_learning_rates
+from drmn.training.optimizer import (
+    MicroBatch,
+    micro_batches,
+    moving_average,
+    optimizer_of,
+    set_learning_rates,
+)
+from drmn.training.partial_epoch import PartialEpoch, averaged
 from drmn.training.stop import PreemptedError, ShouldStop, never_stop
 
 TEST_IMAGES = 4
 """Images that autotuning steps on: costs that grow with the square of their number, as the pairs of
 tokens of "joint" do, weigh less there than in a step of a batch."""
-
-
-@dataclass
-class PartialEpoch:
-    """The finished part of an epoch."""
-
-    terms: list[dict[str, Tensor]] = field(default_factory=list)
-    """Loss terms of each micro-batch so far."""
-    norms: list[Tensor] = field(default_factory=list)
-    """Norm of the gradient of each step."""
-    chance: list[State] = field(default_factory=list)
-    """States of torch's generators, for each worker; empty at the start of an epoch."""
-    seconds: float = 0.0
-    """Seconds that it took."""
 
 
 class Trainer:
@@ -50,8 +43,10 @@ class Trainer:
     """
 
     def __init__(self, config: RunConfig, network: Network, data: Fold[Images]) -> None:
-        self.config, self.network, self.data = config, network, data
+        self.config, self.network = config, network
+        self.data = data if config.optim.views else _plain(data)
         self.optimizer = optimizer_of(config, network)
+        self.average = moving_average(network, config.optim.averaging)
         self.device = next(network.parameters()).device
         self.classes = data.classes.to(self.device)
         self.way = TrainStepMode()
@@ -65,7 +60,12 @@ class Trainer:
         if state is None:
             self.way = self._chosen()
         else:
-            self.network.load_state_dict(state["model"])
+            weights = state["model"]
+            if self.average is not None:
+                self.average.module.load_state_dict(weights)
+                self.average.n_averaged.fill_(state["averaged"])
+                weights = state["trained"]
+            self.network.load_state_dict(weights)
             self.optimizer.load_state_dict(state["optimizer"])
             self.way = TrainStepMode(**state["way"])
             self.part = self._loaded(state.get("part", {}))
@@ -73,10 +73,26 @@ class Trainer:
             self.network.configure(self.config.compute)
         return 0 if state is None else int(state["number"])
 
+    @property
+    def validated(self) -> Network:
+        """The network to validate and keep: that in training, or the moving average of it."""
+        if self.average is None:
+            return self.network
+        module: Network = self.average.module  # type: ignore[assignment] # a copy of the network
+        return module
+
     def state(self, number: int) -> State:
-        """Return all that is needed to resume after epoch `number`. Live."""
-        both = {"model": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return both | {"number": number, "way": asdict(self.way)}
+        """Return all that is needed to resume after epoch `number`. Live.
+
+        `model` has the weights to keep. Where they are a moving average, `trained` has those in
+        training, and `averaged` the number of steps.
+        """
+        state: State = {"model": self.validated.state_dict()}
+        if self.average is not None:
+            state["trained"] = self.network.state_dict()
+            state["averaged"] = int(self.average.n_averaged)
+        state["optimizer"] = self.optimizer.state_dict()
+        return state | {"number": number, "way": asdict(self.way)}
 
     def epoch(self, number: int, leave: ShouldStop = never_stop) -> dict[str, float]:
         """Train on each image once; resume a part of an epoch that `begin` loaded.
@@ -91,7 +107,11 @@ class Trainer:
         self.network.train()
         run, chance = self._spread(number), EpochRng(self.config.seed, number)
         train, size = self.data.train, self.config.optim.batch_size
-        todo = micro_batches(chance.order(len(train)), size, self.config.compute.micro_batch)
+        todo = micro_batches(
+            chance.order(train.labels, self.config.optim.sampling),
+            size,
+            self.config.compute.micro_batch,
+        )
         part, self.part = self.part, PartialEpoch()
         self._draw(part, chance)
         left = todo[len(part.terms) :]
@@ -113,7 +133,7 @@ class Trainer:
         self.seconds = part.seconds + time.perf_counter() - began
         groups = self.optimizer.param_groups
         now = {f"train/lr_{group['name']}": float(group["lr"]) for group in groups}
-        return _averaged(part.terms, todo) | lengths | now
+        return averaged(part.terms, todo) | lengths | now
 
     def _draw(self, part: PartialEpoch, chance: EpochRng) -> None:
         """Set torch's generators to the start of an epoch, or to the end of a loaded part."""
@@ -164,6 +184,8 @@ class Trainer:
         grads = [weight.grad for weight in self.network.parameters() if weight.grad is not None]
         length: Tensor = nn.utils.get_total_norm(grads)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
         self.optimizer.zero_grad(set_to_none=True)
         return length
 
@@ -209,10 +231,7 @@ class Trainer:
         return tokens[self.config.model.sit] * self.config.model.sit_heads
 
 
-def _averaged(terms: list[dict[str, Tensor]], todo: list[MicroBatch]) -> dict[str, float]:
-    sizes = torch.tensor([len(piece.images) for piece in todo], dtype=torch.double)
-    share = sizes / sizes.sum()
-    return {
-        f"loss/{name}": float(share @ torch.stack([each[name] for each in terms]).double().cpu())
-        for name in terms[0]
-    }
+def _plain(data: Fold[Images]) -> Fold[Images]:
+    """Return a fold whose training images are seen without augmented views."""
+    train = data.train
+    return replace(data, train=replace(train, views=0)) if isinstance(train, Split) else data

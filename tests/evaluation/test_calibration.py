@@ -62,6 +62,7 @@ def close(first, second):
 # Exactness
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(problems)
 def test_the_curve_has_every_outcome_of_brute_force_and_no_other(drawn):
@@ -82,6 +83,7 @@ def test_each_gamma_of_the_curve_gives_what_the_curve_says(drawn):
         assert close((float(unseen), float(seen)), brute(scores, labels, float(gamma)))
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(problems)
 def test_the_optimum_is_the_best_of_brute_force(drawn):
@@ -92,6 +94,7 @@ def test_the_optimum_is_the_best_of_brute_force(drawn):
     assert close((found.unseen, found.seen), brute(scores, labels, found.gamma))
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(problems)
 def test_the_area_is_that_under_the_points_of_brute_force(drawn):

@@ -127,6 +127,7 @@ def test_logits_are_weighted_where_classes_are_seen():
     assert scores[0].tolist() == pytest.approx(expected)
 
 
+@pytest.mark.long
 @given(problems, st.sampled_from(["mixture", "bonus", "logits"]))
 def test_a_chosen_rule_scores_as_it_was_judged(drawn, formula):
     scores, labels = drawn
@@ -150,6 +151,7 @@ def test_a_bonus_finds_unseen_images_behind_a_lead_of_the_seen_classes():
     assert (at(leads, 0.0).seen, at(leads, 0.0).unseen) == pytest.approx((1, 1))
 
 
+@pytest.mark.long
 @settings(max_examples=8)
 @given(problems)
 def test_a_bonus_is_the_best_of_its_grid_by_the_smoothed_rule(drawn):

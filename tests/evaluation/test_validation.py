@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drmn.config import ModelConfig, RunConfig
+from drmn.config import FORMULAS, ModelConfig, RunConfig
 from drmn.data.splits.development import Classes
 from drmn.errors import DataError
-from drmn.evaluation.validation import Predictions, conventional, judge, predict
+from drmn.evaluation.validation import Predictions, conventional, judge, predict, without_imagenet
 from drmn.training.loop import build_head
 
 CONFIG = RunConfig(model=ModelConfig(sit="attr", scale=3.0))
@@ -69,8 +69,20 @@ def test_a_perfect_network_is_judged_so():
     perfect = dict.fromkeys(("T1", "U", "S", "H", "H_optimal", "AUSUC"), 1.0)
     assert made == pytest.approx(
         {f"val/{name}": value for name, value in perfect.items()}
+        | {f"val/H_{formula}": 1.0 for formula in FORMULAS}
         | {"val/H_se": 0, "val/beta": 0, "val/delta": 0, "val/gamma": made["val/gamma"]}
     )
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_every_formula_is_judged_beside_the_one_in_use(formula):
+    chance = torch.Generator().manual_seed(0)
+    scores = torch.randn(40, 4, generator=chance)
+    found = Predictions(scores, torch.randn(40, 2, generator=chance), torch.arange(40) % 4, VAL)
+    made, others = judge(found, CLASSES.seen, formula), judge(found, CLASSES.seen)
+    assert made[f"val/H_{formula}"] == made["val/H"]
+    for name in FORMULAS:
+        assert made[f"val/H_{name}"] == others[f"val/H_{name}"]
 
 
 def test_seen_and_unseen_images_are_judged_on_their_own_side():
@@ -80,3 +92,29 @@ def test_seen_and_unseen_images_are_judged_on_their_own_side():
     assert (made["val/S"], made["val/U"], made["val/T1"]) == pytest.approx((1, 1 / 2, 1 / 2))
     assert made["val/H"] == pytest.approx(2 / 3)
     assert made["val/AUSUC"] == pytest.approx(1 / 2)
+
+
+# Classes of ImageNet
+
+
+def named(*names):
+    return Classes(names=names, attributes=torch.eye(5), seen=torch.arange(5) < 2)
+
+
+def test_without_imagenet_its_classes_are_no_candidates_and_their_images_are_not_judged():
+    # The last class takes all of the others' images; nothing else is wrong.
+    scores = 9 * torch.eye(5)[torch.arange(10) % 5]
+    scores[:, 4] += 20
+    found = Predictions(scores, None, torch.arange(10) % 5, VAL)
+    birds = named("zebra", "Ani", "Auklet", "Vireo", "014.Indigo_Bunting")
+    assert judge(found, birds.seen)["val/U"] < 0.5
+    made = without_imagenet(found, birds, "mixture")
+    assert made["val/H_without_imagenet"] == pytest.approx(1)
+
+
+def test_without_classes_of_imagenet_nothing_is_judged_again():
+    found = Predictions(torch.eye(5), None, torch.arange(5), VAL)
+    assert without_imagenet(found, named("zebra", "a", "b", "c", "d"), "logits") == {}
+    # With but one other class there is nothing to tell apart.
+    few = named("a", "b", "zebra", "014.Indigo_Bunting", "d")
+    assert without_imagenet(found, few, "logits") == {}

@@ -78,7 +78,7 @@ def test_it_shows_each_epoch_and_the_line_to_beat(alone):
     assert [e["epoch"] for e in plain["epochs"]] == list(range(1, 9))
     assert text.count("epoch 8 of 8: loss") == 1
     assert "ESZSL, same features and split" in text
-    assert plain["baselines"].keys() == {"ESZSL", "cosine"}
+    assert plain["baselines"].keys() == {"ESZSL", "cosine", "softmax"}
     assert "-m drmn.tracking serve" in text.replace("\n", " ")
     best = max(plain["epochs"], key=lambda epoch: epoch["val/H"])
     assert plain["best"]["H"] == best["val/H"]

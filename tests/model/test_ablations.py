@@ -62,6 +62,7 @@ def test_the_points_of_the_space_are_the_presets_and_no_other():
     assert rows == ABLATIONS.keys()
 
 
+@pytest.mark.long
 def test_chance_draws_each_row_as_often_as_another():
     # 600 points on six rows: 100 each, give or take sqrt(600 * 1/6 * 5/6) = 9.1.
     counts = Counter(row_of(run) for run in drawn(spaces.load("ablation"), 600))

@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.decode import Photo, stream
 from drmn.errors import ConfigError, DataError
 from drmn.model.backbone import Backbone

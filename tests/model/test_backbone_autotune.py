@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.malloc import keep_memory
 from drmn.model import autotune
 from drmn.model.autotune import PLAIN_MODE, InferenceMode, autotune_backbone, relative_error, runner

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drmn.config import ComputeConfig, FeatureConfig, ModelConfig
+from drmn.config import ComputeConfig, ModelConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.model.backbone import Backbone
 from drmn.model.finetuned import FinetunedNetwork, stages_of

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from drmn.config import FeatureConfig, ModelConfig, RunConfig
+from drmn.config import ModelConfig, RunConfig
 from drmn.data.demo import dataset
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import stream
 from drmn.data.splits import development

@@ -15,7 +15,7 @@ import ray
 import torch
 from PIL import Image
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.store import feature_store, layout, partial_store
 from drmn.errors import ConfigError, DataError

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from drmn.config import FeatureConfig, ModelConfig, OptimConfig, RunConfig
+from drmn.config import ModelConfig, OptimConfig, RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits import development
 from drmn.evaluation.baselines import fit_baselines
 from drmn.evaluation.validation import predict
@@ -66,7 +67,7 @@ def test_attributes_of_other_birds_are_no_help(birds):
 
 def test_the_baselines_know_birds_never_seen_too(birds):
     # Measured 0.74 and 0.76.
-    assert [line.metrics["val/T1"] > 0.6 for line in fit_baselines(birds)] == [True, True]
+    assert [line.metrics["val/T1"] > 0.6 for line in fit_baselines(birds)] == [True] * 3
 
 
 def test_no_test_class_is_among_the_candidates(birds, folder):

@@ -87,6 +87,7 @@ def test_importances_say_how_far_to_trust_them(count, policy, words):
     assert words in title
 
 
+@pytest.mark.long
 def test_all_figures_are_drawn_and_need_no_network(tmp_path):
     made = figures.draw_study(searched(), tmp_path)
     names = ["history.png", "parallel.png", "slices.png", "importances.png", "study.html"]
@@ -109,6 +110,7 @@ def test_an_artist_that_is_not_wanted_starts_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_figures_that_fail_cost_a_search_nothing_else(tmp_path):
     artist = LiveFigures(tmp_path, "", wanted=True)  # there is no record
     artist.on_study_end()

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from mlflow import MlflowClient
 from rich.console import Console
 
@@ -25,6 +26,7 @@ def test_of_a_server_that_is_away_its_address():
     assert said("http://127.0.0.1:9") == "See it in MLflow: http://127.0.0.1:9"
 
 
+@pytest.mark.long
 def test_of_a_server_the_view_of_the_experiment(tmp_path, monkeypatch):
     store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     number = store.create_experiment("demo")

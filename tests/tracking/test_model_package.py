@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 import torch
 
-from drmn.config import FeatureConfig, Formula, ModelConfig, OptimConfig, RunConfig
+from drmn.config import Formula, ModelConfig, OptimConfig, RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.evaluation.ensemble import Rule, rule_of
 from drmn.evaluation.metrics import per_class_accuracy
 from drmn.model.backbone import Backbone

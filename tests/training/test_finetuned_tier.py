@@ -6,7 +6,8 @@ from itertools import islice
 import pytest
 import torch
 
-from drmn.config import FeatureConfig, ModelConfig, OptimConfig, RunConfig
+from drmn.config import ModelConfig, OptimConfig, RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits.photos import open_photos
 from drmn.fields import with_overrides
 from drmn.model.backbone import Backbone

@@ -4,7 +4,8 @@ import pytest
 import torch
 from processes import on
 
-from drmn.config import FeatureConfig, FinetuneConfig, ModelConfig, OptimConfig, RunConfig
+from drmn.config import FinetuneConfig, ModelConfig, OptimConfig, RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits.photos import open_photos
 from drmn.fields import with_overrides
 from drmn.model.backbone import Backbone

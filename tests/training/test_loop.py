@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import write_store
 
-from drmn.config import ModelConfig, OptimConfig, RunConfig
+from drmn.config import LossConfig, ModelConfig, OptimConfig, RunConfig
 from drmn.data.splits import development
 from drmn.data.store import feature_store
 from drmn.errors import ConfigError
@@ -21,13 +21,16 @@ from drmn.training.stop import PreemptedError
 from drmn.training.trainer import Trainer
 
 CONFIG = RunConfig(
-    model=ModelConfig(sit="attr", scale=3.0), optim=OptimConfig(epochs=4, batch_size=16, lr=3e-3)
+    model=ModelConfig(sit="attr", scale=3.0),
+    loss=LossConfig(self_calibration=0.1),
+    optim=OptimConfig(epochs=4, batch_size=16, lr=3e-3),
 )
 METRICS = {
     *("train/grad_norm", "train/lr_head"),
     *("loss/total", "loss/attribute_branch", "loss/self_calibration", "loss/global_branch"),
     *("val/T1", "val/U", "val/S", "val/H", "val/H_se", "val/H_optimal", "val/AUSUC"),
     *("val/gamma", "val/beta", "val/delta"),
+    *("val/H_mixture", "val/H_log_mixture", "val/H_bonus", "val/H_logits"),
 }
 
 
@@ -92,6 +95,7 @@ def test_time_spent_before_leaving_counts(toy):
     assert 1000 < costs["cost/seconds"] < 1100
 
 
+@pytest.mark.long
 def test_the_toy_data_is_learnt(toy):
     # 30 images of three classes say little of one run: the mean of three; chance is 1/3.
     runs = [with_overrides(CONFIG, {"optim.epochs": 25, "seed": seed}) for seed in range(3)]
@@ -137,11 +141,14 @@ CHANGES = [
     {"model.sit_dropout": 0.1},
     {"model.sit_width": 8},
     {"model.sit_feedforward": 24},
+    {"model.sit_embedding": True},
     {"model.global_branch": False},
     {"model.scale": 4.0},
     {"loss.global_branch": 0.5},
     {"loss.self_calibration": 0.3},
     {"loss.attribute_regression": 0.5},
+    {"loss.classes": "all"},
+    {"optim.sampling": "balanced"},
     {"optim.name": "adamw"},
     {"optim.lr": 1e-3},
     {"optim.weight_decay": 0.05},
@@ -163,7 +170,7 @@ def test_each_setting_changes_training_and_trains(toy, change):
     assert all(torch.tensor(value).isfinite() for value in second.metrics.values())
 
 
-@pytest.mark.parametrize("formula", ["bonus", "logits"])
+@pytest.mark.parametrize("formula", ["mixture", "bonus", "logits"])
 def test_the_ensemble_s_formula_changes_validation_and_no_training(toy, formula):
     usual, other = (
         first(CONFIG, toy),
@@ -181,8 +188,49 @@ def test_no_setting_is_left_out_of_the_list_above():
     # workers, or change no number that one can see.
     apart = {"fold", "tier", "model.sit_scope", "model.ensemble", "compute.attention"}
     apart |= {name for name in flatten(RunConfig()) if name.startswith("finetune.")}
-    apart |= {"compute.checkpointing", "compute.compile"}
+    apart |= {"compute.checkpointing", "compute.compile", "optim.averaging", "optim.views"}
     assert {name for change in CHANGES for name in change} == flatten(RunConfig()).keys() - apart
+
+
+# The moving average of the weights
+
+AVERAGED = with_overrides(CONFIG, {"optim.averaging": 0.9, "optim.epochs": 3})
+
+
+def test_the_average_is_that_of_the_weights_after_each_step(toy):
+    config = with_overrides(AVERAGED, {"optim.batch_size": len(toy.train), "optim.epochs": 3})
+    steps = [
+        {name: weight.clone() for name, weight in epoch.state["trained"].items()}
+        for epoch in fit(config, toy)
+    ]  # a batch is an epoch: the weights of an epoch are those of a step
+    *_, last = fit(config, toy)
+    name = "global_logits.weight"
+    wanted = steps[0][name]
+    for taken, step in enumerate(steps[1:], start=1):
+        decay = min(0.9, (1 + taken) / (10 + taken))
+        wanted = decay * wanted + (1 - decay) * step[name]
+    torch.testing.assert_close(last.state["model"][name], wanted)
+
+
+def test_the_average_is_validated_and_changes_no_step(toy):
+    usual = [e.metrics for e in fit(with_overrides(AVERAGED, {"optim.averaging": 0.0}), toy)]
+    averaged = [epoch.metrics for epoch in fit(AVERAGED, toy)]
+    for name in ("loss/total", "train/grad_norm"):
+        assert [m[name] for m in averaged] == [m[name] for m in usual]
+    assert [m["val/gamma"] for m in averaged] != [m["val/gamma"] for m in usual]
+    *_, last = fit(AVERAGED, toy)
+    head = build_head(AVERAGED, toy.classes, toy.channels)
+    head.load_state_dict(last.state["model"])
+    assert validated(AVERAGED, head, toy)["val/H"] == last.metrics["val/H"]
+
+
+def test_a_resumed_average_goes_on_as_it_would_have(toy):
+    straight = [epoch.metrics for epoch in fit(AVERAGED, toy)]
+    file = io.BytesIO()
+    torch.save(next(fit(AVERAGED, toy)).state, file)
+    file.seek(0)
+    resumed = fit(AVERAGED, toy, resume=torch.load(file, weights_only=True))
+    assert [epoch.metrics for epoch in resumed] == straight[1:]
 
 
 # The learning rate

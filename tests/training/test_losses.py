@@ -37,6 +37,23 @@ def test_classify_looks_at_the_seen_classes_alone():
     assert loss.item() == pytest.approx((log(4 / 3) + log(4)) / 2)
 
 
+def test_classify_over_all_classes_takes_the_unseen_one_for_a_candidate():
+    # Odds 3 : 1 : 2 of all three classes.
+    logits = torch.tensor([[log(3), 0.0, log(2)]])
+    loss = classify(logits, torch.tensor([0]), SEEN, "all")
+    assert loss.item() == pytest.approx(log(2))
+
+
+def test_the_candidates_of_the_loss_are_a_setting():
+    losses = [
+        total(LossConfig(classes=which), MODEL, SCORES, CLASSES, LABELS)[1]["attribute_branch"]
+        for which in ("seen", "all")
+    ]
+    # Logits 3, 4 and -4.
+    assert losses[0].item() == pytest.approx(log(1 + exp(1)))
+    assert losses[1].item() == pytest.approx(log(1 + exp(1) + exp(-7)))
+
+
 def test_calibrate_of_equal_logits():
     # The shift gives weights e, 1/e, 1/e to one unseen and two seen classes: p(U) = e / (e + 2/e).
     assert calibrate(torch.zeros(2, 3), SEEN).item() == pytest.approx(log(1 + 2 * exp(-2)))

@@ -228,6 +228,7 @@ def test_classes_read_as_words():
     assert labels.of_class("grizzly+bear") == "grizzly bear"
 
 
+@pytest.mark.long
 def test_nothing_heavy_is_imported_before_something_is_drawn():
     code = (
         "import sys, drmn.visualization.attention_maps\n"

@@ -7,6 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from drmn import distributed
+from drmn.config import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,21 @@ class EpochRng:
         """Return a number that no other epoch of this seed has."""
         return 10_000 * self.seed + self.epoch
 
-    def order(self, images: int) -> Int[Tensor, " image"]:
-        """Return the order in which images are seen."""
-        return torch.randperm(images, generator=torch.Generator().manual_seed(self.number))
+    def order(
+        self, labels: Int[Tensor, " image"], sampling: Sampling = "shuffle"
+    ) -> Int[Tensor, " draw"]:
+        """Return the positions of the images to train on: as many as there are.
+
+        Args:
+            labels: The class of each image.
+            sampling: "shuffle" for each image once; "balanced" for draws with replacement, in which
+                each class is as likely as another.
+        """
+        generator = torch.Generator().manual_seed(self.number)
+        if sampling == "shuffle":
+            return torch.randperm(len(labels), generator=generator)
+        weights = 1.0 / labels.bincount()[labels]
+        return weights.multinomial(len(labels), replacement=True, generator=generator)
 
     def views(self, images: int, stored: int) -> Int[Tensor, " image"]:
         """Return which of an image's stored views is seen; 0 is the plain one."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from drmn.config import Encoding, Resolution
+from drmn.data.feature_config import Encoding, Resolution
 from drmn.errors import DataError
 
 MANIFEST, USED = "manifest.json", "used"

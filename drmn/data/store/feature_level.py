@@ -62,10 +62,16 @@ class Level:
             warnings.simplefilter("ignore")
             return self._form.decode(self._shards.parts[number])
 
-    def means(self, count: int) -> Float[Tensor, "image channel"]:
-        """Return the mean region of the first `count` rows; goes through the file in order."""
-        shards = range(-(-count // self.per_shard))
-        return torch.cat([self.shard(i).float().mean(dim=1) for i in shards])[:count]
+    def pools(
+        self, count: int
+    ) -> tuple[Float[Tensor, "image channel"], Float[Tensor, "image channel"]]:
+        """Return mean and maximum over the regions of the first `count` rows.
+
+        Goes through the file in order.
+        """
+        shards = (self.shard(i).float() for i in range(-(-count // self.per_shard)))
+        means, maxima = zip(*((s.mean(dim=1), s.amax(dim=1)) for s in shards), strict=True)
+        return torch.cat(means)[:count], torch.cat(maxima)[:count]
 
     def _check(self, shards: set[int]) -> None:
         new = sorted(shards & self._unchecked)

@@ -39,9 +39,23 @@ def notes(
     if best is not None:
         (trial,) = (each for each in trials if each.number == best.number)
         found += _on_a_border(trial)
+        found += _known_to_imagenet(best)
     found += _told(effects(trials, rung), rung)
     found += _constant([row.metrics for row in rows if row.metrics])
     return found
+
+
+def _known_to_imagenet(best: TrialSummary) -> Iterator[str]:
+    """Yield what the best trial is worth without validation classes that ImageNet has too."""
+    value = best.metrics.get("val/H_without_imagenet")
+    if value is not None:
+        yield (
+            "some validation classes are ImageNet classes by name, which a backbone trained on "
+            f"ImageNet knows by sight: without them H is {100 * value:.1f} instead of "
+            f"{100 * best.metrics['val/H']:.1f}, at gamma "
+            f"{best.metrics['val/gamma_without_imagenet']:.3g} instead of "
+            f"{best.metrics['val/gamma']:.3g}"
+        )
 
 
 def _on_a_border(best: FrozenTrial) -> Iterator[str]:

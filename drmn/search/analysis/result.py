@@ -6,7 +6,7 @@ from typing import Any
 
 from drmn.metric_names import COST, Metrics, figures
 from drmn.search.study_totals import StudyTotals
-from drmn.search.trial_summary import TrialSummary, completed
+from drmn.search.trial_summary import TrialSummary, ranking
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,12 @@ class SearchResult:
 
     @property
     def pareto_front(self) -> list[TrialSummary]:
-        """The complete trials that none beats in both objectives; empty with one objective."""
+        """The trials that none beats in both objectives; empty with one objective."""
         if not self.second_objective:
             return []
         points = [
             (row, *objectives(row, self.second_objective))
-            for row in sorted(completed(self.rows), key=lambda row: row.number)
+            for row in sorted(ranking(self.rows), key=lambda row: row.number)
         ]
         return [
             row
@@ -74,14 +74,14 @@ class SearchResult:
     @property
     def tiers(self) -> Tiers | None:
         """How trials that were trained again compare; None without any."""
-        complete = completed(self.rows)
-        values = {row.number: row.value for row in complete}
-        again = [row for row in complete if row.again in values]
+        ranked = ranking(self.rows)
+        values = {row.number: row.value for row in ranked}
+        again = [row for row in ranked if row.again in values]
         pairs = [(values[row.again or 0] or 0.0, row.value or 0.0) for row in again]
         if not pairs:
             return None
-        ranked = len(pairs) > 2 and all(len(set(tier)) > 1 for tier in zip(*pairs, strict=True))
-        rank = _rank_correlation(pairs) if ranked else None
+        differ = len(pairs) > 2 and all(len(set(tier)) > 1 for tier in zip(*pairs, strict=True))
+        rank = _rank_correlation(pairs) if differ else None
         gain = sum(high - low for low, high in pairs) / len(pairs)
         return Tiers(len(pairs), gain, rank)
 

@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +76,9 @@ def _round(
             break
         worth, sample = _chosen(number, samples, found, policy, chance)
         most = sample.config.optim.epochs
-        trained = _trained(most, pruner, number, worth, chance)
+        last = min(most - 1, int(policy.last_rung * most))
+        rungs = filter(pruner.is_rung, range(1, last + 1))
+        trained = _stopped(rungs, pruner, number, worth, chance) or most
         found.append((worth, sample))
         took = trained * sample.epoch * pace
         epochs, worked = epochs + trained, worked + took
@@ -116,19 +118,17 @@ def _chosen(
     return chance.normal(), samples[place]
 
 
-def _trained(
-    most: int,
+def _stopped(
+    rungs: Iterable[int],
     pruner: StudyPruner,
     number: int,
     worth: float,
     chance: np.random.Generator,
-) -> int:
-    """Return how many epochs a trial is trained before it is stopped."""
-    for epoch in range(1, most):
-        if not pruner.is_rung(epoch):
-            continue
+) -> int | None:
+    """Return the rung at which a trial is stopped, or None if it passes all."""
+    for epoch in rungs:
         agreement = AGREEMENT[min(round(math.log(epoch, 3)), len(AGREEMENT) - 1)]
         shown = worth + math.sqrt(agreement**-2 - 1) * chance.normal()
         if pruner.should_prune(number, epoch, shown):
             return epoch
-    return most
+    return None

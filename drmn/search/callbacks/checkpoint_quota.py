@@ -9,7 +9,7 @@ from rich.console import Console
 from drmn.experiment.trial_checkpoints import drop_best, trial_folder
 from drmn.search.callbacks.base import Callback
 from drmn.search.study.record import StudyRecord
-from drmn.search.trial_summary import TrialSummary, ranking
+from drmn.search.trial_summary import TrialSummary, checkpoint_ranking
 
 MEGABYTE = 1_000_000
 
@@ -42,7 +42,7 @@ class CheckpointQuota(Callback):
         """Drop the checkpoints that exceed the limit."""
         if not self.megabytes:
             return
-        ranked = ranking(self.record.trial_summaries())
+        ranked = checkpoint_ranking(self.record.trial_summaries())
         over = [row for row in beyond(ranked, self.megabytes * MEGABYTE) if not row.dropped]
         if over:
             self.record.drop([row.number for row in over])

@@ -27,12 +27,13 @@ from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import (
     ENDED,
     METADATA,
+    RANKED,
     RUNS,
     STARTED,
     TrialSpec,
     TrialSummary,
-    completed,
     epochs,
+    ranking,
     summarize,
     times,
 )
@@ -87,7 +88,7 @@ class MlflowLogger(Callback):
     def _baselines(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Log the baselines: a run each, beside the trials."""
         for line in lines:
-            self._line(line["name"], line["metrics"], {"levels": line["levels"]})
+            self._line(line["name"], line["metrics"], line["params"])
 
     def _data(self, run: str) -> None:
         about = self._about
@@ -185,11 +186,11 @@ class MlflowLogger(Callback):
                 self.spool.put(*events.artifact(self.key, path, place))
         for row in self.record.trial_summaries():
             folder = trial_folder(self.folder, row.number)
-            drawn = [folder / name for name in (PICTURE, CURVE) if row.state == "COMPLETE"]
+            drawn = [folder / name for name in (PICTURE, CURVE) if row.state in RANKED]
             for path in (*drawn, *sorted((folder / PICTURES).glob("*.png"))):
                 if path.is_file():
                     self.spool.put(*events.artifact(self._run(row.number), path, PICTURES))
-        rows = completed(self.record.trial_summaries())
+        rows = ranking(self.record.trial_summaries())
         packed = [(row, trial_folder(self.folder, row.number) / PACKAGE) for row in rows]
         self._models([(row, package) for row, package in packed if package.is_dir()])
 

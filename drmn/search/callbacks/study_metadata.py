@@ -63,9 +63,11 @@ def study_metadata_of(
             "seen classes": seen,
             "unseen classes": len(data.classes.names) - seen,
         },
-        lines=[
-            {"name": each.name, "metrics": dict(each.metrics), "levels": each.levels}
-            for each in lines
-        ],
+        lines=[_line(each) for each in lines],
         code=provenance.tags(),
     )
+
+
+def _line(line: baselines.Baseline) -> dict[str, Any]:
+    chosen = {"levels": line.levels, "candidates": line.candidates, **line.settings}
+    return {"name": line.name, "metrics": dict(line.metrics), "params": chosen}

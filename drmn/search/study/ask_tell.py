@@ -15,7 +15,7 @@ from drmn.search.config import PolicyConfig
 from drmn.search.study.record import StudyRecord, not_finite
 from drmn.search.study.searcher import Searcher
 from drmn.search.study.warm_start import first_points, inherited_trials
-from drmn.search.trial_summary import FINETUNES, TrialSpec, completed
+from drmn.search.trial_summary import FINETUNES, TrialSpec, ranking
 from drmn.space import Space, ask, settings
 
 
@@ -88,7 +88,7 @@ class AskTellStudy:
         if any(trial.state == "RUNNING" and trial.again is None for trial in found):
             return []
         done = {trial.again for trial in found}
-        best = completed(t for t in found if t.again is None)[: self.policy.finetune]
+        best = ranking(t for t in found if t.again is None)[: self.policy.finetune]
         return [trial.number for trial in best if trial.number not in done]
 
     def report(
@@ -111,8 +111,9 @@ class AskTellStudy:
             return True
         best = self.record.add_epoch(number, epoch, metrics, checkpoint)
         attributes = self.record.trial(number).user_attrs
-        cause = "" if FINETUNES in attributes else self._judge(number, epoch, best)
-        if epoch == attributes["settings"]["optim.epochs"]:
+        epochs = int(attributes["settings"]["optim.epochs"])
+        cause = "" if FINETUNES in attributes else self._judge(number, epoch, best, epochs)
+        if epoch == epochs:
             self.record.complete(number)
         elif cause:
             self.record.prune(number, cause)
@@ -120,11 +121,11 @@ class AskTellStudy:
             return False
         return True
 
-    def _judge(self, number: int, epoch: int, best: float) -> str:
+    def _judge(self, number: int, epoch: int, best: float, epochs: int) -> str:
         """Return why a trial stops at a rung; a rung that it passed is not judged again."""
         if self.record.passed(number) >= epoch:
             return ""
-        cause = self.searcher.judge(number, epoch, best)
+        cause = self.searcher.judge(number, epoch, best, epochs)
         if not cause and self.searcher.is_rung(epoch):
             self.record.note_passed(number, epoch)
         return cause

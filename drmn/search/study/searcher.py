@@ -84,14 +84,18 @@ class Searcher(Generic[Run]):
         params = trial.params  # a copy each time
         return Suggestion(trial, run, sum(other.params == params for other in trials))
 
-    def judge(self, number: int, epoch: int, best: float) -> str:
+    def judge(self, number: int, epoch: int, best: float, epochs: int) -> str:
         """Return why trial `number` stops at `epoch`; empty if it continues.
 
         Args:
             number: Number of the trial.
             epoch: Epochs that it has trained.
             best: Its best value so far.
+            epochs: Epochs that it trains if nothing stops it.
         """
+        if epoch > self.policy.last_rung * epochs:
+            self.pruner.note(number, epoch, best)
+            return ""
         stops = self.pruner.should_prune(number, epoch, best)
         return self.pruner.reason(epoch) if stops else ""
 

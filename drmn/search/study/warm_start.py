@@ -17,7 +17,7 @@ from drmn.config import RunConfig
 from drmn.errors import ConfigError
 from drmn.fields import flatten, with_overrides
 from drmn.search.storage.studies import load_study
-from drmn.search.trial_summary import completed, summarize_all
+from drmn.search.trial_summary import ranking, summarize_all
 from drmn.space import Space, ask, baseline
 
 FIRST, INHERITED = "first", "inherited"
@@ -99,7 +99,7 @@ def _again(told: Mapping[str, Any], space: Space) -> FrozenTrial | None:
 def _points(studies: Path, source: str, url: str) -> list[Point]:
     """Return the best settings of a study, or those in a JSON file."""
     if not source.endswith(".json"):
-        best = completed(summarize_all(load_study(studies, source, url)))[:MAX_WARM_STARTS]
+        best = ranking(summarize_all(load_study(studies, source, url)))[:MAX_WARM_STARTS]
         return [dict(row.settings) for row in best]
     try:
         content = json.loads(Path(source).read_text())

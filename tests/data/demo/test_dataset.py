@@ -6,6 +6,8 @@ from scipy.io import loadmat
 from drmn.data.demo import dataset
 from drmn.data.demo.creatures import GROUPS, paint
 
+pytestmark = pytest.mark.long  # a whole dataset is drawn
+
 SEEN = dataset.CLASSES - dataset.UNSEEN
 CREATURE = {group: options[0] for group, options in GROUPS.items()}
 

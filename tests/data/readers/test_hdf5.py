@@ -9,7 +9,7 @@ import pytest
 import torch
 from hdf5_files import CHANNELS, HEIGHT, WIDTH, root_without_images, tables, write
 
-from drmn.config import FeatureConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.readers import hdf5, xlsa17
 from drmn.data.sealed.open import open_test
 from drmn.data.specs import AWA2, CUB, DEMO

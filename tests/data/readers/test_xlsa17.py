@@ -100,6 +100,7 @@ def published(shared):
     return cache(lambda name: open_official(root / spec(name).folder, spec(name)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SIZES)
 def test_the_published_splits_are_read_as_published(published, name):
     official = published(name)
@@ -201,6 +202,7 @@ def test_development_is_trainval_and_its_classes(shared, name, spec, images, cla
     assert catalogue.words.shape == (spec.attributes, 300)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "spec"), PHOTOS)
 def test_the_catalogue_knows_no_image_and_no_class_of_the_test_set(shared, name, spec):
     root = shared(name)
@@ -536,6 +538,7 @@ def test_word_vectors_cut_short_are_refused(cub, length):
     refused(cub, f"{file}: not a readable .npy file of numbers")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", [AWA2, CUB, SUN])
 def test_a_whole_official_set_is_read_and_called_no_subset(shared, tmp_path, which):
     meta = shared("xlsa17_meta")

@@ -4,18 +4,29 @@ import torch
 
 from drmn.data.splits.epoch_rng import EpochRng
 
+LABELS = torch.zeros(30, dtype=torch.long)
+
 
 def test_an_epoch_has_one_order_whatever_was_drawn_before():
     torch.manual_seed(1)
-    once = EpochRng(3, 5).order(30)
+    once = EpochRng(3, 5).order(LABELS)
     torch.manual_seed(2)
-    assert torch.equal(EpochRng(3, 5).order(30), once)
+    assert torch.equal(EpochRng(3, 5).order(LABELS), once)
     assert sorted(once.tolist()) == list(range(30))
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
-    orders = [EpochRng(*which).order(30).tolist() for which in ((0, 1), (0, 2), (1, 1), (1, 2))]
+    orders = [EpochRng(*which).order(LABELS).tolist() for which in ((0, 1), (0, 2), (1, 1), (1, 2))]
     assert len(set(map(tuple, orders))) == 4
+
+
+def test_a_balanced_epoch_draws_each_class_equally_often():
+    labels = torch.tensor([0] * 900 + [1] * 100)
+    drawn = labels[EpochRng(0, 1).order(labels, "balanced")]
+    assert len(drawn) == 1000
+    # 500 each, give or take sqrt(1000 / 4) = 16.
+    assert abs(int(drawn.sum()) - 500) < 64
+    assert torch.equal(labels[EpochRng(0, 1).order(labels, "balanced")], drawn)
 
 
 def test_every_view_is_drawn_and_the_plain_one_is_0():

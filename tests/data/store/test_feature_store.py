@@ -198,10 +198,12 @@ def test_a_shard_is_its_rows(store):
 
 
 @pytest.mark.parametrize("count", [1, PER_SHARD, PER_SHARD + 5, IMAGES])
-def test_means_are_those_of_the_first_rows(store, count):
+def test_means_and_maxima_are_those_of_the_first_rows(store, count):
     level = store.levels[8]
-    want = level.rows(torch.arange(count)).float().mean(dim=1)
-    torch.testing.assert_close(level.means(count), want)
+    rows = level.rows(torch.arange(count)).float()
+    means, maxima = level.pools(count)
+    torch.testing.assert_close(means, rows.mean(dim=1))
+    torch.testing.assert_close(maxima, rows.amax(dim=1))
 
 
 def test_rows_are_a_copy_that_may_be_written_to(store):

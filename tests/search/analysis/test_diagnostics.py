@@ -85,6 +85,7 @@ def test_the_effect_of_a_choice_is_seen():
     assert effects(made, rung=1)[0].low > 0.3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [30, 100])
 def test_the_bounds_of_an_effect_hold(count):
     """Half of a normal variance is 0.48 of that of ranks: within, some 19 of 20 times."""

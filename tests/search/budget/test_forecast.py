@@ -39,6 +39,7 @@ def test_no_more_is_kept_than_may_be_but_for_one_checkpoint(limit, megabytes):
     assert quantiles(made.megabytes) == (megabytes,) * 3
 
 
+@pytest.mark.long
 def test_pruning_saves_most_of_them_and_how_many_is_luck():
     low, middle, high = quantiles(
         forecast(HOUR, PolicyConfig(first_rung=1), Budget(trials=60), at_once=1).epochs
@@ -114,6 +115,7 @@ def test_each_setting_is_timed_several_times_in_turns_and_the_median_counts(monk
     assert [(each.config.optim.epochs, each.epoch) for each in found] == [(9, 6.0), (3, 30.0)]
 
 
+@pytest.mark.long
 def test_a_dearer_network_is_measured_to_be_dearer(toy):
     cheap = RunConfig(model=ModelConfig(sit="none", width=8), optim=OptimConfig(batch_size=16))
     dear = RunConfig(model=ModelConfig(sit="joint", width=512), optim=OptimConfig(batch_size=16))

@@ -22,7 +22,7 @@ ABOUT = StudyMetadata(
     note="A note.",
     data="0123-fold1",
     profile={"training images": 10},
-    lines=[{"name": "ESZSL", "metrics": {"val/H": 0.4}, "levels": "32"}],
+    lines=[{"name": "ESZSL", "metrics": {"val/H": 0.4}, "params": {"levels": "32"}}],
     code={"mlflow.source.git.commit": "abc"},
 )
 

@@ -226,6 +226,7 @@ def best_of(folder, sampler, trials=30):
     return study.record.best().value
 
 
+@pytest.mark.long
 def test_it_finds_the_best_settings_of_a_space_of_three(tmp_path):
     most = 0.6 - 0.2 / 9
     assert best_of(tmp_path / "curve-gp", "curve-gp") == pytest.approx(most, abs=0.003)

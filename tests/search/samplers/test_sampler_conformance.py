@@ -58,6 +58,7 @@ def test_the_tables_hold_what_the_settings_offer():
     assert set(READERS) == {spec.layout for spec in SPECS.values()}
 
 
+@pytest.mark.long
 @samplers
 def test_a_study_that_is_opened_again_draws_what_it_would_have_drawn(tmp_path, sampler):
     undisturbed = run(opened(tmp_path / "whole", sampler), 6)
@@ -78,12 +79,14 @@ def test_another_seed_draws_otherwise(tmp_path, sampler):
     assert drawn[0] != drawn[1]
 
 
+@pytest.mark.long
 @samplers
 def test_a_branch_of_a_space_has_its_own_parameters(tmp_path, sampler):
     for params in run(opened(tmp_path, sampler), 8):
         assert ("model.sit_layers" in params) == (params["model.sit"] == "batch")
 
 
+@pytest.mark.long
 @samplers
 def test_trials_that_run_at_a_time_are_not_one_point(tmp_path, sampler):
     study = opened(tmp_path, sampler)
@@ -92,6 +95,7 @@ def test_trials_that_run_at_a_time_are_not_one_point(tmp_path, sampler):
     assert len({str(sorted(point.items())) for point in points}) == 4
 
 
+@pytest.mark.long
 @samplers
 def test_failed_pruned_and_nan_trials_stop_no_sampler(tmp_path, sampler):
     study = opened(tmp_path, sampler)

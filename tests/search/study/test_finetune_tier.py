@@ -38,7 +38,7 @@ def search(study, values, **more):
     return [run(study, study.ask(), [value] * 3, **more) for value in values]
 
 
-def test_the_best_complete_trials_are_trained_again_with_their_settings(tmp_path):
+def test_the_best_trials_pruned_or_not_are_trained_again_with_their_settings(tmp_path):
     study = open_toy(tmp_path, finetune=2)
     search(study, [0.5, 0.3, 0.7, 0.6])  # the second and the last are stopped at a rung
     assert [row.state for row in study.record.trial_summaries()] == [
@@ -48,7 +48,7 @@ def test_the_best_complete_trials_are_trained_again_with_their_settings(tmp_path
         "PRUNED",
     ]
     again = [study.ask_finetune(), study.ask_finetune()]
-    assert [study.record.trial_summary(point.number).again for point in again] == [2, 0]
+    assert [study.record.trial_summary(point.number).again for point in again] == [2, 3]
     for point in again:
         first = study.record.spec(study.record.trial_summary(point.number).again)
         assert point.config.tier == "finetuned"

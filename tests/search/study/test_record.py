@@ -98,6 +98,7 @@ def test_an_epoch_told_twice_counts_once(tmp_path):
     assert (row.epochs, row.value) == (3, 0.7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "curve-gp"])
 def test_a_reopened_study_draws_what_it_would_have_drawn(tmp_path, sampler):
     def points(name, reopen):
@@ -136,6 +137,7 @@ def run_at_once(study, at_once, order, trials):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "curve-gp"])
 def test_with_a_window_a_search_comes_out_the_same_whatever_runs_at_once(tmp_path, sampler):
     outcomes = []
@@ -148,6 +150,7 @@ def test_with_a_window_a_search_comes_out_the_same_whatever_runs_at_once(tmp_pat
     assert all(outcome == outcomes[0] for outcome in outcomes)
 
 
+@pytest.mark.long
 def test_without_a_window_it_does_not_which_is_why_there_is_one(tmp_path):
     outcomes = []
     for order in (1, 2):
@@ -183,6 +186,7 @@ def test_a_trial_runs_again_after_as_many_losses_as_are_allowed(tmp_path):
     assert study.record.requeue(point.number)
 
 
+@pytest.mark.long
 def test_a_resumed_trial_takes_what_may_change_from_the_new_start(tmp_path):
     open_toy(tmp_path).ask()
     spared = with_overrides(RunConfig(), {"compute.checkpointing": True, "optim.lr": 0.5})

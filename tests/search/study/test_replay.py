@@ -40,6 +40,7 @@ def searched(folder, at_once=1, **settings):
     return open_study(folder, identity)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings", [{"sampler": sampler} for sampler in ("curve-gp", "tpe", "gp", "random")]
 )
@@ -49,6 +50,7 @@ def test_every_trial_comes_out_again(tmp_path, settings, at_once):
     assert found == [(number, True) for number in range(TRIALS)]
 
 
+@pytest.mark.long
 def test_a_trial_that_the_policy_did_not_choose_is_seen(tmp_path):
     study = searched(tmp_path)
     path = f"sqlite:///{tmp_path}/record.db"

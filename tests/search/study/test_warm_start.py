@@ -69,6 +69,7 @@ def test_trials_that_are_no_points_of_the_new_space_are_left_out(studies):
     assert [trial.params for trial in study.searcher.inherited] == inside
 
 
+@pytest.mark.long
 def test_a_warm_start_tries_the_best_settings_of_another_study_after_the_baseline(studies):
     ranked = sorted(
         open_toy(studies / "toy", pruner="none").record.trial_summaries(),

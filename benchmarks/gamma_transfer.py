@@ -1,0 +1,411 @@
+"""What is lost when a rule for seen and unseen classes is carried from a search to a refit.
+
+A network is trained on some of the training classes, and each formula's beta, gamma and delta are
+chosen on the others. The network that is then trained on all of them keeps the rule, and is judged
+on classes that no choice saw, beside the gamma that would have been best there (oracle). Divisions
+are drawn within the development classes: three folds, three draws each, of cub2010_dev (real
+photos), cub2010_mini and the demo, these two with four seeds. Ways of carrying a rule (`CARRYING`):
+
+  value         gamma as it is
+  mean          the mean of beta, gamma and delta over the three draws
+  scaled        gamma times the ratio of the leads' spreads, over held-out images of seen classes
+  quantile      gamma at which as many held-out images of seen classes are taken for seen ones
+  cross-fitted  the same over all images of seen classes, each held out once (three networks)
+
+The last part opens the test split of cub2010_dev once for the figure of the default formula, as
+`jobs/finalize.py` would: chosen on fold 1, refitted on all 100 classes, judged on the other 50.
+"""
+
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import torch
+from bars import Bar, arguments, finish
+from pool import processes
+from quality import SETTINGS, SHARED, store_of
+from rich.console import Console
+from torch import Tensor
+
+from drmn.config import FORMULAS, Formula, ModelConfig, RunConfig
+from drmn.data.feature_config import FeatureConfig
+from drmn.data.images.check import inspect
+from drmn.data.readers import listing
+from drmn.data.splits import development
+from drmn.data.splits.development import Classes, Development, Split
+from drmn.evaluation import calibration
+from drmn.evaluation.calibration import Leads
+from drmn.evaluation.ensemble import Rule, choose_rule
+from drmn.evaluation.validation import Predictions, predict
+from drmn.fields import with_overrides
+from drmn.prepare.datasets import list_dataset
+from drmn.prepare.features import prepare
+from drmn.prepare.job import FeatureRequest
+from drmn.report.terminal import prepared
+from drmn.space import Value
+from drmn.training.loop import assemble
+from drmn.training.trainer import Trainer
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "results" / "benchmarks"
+DRAWS, PARTS = 3, 3
+SEEDS = {"cub2010_dev": 1, "cub2010_mini": 4, "demo": 4}
+"""Seeds of each training: the smaller a set, the more a single one is luck."""
+PLAIN: dict[str, Value] = {"model.sit": "none"}
+"""The transformer takes no part in a prediction, and most of a step."""
+DEMO: dict[str, Value] = {"model.scale": 3.0, "optim.batch_size": 16, "optim.epochs": 12}
+"""Few classes are learnt by heart with sharp logits, and few images with few steps."""
+CARRYING = ("value", "mean", "scaled", "quantile", "cross-fitted")
+DEFAULT = "cross-fitted"
+"""How a refit carries its rule."""
+FOUND = 47.5
+"""H on the test classes of cub2010_dev that the default must come to; `mixture` had 44.9."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A training: on the images of an outer division, or of a part of them."""
+
+    store: Path
+    fold: int
+    """The outer division; 0 for the official test split."""
+    seed: int
+    draw: int = -1
+    """Number of the inner division whose validation classes are held out; -1 for none."""
+    part: int = -1
+    """Third of the images that is held out; -1 for none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """Logits of a trained network, for images that it was not trained on."""
+
+    found: Predictions
+    classes: Classes
+
+
+def config_of(task: Task) -> RunConfig:
+    """Return the settings of a training."""
+    own = DEMO if task.store.name.startswith("demo") else {}
+    return replace(with_overrides(RunConfig(), SETTINGS | PLAIN | own), seed=task.seed)
+
+
+def trained(task: Task) -> Made:
+    """Train to the last epoch, and return the logits of the held-out images."""
+    torch.set_num_threads(1)
+    config, data = config_of(task), outer(task)
+    if task.draw >= 0:
+        data = inner(data, len(data.classes.names) - int(data.classes.seen.sum()), task.draw)
+    if task.part >= 0:
+        data = held_out(data, task.part)
+    network = assemble(config, data)
+    trainer = Trainer(config, network, data)
+    trainer.begin()
+    for epoch in range(1, config.optim.epochs + 1):
+        trainer.epoch(epoch)
+    judged = [data.val_seen, data.val_unseen] if task.part < 0 else [data.val_seen]
+    return Made(predict(config, network, judged, data.classes), data.classes)
+
+
+def outer(task: Task) -> Development:
+    """Return an outer division, its unseen classes and held-out images as validation images."""
+    data = development.open_store(
+        task.store, fold=task.fold or 1, levels=str(SETTINGS["model.levels"])
+    )
+    if task.fold:
+        return data
+    official = torch.load(task.store.parent / f"{task.store.name}.split")
+    parts = (data.train, data.val_seen, data.val_unseen)
+    rows, labels = (torch.cat([getattr(p, n) for p in parts]) for n in ("rows", "labels"))
+    order = rows.argsort()
+    of_row = official[rows[order]]
+
+    def split(which: int, part: development.SplitPart) -> Split:
+        mine = order[of_row == which]
+        return replace(data.train, rows=rows[mine], labels=labels[mine], part=part)
+
+    made = (split(0, "train"), split(1, "val"), split(2, "val"))
+    return Development(data.classes, *made, data.digest)
+
+
+def inner(data: Development, unseen: int, draw: int) -> Development:
+    """Return a division of the seen classes, with a third of them for validation."""
+    chance = torch.Generator().manual_seed(1_000 + draw)
+    count = int(data.classes.seen.sum())
+    held = torch.randperm(count, generator=chance)[: min(unseen, count // 3)]
+    kept = torch.tensor([c for c in range(count) if c not in set(held.tolist())])
+    order = torch.cat([kept, held])
+    place = torch.empty(count, dtype=torch.long).scatter_(0, order, torch.arange(count))
+    classes = replace(
+        data.classes,
+        names=tuple(data.classes.names[c] for c in order),
+        attributes=data.classes.attributes[order],
+        seen=torch.arange(count) < len(kept),
+    )
+    labels = place[data.train.labels]
+    known = labels < len(kept)
+    out = (torch.rand(len(labels), generator=chance) < development.HELD_OUT) & known
+
+    def split(mask: Tensor, part: development.SplitPart) -> Split:
+        return replace(data.train, rows=data.train.rows[mask], labels=labels[mask], part=part)
+
+    made = (split(known & ~out, "train"), split(out, "val"), split(~known, "val"))
+    return Development(classes, *made, data.digest)
+
+
+def held_out(data: Development, part: int) -> Development:
+    """Return a division with a part of the training images held out."""
+    chance = torch.Generator().manual_seed(2_000)
+    which = torch.randperm(len(data.train), generator=chance) % PARTS
+
+    def split(mask: Tensor, name: development.SplitPart) -> Split:
+        train = data.train
+        return replace(train, rows=train.rows[mask], labels=train.labels[mask], part=name)
+
+    made = (split(which != part, "train"), split(which == part, "val"), data.val_unseen)
+    return Development(data.classes, *made, data.digest)
+
+
+# Rules
+
+
+def chosen(formula: Formula, made: Made) -> Rule:
+    """Return the rule that is chosen on these validation images."""
+    found = made.found
+    return choose_rule(
+        formula, found.class_logits, found.global_logits, found.labels, made.classes.seen
+    )[0]
+
+
+def leads_of(rule: Rule, made: Made) -> Leads:
+    """Return the leads before gamma; of `bonus` those of its logits before delta."""
+    found, seen = made.found, made.classes.seen
+    plain = (
+        found.class_logits.double()
+        if rule.formula == "bonus"
+        else replace(rule, gamma=0.0).scores(found.class_logits, found.global_logits, seen)
+    )
+    return calibration.reduce(plain, found.labels, seen)
+
+
+def threshold(rule: Rule) -> float:
+    """Return the number that holds the seen classes back."""
+    return rule.delta if rule.formula == "bonus" else rule.gamma
+
+
+def at_threshold(rule: Rule, number: float) -> Rule:
+    """Return a rule with another such number."""
+    bonus = rule.formula == "bonus"
+    return replace(rule, delta=number) if bonus else replace(rule, gamma=number)
+
+
+def of_seen(rule: Rule, made: Made) -> Tensor:
+    """Return the leads of the images of seen classes."""
+    leads = leads_of(rule, made)
+    return leads.lead[~leads.unseen]
+
+
+def harmonic(rule: Rule, made: Made) -> float:
+    """Return H on the images of both kinds."""
+    found, seen = made.found, made.classes.seen
+    scores = replace(rule, gamma=0.0).scores(found.class_logits, found.global_logits, seen)
+    return calibration.at(calibration.reduce(scores, found.labels, seen), rule.gamma).harmonic
+
+
+def oracle(rule: Rule, made: Made) -> float:
+    """Return H at the best threshold for these images, beta as it is."""
+    if rule.formula != "bonus":
+        leads = leads_of(rule, made)
+        return calibration.optimum(calibration.seen_unseen_curve(leads)).harmonic
+    tried = leads_of(rule, made).lead.quantile(torch.linspace(0, 1, 41, dtype=torch.double))
+    return max(harmonic(replace(rule, delta=delta), made) for delta in tried.tolist())
+
+
+def carried(rule: Rule, others: Sequence[Rule], before: Made, after: Sequence[Made]) -> list[Rule]:
+    """Return the rule as each way of `CARRYING` hands it on.
+
+    Args:
+        rule: The rule that was chosen.
+        others: The rules of all draws, this one among them.
+        before: The network that it was chosen for.
+        after: Networks on the refit's classes, each with images held out.
+    """
+    number, own = threshold(rule), of_seen(rule, before)
+    means = (
+        statistics.mean(getattr(r, name) for r in others) for name in ("beta", "gamma", "delta")
+    )
+    mean = Rule(rule.formula, *means)
+    first = of_seen(rule, after[0])
+    every = torch.cat([of_seen(rule, made) for made in after])
+    kept = float((own > number).double().mean())
+    numbers = (
+        number * float(first.std() / own.std()),
+        float(first.quantile(1 - kept)),
+        float(every.quantile(1 - kept)),
+    )
+    return [rule, mean, *(at_threshold(rule, each) for each in numbers)]
+
+
+# Comparisons
+
+
+@dataclass
+class Table:
+    """H by formula and way of carrying, over all divisions."""
+
+    chosen: dict[str, list[float]]
+    oracle: dict[str, list[float]]
+    carried: dict[tuple[str, str], list[float]]
+
+    def loss(self, formula: str, way: str) -> float:
+        """Return the mean loss to the oracle, in points of H."""
+        pairs = zip(self.oracle[formula], self.carried[formula, way], strict=True)
+        return 100 * statistics.mean(best - have for best, have in pairs)
+
+    def figures(self, name: str) -> dict[str, object]:
+        """Return all means, in points."""
+        found: dict[str, object] = {}
+        for formula in FORMULAS:
+            parts = [f"validation {_points(self.chosen[formula])}"]
+            parts += [f"{way} {_points(self.carried[formula, way])}" for way in CARRYING]
+            parts += [f"oracle {_points(self.oracle[formula])}"]
+            found[f"{name}, {formula}, H"] = ", ".join(parts)
+        return found
+
+
+def _points(values: Sequence[float]) -> str:
+    return f"{100 * statistics.mean(values):.1f}"
+
+
+def compared(pool: ProcessPoolExecutor, store: Path, folds: Sequence[int], seeds: int) -> Table:
+    """Return what each formula and way of carrying comes to on the divisions of a store."""
+    table = Table(defaultdict(list), defaultdict(list), defaultdict(list))
+    asked = [
+        (
+            pool.submit(trained, Task(store, fold, seed)),
+            [pool.submit(trained, Task(store, fold, seed, draw=d)) for d in range(DRAWS)],
+            [pool.submit(trained, Task(store, fold, seed, part=p)) for p in range(PARTS)],
+        )
+        for fold in folds
+        for seed in range(seeds)
+    ]
+    for final, inners, outs in asked:
+        _add(table, final.result(), _all(inners), _all(outs))
+    return table
+
+
+def _all(asked: Sequence["Future[Made]"]) -> list[Made]:
+    return [each.result() for each in asked]
+
+
+def _add(table: Table, final: Made, inners: Sequence[Made], outs: Sequence[Made]) -> None:
+    for formula in FORMULAS:
+        rules = [chosen(formula, made) for made in inners]
+        for rule, made in zip(rules, inners, strict=True):
+            table.chosen[formula].append(harmonic(rule, made))
+            table.oracle[formula].append(oracle(rule, final))
+            for way, other in zip(CARRYING, carried(rule, rules, made, outs), strict=True):
+                table.carried[formula, way].append(harmonic(other, final))
+
+
+def official(pool: ProcessPoolExecutor, seeds: int) -> Table:
+    """Return the same on the test split of cub2010_dev: chosen on fold 1, refitted on trainval."""
+    store, whole = store_of("cub2010_dev", 224)[0], _whole_store()
+    table = Table(defaultdict(list), defaultdict(list), defaultdict(list))
+    asked = [
+        (
+            pool.submit(trained, Task(whole, 0, seed)),
+            [pool.submit(trained, Task(store, 1, seed))],
+            [pool.submit(trained, Task(whole, 0, seed, part=p)) for p in range(PARTS)],
+        )
+        for seed in range(seeds)
+    ]
+    for final, inners, outs in asked:
+        _add(table, final.result(), _all(inners), _all(outs))
+    return table
+
+
+def _whole_store() -> Path:
+    """Return a feature store of all of cub2010_dev; beside it is the split of each image.
+
+    Its only fold has the classes of the test set on one side: nothing but this file uses it.
+    """
+    found = list_dataset("cub", SHARED / "cub2010_dev")
+    unseen = {found.classes[label] for label in found.labels[found.of("test_unseen")]}
+    names = ("trainval", "test_seen", "test_unseen")
+    places = [names.index(split) if split in names else -1 for split in found.splits]
+    every = replace(
+        found, splits=("trainval",) * len(places), folds={1: tuple(sorted(unseen))}, notes=()
+    )
+    catalogue = listing.development(every, inspect(every.photos(), RESULTS / "images.db"))
+    store = prepare(catalogue, FeatureConfig(image_size=224), RESULTS / "whole", fold=1)
+    torch.save(torch.tensor(places), store.parent / f"{store.name}.split")
+    return store
+
+
+def demo_store() -> Path:
+    """Return the feature store of the demo."""
+    request = FeatureRequest(
+        dataset="demo", data_root="", features=FeatureConfig(), results=RESULTS
+    )
+    return prepared(Console(stderr=True), request)[0]
+
+
+def stores(quick: bool) -> Iterator[tuple[str, Path]]:  # noqa: FBT001
+    """Yield the stores to compare on."""
+    if not quick:
+        yield "cub2010_dev", store_of("cub2010_dev", 224)[0]
+        yield "demo", demo_store()
+    yield "cub2010_mini", store_of("cub2010_mini", 224)[0]
+
+
+def shown(tables: Mapping[str, Table]) -> dict[str, object]:
+    """Return the mean loss of each formula and way over all datasets, in points of H."""
+    return {
+        f"loss to the oracle, {formula}": ", ".join(
+            f"{way} {statistics.mean(t.loss(formula, way) for t in tables.values()):.2f}"
+            for way in CARRYING
+        )
+        for formula in FORMULAS
+    }
+
+
+def main() -> None:
+    """Measure, print and judge."""
+    asked = arguments(__doc__ or "")
+    if not (SHARED / "cub2010_dev").is_dir():
+        raise SystemExit(f"no {SHARED}/cub2010_dev: set DRMN_SHARED to the real data's folder")
+    folds = (1,) if asked.quick else (1, 2, 3)
+    tables: dict[str, Table] = {}
+    figures: dict[str, object] = {}
+    with processes() as pool:
+        for name, store in stores(asked.quick):
+            tables[name] = compared(pool, store, folds, 1 if asked.quick else SEEDS[name])
+            figures |= tables[name].figures(name)
+            print(tables[name].figures(name), file=sys.stderr, flush=True)
+        figures |= shown(tables)
+        bars = []
+        default = ModelConfig().ensemble
+        if not asked.quick:
+            test = official(pool, 4)
+            figures |= test.figures("cub2010_dev, test classes")
+            value = 100 * statistics.mean(test.carried[default, DEFAULT])
+            bars.append(Bar(f"H after refit on cub2010_dev, {default}, {DEFAULT}", value, FOUND))
+    carried_to = {
+        key: 100 * statistics.mean(statistics.mean(t.carried[key]) for t in tables.values())
+        for key in product(FORMULAS, CARRYING)
+    }
+    best = max(carried_to, key=lambda key: carried_to[key])
+    figures["best of all, mean H over the datasets"] = f"{', '.join(best)}: {carried_to[best]:.1f}"
+    gap = carried_to[best] - carried_to[default, DEFAULT]
+    bars.append(Bar("defaults below that, points of H", gap, 1.0, least=False))
+    finish(figures, bars, asked.json)
+
+
+if __name__ == "__main__":
+    main()
