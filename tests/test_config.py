@@ -9,21 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import drmn.config
+import drmn.data.feature_config
 from drmn.errors import ConfigError, UserError
 from drmn.fields import flatten, strides, with_overrides
 
 
-def as_imported_by_users():
+def as_imported_by_users(module):
     """The module without the tests' own type checks, which would refuse a bad value first."""
-    spec = spec_from_file_location("plain_config", drmn.config.__file__)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    spec = spec_from_file_location(f"plain_{module.__name__}", module.__file__)
+    found = module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
-plain = as_imported_by_users()
-FeatureConfig, LossConfig, ModelConfig = plain.FeatureConfig, plain.LossConfig, plain.ModelConfig
+plain = as_imported_by_users(drmn.config)
+LossConfig, ModelConfig = plain.LossConfig, plain.ModelConfig
 OptimConfig, RunConfig = plain.OptimConfig, plain.RunConfig
+FeatureConfig = as_imported_by_users(drmn.data.feature_config).FeatureConfig
 
 CHANGES = {
     "model.levels": st.sampled_from(["32", "16+32", "8+16+32"]),

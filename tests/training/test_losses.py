@@ -140,21 +140,21 @@ FULL = {"attribute_branch", "self_calibration", "global_branch"}
 @pytest.mark.parametrize(
     ("weights", "scores", "left"),
     [
-        (LossConfig(), SCORES, FULL),
-        (LossConfig(self_calibration=0.0), SCORES, {"attribute_branch", "global_branch"}),
-        (LossConfig(global_branch=0.0), SCORES, FULL),
+        (LossConfig(self_calibration=0.1), SCORES, FULL),
+        (LossConfig(), SCORES, {"attribute_branch", "global_branch"}),
+        (LossConfig(global_branch=0.0, self_calibration=0.1), SCORES, FULL),
         (
-            LossConfig(),
+            LossConfig(self_calibration=0.1),
             replace(SCORES, global_logits=None),
             {"attribute_branch", "self_calibration"},
         ),
         (
-            LossConfig(global_branch=0.0, self_calibration=0.0),
+            LossConfig(global_branch=0.0),
             replace(SCORES, global_logits=None),
             {"attribute_branch"},
         ),
         (
-            LossConfig(self_calibration=0.0, attribute_regression=1.0),
+            LossConfig(attribute_regression=1.0),
             SCORES,
             {"attribute_branch", "attribute_regression", "global_branch"},
         ),

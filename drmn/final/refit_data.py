@@ -1,0 +1,73 @@
+"""Data of a refit and of its one test: trainval to train on, the sealed test split to judge on."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from drmn.data.images.catalogue import Catalogue, Fence
+from drmn.data.sealed.open import open_test
+from drmn.data.sealed.seal import TestPart
+
+SEALED = "sealed"
+"""Folder of the sealed parts and their ledger, below that of results."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RefitData:
+    """All images of a dataset in one catalogue."""
+
+    catalogue: Catalogue
+    """Trainval first, then the test images; fold 1 has the classes that only the test set has."""
+    splits: tuple[str, ...]
+    """Split of each image: trainval, test_seen or test_unseen."""
+
+
+def open_refit(
+    catalogue: Catalogue, results: Path, *, study: str, purpose: str, again: bool = False
+) -> RefitData:
+    """Open the test split that belongs to a development catalogue, and join the two.
+
+    The opening is in the ledger before anything of the split is read.
+
+    Args:
+        catalogue: The development data, with their files.
+        results: The folder of results.
+        study: The study whose figures it is opened for.
+        purpose: Purpose of the opening, in words.
+        again: Allow a second opening; the ledger and every report show it.
+
+    Raises:
+        DataError: It was opened before, was altered, or is not there.
+    """
+    test = open_test(
+        results / SEALED,
+        dataset=catalogue.dataset,
+        development=catalogue.digest,
+        study=study,
+        purpose=purpose,
+        again=again,
+    )
+    splits = ("trainval",) * len(catalogue.images) + tuple(test.splits)
+    return RefitData(_joined(catalogue, test), splits)
+
+
+def _joined(catalogue: Catalogue, test: TestPart) -> Catalogue:
+    classes = (*catalogue.classes, *test.unseen)
+    place = {name: number for number, name in enumerate(classes)}
+    sizes, boxes = catalogue.sizes, catalogue.boxes
+    return replace(
+        catalogue,
+        images=(*catalogue.images, *test.images),
+        files=(*catalogue.files, *(file.absolute() for file in test.files)),
+        digests=(*catalogue.digests, *test.digests),
+        sizes=None if sizes is None else np.concatenate([sizes, test.sizes]),
+        boxes=None if boxes is None or test.boxes is None else np.concatenate([boxes, test.boxes]),
+        labels=np.concatenate([catalogue.labels, [place[name] for name in test.labels]]),
+        classes=classes,
+        attributes=np.concatenate([catalogue.attributes, test.attributes]),
+        folds={1: tuple(test.unseen)},
+        fence=Fence(),  # nothing is sealed from the judge of the test
+        notes=(),
+        skipped=(*catalogue.skipped, *test.skipped),
+    )
