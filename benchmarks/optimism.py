@@ -31,7 +31,7 @@ from drmn.fields import with_overrides
 from drmn.training.loop import assemble
 from drmn.training.trainer import Trainer
 
-HALVES = 20
+DIVISIONS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,19 +92,18 @@ def part(made: Predictions, half: Half) -> Predictions:
     )
 
 
-def chosen(trials: Sequence[Sequence[Predictions]], half: Half, seen: Tensor) -> Choice:
-    """Return the choice of the highest H on a half, over trials, epochs and formulas."""
-    best = Choice(0, 0, Rule(), -1.0)
-    for trial, made in enumerate(trials):
-        for epoch, whole in enumerate(made):
-            own = part(whole, half)
-            for formula in FORMULAS:
-                rule, leads = choose_rule(
-                    formula, own.class_logits, own.global_logits, own.labels, seen[half.kept]
-                )
-                value = calibration.at(leads, rule.gamma).harmonic
-                if value > best.value:
-                    best = Choice(trial, epoch, rule, value)
+def chosen(trial: int, made: Sequence[Predictions], half: Half, seen: Tensor) -> Choice:
+    """Return a trial's choice of the highest H on a half, over epochs and formulas."""
+    best = Choice(trial, 0, Rule(), -1.0)
+    for epoch, whole in enumerate(made):
+        own = part(whole, half)
+        for formula in FORMULAS:
+            rule, leads = choose_rule(
+                formula, own.class_logits, own.global_logits, own.labels, seen[half.kept]
+            )
+            value = calibration.at(leads, rule.gamma).harmonic
+            if value > best.value:
+                best = Choice(trial, epoch, rule, value)
     return best
 
 
@@ -126,14 +125,18 @@ def main() -> None:
     # The transformer takes no part in a prediction, and most of a step.
     runs = [with_overrides(each, {"model.sit": "none"}) for each in points(trials, count)]
     with processes() as pool:
-        waiting = [pool.submit(epochs, run, store) for run in runs]
-        made = [each.result() for each in waiting]
-    seen = development.open_store(store).classes.seen
-    pairs = []
-    for seed in range(2 if asked.quick else HALVES):
-        both = halves(made[0][0].labels, seen, seed)
-        for one, other in (both, both[::-1]):
-            choice = chosen(made, one, seen)
+        made = [each.result() for each in [pool.submit(epochs, run, store) for run in runs]]
+        seen = development.open_store(store).classes.seen
+        labels = made[0][0].labels
+        both = [halves(labels, seen, seed) for seed in range(1 if asked.quick else DIVISIONS)]
+        waiting = [
+            (other, [pool.submit(chosen, k, each, one, seen) for k, each in enumerate(made)])
+            for pair in both
+            for one, other in (pair, pair[::-1])
+        ]
+        pairs = []
+        for other, of_trials in waiting:
+            choice = max((each.result() for each in of_trials), key=lambda found: found.value)
             fresh = judged(choice, made[choice.trial][choice.epoch], other, seen)
             pairs.append((100 * choice.value, 100 * fresh))
             print(f"{choice}: {choice.value:.3f} {fresh:.3f}", file=sys.stderr, flush=True)
