@@ -25,7 +25,6 @@ from drmn.config import FORMULAS, RunConfig
 from drmn.data.splits import development
 from drmn.evaluation import calibration
 from drmn.evaluation.ensemble import Rule, choose_rule
-from drmn.evaluation.metrics import harmonic_mean
 from drmn.evaluation.validation import Predictions, predict
 from drmn.fields import with_overrides
 from drmn.training.loop import assemble
@@ -81,22 +80,11 @@ def halves(labels: Tensor, seen: Tensor, seed: int) -> tuple[Half, Half]:
     return made[0], made[1]
 
 
-def part(made: Predictions, half: Half) -> Predictions:
-    """Return the logits of a half, its classes counted anew."""
-    logits = made.global_logits
-    return replace(
-        made,
-        class_logits=made.class_logits[half.images][:, half.kept],
-        global_logits=None if logits is None else logits[half.images],
-        labels=(half.kept.cumsum(0) - 1)[made.labels[half.images]],
-    )
-
-
 def chosen(trial: int, made: Sequence[Predictions], half: Half, seen: Tensor) -> Choice:
     """Return a trial's choice of the highest H on a half, over epochs and formulas."""
     best = Choice(trial, 0, Rule(), -1.0)
     for epoch, whole in enumerate(made):
-        own = part(whole, half)
+        own = whole.restricted(half.images, half.kept)
         for formula in FORMULAS:
             rule, leads = choose_rule(
                 formula, own.class_logits, own.global_logits, own.labels, seen[half.kept]
@@ -109,10 +97,10 @@ def chosen(trial: int, made: Sequence[Predictions], half: Half, seen: Tensor) ->
 
 def judged(choice: Choice, whole: Predictions, half: Half, seen: Tensor) -> float:
     """Return H of a choice on a half."""
-    own, known = part(whole, half), seen[half.kept]
+    own, known = whole.restricted(half.images, half.kept), seen[half.kept]
     scores = replace(choice.rule, gamma=0.0).scores(own.class_logits, own.global_logits, known)
-    point = calibration.at(calibration.reduce(scores, own.labels, known), choice.rule.gamma)
-    return harmonic_mean(point.unseen, point.seen)
+    leads = calibration.reduce(scores, own.labels, known)
+    return calibration.at(leads, choice.rule.gamma).harmonic
 
 
 def main() -> None:

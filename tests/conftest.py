@@ -163,12 +163,9 @@ def toy_maps(catalogue: Catalogue):
         yield stride, torch.from_numpy(maps).float()
 
 
-@pytest.fixture(scope="session")
-def toy_store(tmp_path_factory):
-    """Return the folder of a feature store with strides 16 (8 channels) and 32 (12 channels)."""
-    root = tmp_path_factory.mktemp("stores")
-    catalogue = toy_catalogue()
-    key = FeatureKey(
+def toy_key(catalogue: Catalogue, **more) -> FeatureKey:
+    """Return the key of a store of toy features with strides 16 and 32."""
+    return FeatureKey(
         dataset="toy",
         catalogue=catalogue.digest,
         backbone="none",
@@ -176,8 +173,16 @@ def toy_store(tmp_path_factory):
         image_size=32,
         preprocess="none",
         levels=(16, 32),
+        **more,
     )
-    return write_store(root, key, catalogue, dict(toy_maps(catalogue)))
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory):
+    """Return the folder of a feature store with strides 16 (8 channels) and 32 (12 channels)."""
+    root = tmp_path_factory.mktemp("stores")
+    catalogue = toy_catalogue()
+    return write_store(root, toy_key(catalogue), catalogue, dict(toy_maps(catalogue)))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool
@@ -30,6 +30,17 @@ class Predictions:
     labels: Tensor
     parts: frozenset[SplitPart]
     """The splits that the images belong to."""
+
+    def restricted(
+        self, images: Bool[Tensor, " image"], classes: Bool[Tensor, " class"]
+    ) -> "Predictions":
+        """Return the logits of some images over some classes, all seen ones among them."""
+        return replace(
+            self,
+            class_logits=self.class_logits[images][:, classes],
+            global_logits=None if self.global_logits is None else self.global_logits[images],
+            labels=(classes.cumsum(0) - 1)[self.labels[images]],
+        )
 
 
 @torch.inference_mode()
@@ -113,11 +124,9 @@ def without_imagenet(made: Predictions, classes: Classes, formula: Formula) -> d
     kept = classes.seen | torch.tensor([name not in shared for name in classes.names])
     if not shared or int((kept & ~classes.seen).sum()) < 2:
         return {}
-    images = kept[made.labels]
-    labels = (kept.cumsum(0) - 1)[made.labels[images]]
-    logits = None if made.global_logits is None else made.global_logits[images]
+    left = made.restricted(kept[made.labels], kept)
     rule, leads = ensemble.choose_rule(
-        formula, made.class_logits[images][:, kept], logits, labels, classes.seen[kept]
+        formula, left.class_logits, left.global_logits, left.labels, classes.seen[kept]
     )
     return {
         "val/H_without_imagenet": calibration.at(leads, rule.gamma).harmonic,

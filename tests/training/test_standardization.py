@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 import torch
-from conftest import write_store
+from conftest import toy_catalogue, toy_key, write_store
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.data.splits import development
@@ -64,23 +64,10 @@ def test_the_first_epoch_is_judged_by_what_it_was_trained_on(toy):
 
 
 def test_levels_of_finer_grids_have_the_moments_of_the_last_level_s_grid(tmp_path):
-    from conftest import toy_catalogue  # noqa: PLC0415
-
-    from drmn.data.store.feature_store import FeatureKey  # noqa: PLC0415
-
     catalogue = toy_catalogue()
     fine = torch.randn(len(catalogue.images), 16, 3)
     maps = {16: fine, 32: torch.randn(len(catalogue.images), 4, 3)}
-    key = FeatureKey(
-        dataset="toy",
-        catalogue=catalogue.digest,
-        backbone="none",
-        weights="none",
-        image_size=32,
-        preprocess="none",
-        levels=(16, 32),
-        maps="full",
-    )
+    key = toy_key(catalogue, maps="full")
     data = development.open_store(write_store(tmp_path, key, catalogue, maps))
     mean, variance = moments_of(data.train, (16, 32))[16]
     rows = fine[data.train.rows].bfloat16().float()
