@@ -105,8 +105,7 @@ class LossConfig:
     global_branch: float = 1.0
     """The paper's lambda_GC."""
     self_calibration: float = 0.0
-    """lambda_SC: how much probability is kept on unseen classes, whose attributes the training then
-    uses; made for `loss.classes` all."""
+    """lambda_SC: keeps probability on unseen classes, whose attributes training then uses."""
     attribute_regression: float = 0.0
     """A sibling's term: mean squared error between attribute scores and class attributes."""
     classes: LossClasses = "seen"
