@@ -105,7 +105,10 @@ class LossConfig:
     global_branch: float = 1.0
     """The paper's lambda_GC."""
     self_calibration: float = 0.0
-    """lambda_SC: keeps probability on unseen classes (uses their attributes)."""
+    """lambda_SC: keeps probability on unseen classes; 0 uses none of them.
+
+    Above 0 training uses the attributes of unseen classes; made for `loss.classes` all.
+    """
     attribute_regression: float = 0.0
     """A sibling's term: mean squared error between attribute scores and class attributes."""
     classes: LossClasses = "seen"
