@@ -36,10 +36,11 @@ from drmn.config import FORMULAS, Formula, ModelConfig, RunConfig
 from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits import development
 from drmn.data.splits.development import Classes, Development, Split
+from drmn.data.splits.division import HELD_OUT, SplitPart
 from drmn.evaluation import calibration
-from drmn.evaluation.calibration import Leads
+from drmn.evaluation.carrying import leads_before, threshold, with_threshold
 from drmn.evaluation.ensemble import Rule, choose_rule
-from drmn.evaluation.validation import Predictions, predict
+from drmn.evaluation.validation import Predictions, predict, seen_leads
 from drmn.fields import with_overrides
 from drmn.final.refit_data import open_refit
 from drmn.prepare.features import prepare
@@ -124,7 +125,7 @@ def outer(task: Task) -> Development:
     order = rows.argsort()
     of_row = official[rows[order]]
 
-    def split(which: int, part: development.SplitPart) -> Split:
+    def split(which: int, part: SplitPart) -> Split:
         mine = order[of_row == which]
         return replace(data.train, rows=rows[mine], labels=labels[mine], part=part)
 
@@ -148,9 +149,9 @@ def inner(data: Development, unseen: int, draw: int) -> Development:
     )
     labels = place[data.train.labels]
     known = labels < len(kept)
-    out = (torch.rand(len(labels), generator=chance) < development.HELD_OUT) & known
+    out = (torch.rand(len(labels), generator=chance) < HELD_OUT) & known
 
-    def split(mask: Tensor, part: development.SplitPart) -> Split:
+    def split(mask: Tensor, part: SplitPart) -> Split:
         return replace(data.train, rows=data.train.rows[mask], labels=labels[mask], part=part)
 
     made = (split(known & ~out, "train"), split(out, "val"), split(~known, "val"))
@@ -162,7 +163,7 @@ def held_out(data: Development, part: int) -> Development:
     chance = torch.Generator().manual_seed(2_000)
     which = torch.randperm(len(data.train), generator=chance) % PARTS
 
-    def split(mask: Tensor, name: development.SplitPart) -> Split:
+    def split(mask: Tensor, name: SplitPart) -> Split:
         train = data.train
         return replace(train, rows=train.rows[mask], labels=train.labels[mask], part=name)
 
@@ -181,32 +182,9 @@ def chosen(formula: Formula, made: Made) -> Rule:
     )[0]
 
 
-def leads_of(rule: Rule, made: Made) -> Leads:
-    """Return the leads before gamma; of `bonus` those of its logits before delta."""
-    found, seen = made.found, made.classes.seen
-    plain = (
-        found.class_logits.double()
-        if rule.formula == "bonus"
-        else replace(rule, gamma=0.0).scores(found.class_logits, found.global_logits, seen)
-    )
-    return calibration.reduce(plain, found.labels, seen)
-
-
-def threshold(rule: Rule) -> float:
-    """Return the number that holds the seen classes back."""
-    return rule.delta if rule.formula == "bonus" else rule.gamma
-
-
-def at_threshold(rule: Rule, number: float) -> Rule:
-    """Return a rule with another such number."""
-    bonus = rule.formula == "bonus"
-    return replace(rule, delta=number) if bonus else replace(rule, gamma=number)
-
-
 def of_seen(rule: Rule, made: Made) -> Tensor:
-    """Return the leads of the images of seen classes."""
-    leads = leads_of(rule, made)
-    return leads.lead[~leads.unseen]
+    """Return the leads of the images of seen classes, before the threshold."""
+    return seen_leads(made.found, made.classes.seen, rule)
 
 
 def harmonic(rule: Rule, made: Made) -> float:
@@ -218,10 +196,13 @@ def harmonic(rule: Rule, made: Made) -> float:
 
 def oracle(rule: Rule, made: Made) -> float:
     """Return H at the best threshold for these images, beta as it is."""
+    found, seen = made.found, made.classes.seen
     if rule.formula != "bonus":
-        leads = leads_of(rule, made)
+        scores = replace(rule, gamma=0.0).scores(found.class_logits, found.global_logits, seen)
+        leads = calibration.reduce(scores, found.labels, seen)
         return calibration.optimum(calibration.seen_unseen_curve(leads)).harmonic
-    tried = leads_of(rule, made).lead.quantile(torch.linspace(0, 1, 41, dtype=torch.double))
+    every = leads_before(rule, found.class_logits, found.global_logits, seen)
+    tried = every.quantile(torch.linspace(0, 1, 41, dtype=torch.double))
     return max(harmonic(replace(rule, delta=delta), made) for delta in tried.tolist())
 
 
@@ -247,7 +228,7 @@ def carried(rule: Rule, others: Sequence[Rule], before: Made, after: Sequence[Ma
         float(first.quantile(1 - kept)),
         float(every.quantile(1 - kept)),
     )
-    return [rule, mean, *(at_threshold(rule, each) for each in numbers)]
+    return [rule, mean, *(with_threshold(rule, each) for each in numbers)]
 
 
 # Comparisons
@@ -338,7 +319,7 @@ def _whole_store() -> Path:
     name = "benchmarks/gamma_transfer.py"
     data = open_refit(catalogue, RESULTS, study=name, purpose="H of the default", again=True)
     places = [SPLITS.index(split) for split in data.splits]
-    store = prepare(data.catalogue, FeatureConfig(image_size=224), RESULTS / "whole", fold=1)
+    store = prepare(data, FeatureConfig(image_size=224), RESULTS / "whole", fold=1)
     torch.save(torch.tensor(places), store.parent / f"{store.name}.split")
     return store
 

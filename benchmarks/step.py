@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from drmn.config import ComputeConfig, ModelConfig, OptimConfig, RunConfig
-from drmn.data.splits.development import Batch, Classes, Fold, SplitPart
+from drmn.data.splits.development import Batch, Classes, Fold
+from drmn.data.splits.division import SplitPart
 from drmn.data.splits.epoch_rng import EpochRng
 from drmn.malloc import keep_memory
 from drmn.model.network import Scores

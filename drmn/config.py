@@ -25,6 +25,8 @@ Augment = Literal["none", "crop", "color"]
 Precision = Literal["auto", "fp32", "bf16"]
 Kernel = Literal["auto", "fused", "plain"]
 Scope = Literal["global", "local"]
+THIRDS = 3
+"""Parts of the training images of a refit, each held out once to carry gamma."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,6 +209,23 @@ class ComputeConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CarriedConfig:
+    """A rule that was chosen on other classes: H by it is judged beside H by the best own rule."""
+
+    beta: float = 0.0
+    """Its weight of the global branch."""
+    kept: float = -1.0
+    """Its share of held-out images of seen classes that are classified as seen, from which gamma
+    follows; -1 for no rule."""
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        require("carried.beta", self.beta, 0 <= self.beta < 1, "in [0, 1)")
+        kept = self.kept == -1 or 0 <= self.kept <= 1
+        require("carried.kept", self.kept, kept, "in [0, 1], or -1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """Everything that decides the outcome of one run on given features, the seed included."""
 
@@ -220,9 +239,16 @@ class RunConfig:
     seed: int = 0
     fold: int = 1
     """Official division into train and validation classes, 1 to 3."""
+    block: int = 0
+    """Random division of the same classes, in place of the fold's; 0 for the fold's."""
+    held_out: int = 0
+    """Third of the training images that a refit holds out, 1 to 3; 0 for none."""
+    carried: CarriedConfig = field(default_factory=CarriedConfig)
 
     def __post_init__(self) -> None:
         """Check each value."""
         require_one_of("tier", self.tier, Tier)
         require("seed", self.seed, 0 <= self.seed < 2**31, "in 0..2147483647")
         require("fold", self.fold, self.fold in (1, 2, 3), "1, 2 or 3")
+        require("block", self.block, 0 <= self.block < 2**31, "in 0..2147483647")
+        require("held_out", self.held_out, 0 <= self.held_out <= THIRDS, f"in 0..{THIRDS}")

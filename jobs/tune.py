@@ -159,7 +159,13 @@ def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
         storage=job.storage,
         fork=job.fork,
         warm_start=job.warm_start,
+        inputs={"data_root": absolute_root(job.data_root), **flatten(job.features)},
     )
+
+
+def absolute_root(root: str) -> str:
+    """Return a data root that means the same from any folder."""
+    return root if "://" in root else str(Path(root).expanduser().absolute())
 
 
 def features_of(job: TuneJob) -> "FeatureRequest":

@@ -15,7 +15,6 @@ OTHERS = {
     "--no-config-cache": "ray up",
     "--tag": "docker build",
     "--block": "ray start",
-    "--again": "the final stage, which is not built; what refuses a second opening names it",
 }
 """Options of other programs, and whose they are."""
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()

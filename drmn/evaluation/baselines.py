@@ -149,7 +149,8 @@ def _judged(scores: Tensor, problem: Problem) -> dict[str, float]:
     leads = calibration.reduce(scores, problem.val_labels, problem.seen)
     gamma, _ = calibration.choose_gamma(leads)
     found = figures_at(leads, conventional(made, problem.seen), gamma)
-    return found | {"val/beta": 0.0, "val/delta": 0.0}
+    kept = (leads.lead[~leads.unseen] > gamma).double().mean()
+    return found | {"val/beta": 0.0, "val/delta": 0.0, "val/kept": float(kept)}
 
 
 # Closed forms

@@ -80,9 +80,18 @@ def problem_of(data: Development, pools: Pools, pooling: Pooling) -> Problem:
     Raises:
         DataError: The images are not for training or validation.
     """
-    data.train.require("train", "standardising features")
     data.val_seen.require("val", "choosing gamma")
     data.val_unseen.require("val", "choosing gamma")
+    return standardised(data, pools, pooling)
+
+
+def standardised(data: Development, pools: Pools, pooling: Pooling) -> Problem:
+    """Return the features of a division; its `val` images are for judging, nothing is chosen.
+
+    Raises:
+        DataError: The training images are not for training.
+    """
+    data.train.require("train", "standardising features")
     pooled = torch.cat(_columns(pools, pooling), dim=1).double()
     train = pooled[data.train.rows]
     mean, spread = train.mean(dim=0), train.std(dim=0).clamp(min=1e-6)

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from drmn import distributed
 from drmn.config import FORMULAS, Formula, RunConfig
 from drmn.data.imagenet import shared_classes
-from drmn.data.splits.development import Classes, Fold, Images, SplitPart
+from drmn.data.splits.development import Classes, Fold, Images
+from drmn.data.splits.division import SplitPart
 from drmn.errors import DataError
-from drmn.evaluation import calibration, ensemble
+from drmn.evaluation import calibration, carrying, ensemble
+from drmn.evaluation.ensemble import Rule
 from drmn.evaluation.metrics import per_class_accuracy
 from drmn.model.finetuned import Network
 from drmn.model.network import hyperspherical
@@ -84,7 +86,35 @@ def validate(config: RunConfig, model: Network, data: Fold[Images]) -> dict[str,
     """Return the validation metrics of `model`, with gamma and beta chosen for it."""
     made = predict(config, model, [data.val_seen, data.val_unseen], data.classes)
     formula = config.model.ensemble
-    return judge(made, data.classes.seen, formula) | without_imagenet(made, data.classes, formula)
+    seen = data.classes.seen
+    found = judge(made, seen, formula) | without_imagenet(made, data.classes, formula)
+    if config.carried.kept < 0:
+        return found
+    rule = carrying.CarriedRule(formula, config.carried.beta, config.carried.kept)
+    return found | by_carried_rule(made, seen, rule)
+
+
+def by_carried_rule(
+    made: Predictions, seen: Bool[Tensor, " class"], carried: carrying.CarriedRule
+) -> dict[str, float]:
+    """Return U, S and H by a rule that was chosen on other classes.
+
+    Gamma follows from the images of seen classes alone.
+    """
+    rule = carried.rule(seen_leads(made, seen, Rule(carried.formula, carried.beta)))
+    scores = replace(rule, gamma=0.0).scores(made.class_logits, made.global_logits, seen)
+    point = calibration.at(calibration.reduce(scores, made.labels, seen), rule.gamma)
+    found = {"U": point.unseen, "S": point.seen, "H": point.harmonic}
+    return {f"val/{name}_carried": value for name, value in found.items()}
+
+
+def seen_leads(
+    made: Predictions, seen: Bool[Tensor, " class"], rule: Rule
+) -> Float[Tensor, " image"]:
+    """Return the leads of the images of seen classes before gamma (of `bonus`, before delta)."""
+    known = seen[made.labels]
+    own = None if made.global_logits is None else made.global_logits[known]
+    return carrying.leads_before(rule, made.class_logits[known], own, seen)
 
 
 def judge(
@@ -92,7 +122,8 @@ def judge(
 ) -> dict[str, float]:
     """Return the metrics of two branches, by the rule of the best smoothed H.
 
-    `val/H_<formula>` is H by each formula's own rule, `formula` among them.
+    `val/H_<formula>` is H by each formula's own rule, `formula` among them. `val/kept` is the share
+    of the images of seen classes that gamma lets pass as seen: what is carried to a refit.
 
     Raises:
         DataError: The images are not for validation: nothing may be chosen on others.
@@ -109,6 +140,7 @@ def judge(
     rule, leads = each[formula]
     found = figures_at(leads, conventional(made, seen), rule.gamma)
     found |= {"val/beta": rule.beta, "val/delta": rule.delta}
+    found["val/kept"] = carrying.kept_share(seen_leads(made, seen, rule), rule)
     for name, (own, own_leads) in each.items():
         found[f"val/H_{name}"] = calibration.at(own_leads, own.gamma).harmonic
     return found

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drmn.config import RunConfig
-from drmn.data.splits.development import Classes, Development
+from drmn.data.splits.development import Classes, Development, Fold, Images
 from drmn.data.store import feature_store
 from drmn.errors import DataError
 from drmn.evaluation import calibration
-from drmn.evaluation.ensemble import rule_of
+from drmn.evaluation.ensemble import Rule, rule_of
 from drmn.evaluation.validation import predict
 from drmn.experiment.trial_checkpoints import CURVE, PICTURE
 from drmn.model.backbone import Backbone
@@ -39,19 +39,28 @@ class Packed:
     package: Package
 
 
-def pack(folder: Path, run: RunConfig, state: State, data: Development, store: Path) -> Packed:
+def pack(
+    folder: Path,
+    run: RunConfig,
+    state: State,
+    data: Fold[Images],
+    store: Path,
+    *,
+    rule: Rule | None = None,
+) -> Packed:
     """Write the network of a checkpoint into `folder`, with all it needs to classify photos.
 
     Args:
         folder: The folder to create.
         run: The settings it was trained with.
         state: Its weights (`model`) and its figures (`metrics`).
-        data: The development images, for their classes.
+        data: The images, for their classes.
         store: The features; the backbone is the one they were made with.
+        rule: How the classes are scored; by default as its figures say.
     """
     backbone, config = backbone_of(store)
     network = restore_network(run, state, data.classes, backbone)
-    rule = rule_of(run.model.ensemble, state["metrics"])
+    rule = rule or rule_of(run.model.ensemble, state["metrics"])
     package = Package(backbone, network, run, data.classes, rule)
     save(folder, package, config)
     return Packed(folder, package)

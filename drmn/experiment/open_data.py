@@ -8,6 +8,7 @@ from drmn.config import RunConfig
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.splits import development
 from drmn.data.splits.development import Fold, Images
+from drmn.data.splits.division import Division
 from drmn.data.splits.photos import open_photos
 from drmn.data.store.local_copy import local_copy
 from drmn.fields import with_overrides
@@ -28,9 +29,16 @@ def open_run_data(
     """
     run = with_overrides(RunConfig(), settings)
     if run.tier == "frozen" or catalogue is None:
-        stored = development.open_store(local_copy(store), fold=run.fold, levels=run.model.levels)
+        stored = development.open_store(
+            local_copy(store),
+            fold=run.fold,
+            block=run.block,
+            held_out=run.held_out,
+            levels=run.model.levels,
+        )
         return run, stored, None
     backbone, _ = backbone_of(store)
+    division = Division(fold=run.fold, block=run.block, held_out=run.held_out)
     augment = run.finetune.augment
-    data = open_photos(catalogue, backbone.preprocess, fold=run.fold, augment=augment)
+    data = open_photos(catalogue, backbone.preprocess, division, augment=augment)
     return run, data, backbone

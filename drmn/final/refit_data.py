@@ -1,11 +1,11 @@
 """Data of a refit and of its one test: trainval to train on, the sealed test split to judge on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from drmn.data.images.catalogue import Catalogue, Fence
+from drmn.data.images.catalogue import TRAINVAL, Catalogue, Fence
 from drmn.data.sealed.open import open_test
 from drmn.data.sealed.seal import TestPart
 
@@ -13,22 +13,13 @@ SEALED = "sealed"
 """Folder of the sealed parts and their ledger, below that of results."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RefitData:
-    """All images of a dataset in one catalogue."""
-
-    catalogue: Catalogue
-    """Trainval first, then the test images; fold 1 has the classes that only the test set has."""
-    splits: tuple[str, ...]
-    """Split of each image: trainval, test_seen or test_unseen."""
-
-
 def open_refit(
     catalogue: Catalogue, results: Path, *, study: str, purpose: str, again: bool = False
-) -> RefitData:
+) -> Catalogue:
     """Open the test split that belongs to a development catalogue, and join the two.
 
-    The opening is in the ledger before anything of the split is read.
+    The opening is in the ledger before anything of the split is read. One that died before it had
+    the data goes on, if it is for the same study and purpose.
 
     Args:
         catalogue: The development data, with their files.
@@ -36,6 +27,10 @@ def open_refit(
         study: The study whose figures it is opened for.
         purpose: Purpose of the opening, in words.
         again: Allow a second opening; the ledger and every report show it.
+
+    Returns:
+        All images in one catalogue, trainval first; fold 1 has the classes that only the test set
+        has, and `splits` says which images are test images.
 
     Raises:
         DataError: It was opened before, was altered, or is not there.
@@ -47,12 +42,13 @@ def open_refit(
         study=study,
         purpose=purpose,
         again=again,
+        resume=True,
     )
-    splits = ("trainval",) * len(catalogue.images) + tuple(test.splits)
-    return RefitData(_joined(catalogue, test), splits)
+    return _joined(catalogue, test)
 
 
 def _joined(catalogue: Catalogue, test: TestPart) -> Catalogue:
+    splits = (*(TRAINVAL for _ in catalogue.images), *test.splits)
     classes = (*catalogue.classes, *test.unseen)
     place = {name: number for number, name in enumerate(classes)}
     sizes, boxes = catalogue.sizes, catalogue.boxes
@@ -67,6 +63,7 @@ def _joined(catalogue: Catalogue, test: TestPart) -> Catalogue:
         classes=classes,
         attributes=np.concatenate([catalogue.attributes, test.attributes]),
         folds={1: tuple(test.unseen)},
+        splits=splits,
         fence=Fence(),  # nothing is sealed from the judge of the test
         notes=(),
         skipped=(*catalogue.skipped, *test.skipped),

@@ -7,7 +7,9 @@ from drmn.fields import require, require_one_of
 
 Sampler = Literal["tpe", "gp", "curve-gp", "random"]
 Pruner = Literal["halving", "hyperband", "none"]
-Objective = Literal["val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S"]
+Objective = Literal[
+    "val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S", "train/epoch"
+]
 Second = Literal[
     "", "val/H", "val/H_optimal", "val/AUSUC", "val/T1", "val/U", "val/S", "cost/worker_seconds"
 ]
@@ -18,7 +20,8 @@ class PolicyConfig:
     """How the search chooses and stops trials."""
 
     objective: Objective = "val/H"
-    """Metric that is maximised, at a trial's best epoch."""
+    """Metric that is maximised, at a trial's best epoch; train/epoch, which keeps the last epoch,
+    is for refits alone."""
     second_objective: Second = ""
     """Another objective, at the same epoch: the search is then for settings that none beats in
     both, such as val/U and val/S, or val/H and cost/worker_seconds (of an epoch, to be small)."""

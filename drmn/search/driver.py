@@ -21,7 +21,7 @@ from drmn.search.callbacks.terminal_progress import TerminalProgress
 from drmn.search.session import Session, open_session
 from drmn.search.storage.factory import RECORD
 from drmn.search.study.plan import RunPlan, StudyPlan
-from drmn.search.trial_summary import epochs
+from drmn.search.trial_summary import INPUTS, epochs
 
 OLD_RUN = "run.json"
 """File of a run that an earlier version started: it had a history in place of a record."""
@@ -45,6 +45,7 @@ def search(
         )
     with open_session(plan, store, catalogue, console) as session:
         record = session.record
+        record.study.set_user_attr(INPUTS, dict(plan.inputs))
         quota = CheckpointQuota(record, plan.folder, plan.budget.checkpoint_mb, console)
         with _progress(session, console) as progress:
             session.execute([progress, quota, figures])

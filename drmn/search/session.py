@@ -159,7 +159,9 @@ def open_session(
     with lock_folder(plan.folder, plan.name, kind=plan.kind), storage.lock(plan.folder):
         study = create_study(plan, open_study(plan.folder, plan.identity(store), storage))
         data = development.open_store(store, fold=plan.base.fold)
-        found = cached_baselines(data, plan.base.fold, plan.folder.parents[1] / "baselines")
+        test = data.val_unseen.part == "test"  # nothing is chosen on these, baselines neither
+        cache = plan.folder.parents[1] / "baselines"
+        found = [] if test else cached_baselines(data, plan.base.fold, cache)
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         logger = logger_of(spool, plan.folder, study.record)

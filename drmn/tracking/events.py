@@ -65,9 +65,21 @@ def end(run: str, found: Tags, *, failed: bool = False, at: float = 0.0) -> Keye
     return f"{run}#end{'' if at else now}", event
 
 
-def registered(experiment: str, data: str, value: float) -> Mapping[str, Any]:
-    """Return the registry's fields: the digest of the validation images, and val/H on them."""
-    return {"name": f"drmn-{experiment}", "data": data, "value": value}
+def registered(
+    experiment: str, data: str, value: float, *, refitted: bool = False, card: str = ""
+) -> Mapping[str, Any]:
+    """Return the registry's fields of a model.
+
+    Args:
+        experiment: Name of the dataset.
+        data: Digest of the images that `value` is measured on.
+        value: H on validation: of a search its best trial's, of a refit its settings' mean over
+            fresh blocks.
+        refitted: Whether it is the refit of a confirmed winner, which outranks a search's trial.
+        card: Model card in Markdown, the description of the registered version.
+    """
+    found = {"name": f"drmn-{experiment}", "data": data, "value": value}
+    return found | {"refitted": refitted, "card": card}
 
 
 def models(run: str, packages: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> Keyed:

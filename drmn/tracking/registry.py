@@ -148,7 +148,10 @@ def _registered(client: MlflowClient, model: LoggedModel) -> bool:
 
 
 def _register(client: MlflowClient, model: LoggedModel, run: str, told: Mapping[str, Any]) -> None:
-    """Make a model the candidate; and the champion, if it is better on the very same images."""
+    """Make a model the candidate; and the champion, if it is better on the very same images.
+
+    The refit of a confirmed winner takes the place of a search's trial, never the other way.
+    """
     name = told["name"]
     try:
         client.create_registered_model(name)
@@ -157,17 +160,27 @@ def _register(client: MlflowClient, model: LoggedModel, run: str, told: Mapping[
             raise
     versions = client.search_model_versions(f"name = '{name}'")
     own = next((each for each in versions if each.source == _source(model)), None)
+    refitted = bool(told.get("refitted"))
     tags = {"data": told["data"], "val_H": str(told["value"])}
+    tags |= {"refitted": "true"} if refitted else {}
     if own is None:
         own = client.create_model_version(
             name, _source(model), run, tags=tags, model_id=model.model_id
         )
+    if told.get("card"):
+        client.update_model_version(name, own.version, description=told["card"])
     client.set_registered_model_alias(name, CANDIDATE, own.version)
     champion = _champion(client, name)
-    if champion is None or (
-        champion.tags.get("data") == told["data"] and float(champion.tags["val_H"]) < told["value"]
-    ):
+    if champion is None or _outranks(champion.tags, told):
         client.set_registered_model_alias(name, CHAMPION, own.version)
+
+
+def _outranks(champion: Mapping[str, str], told: Mapping[str, Any]) -> bool:
+    """Return whether a model takes the place of the champion with these tags."""
+    was, now = "refitted" in champion, bool(told.get("refitted"))
+    if was != now:
+        return now
+    return champion.get("data") == told["data"] and float(champion["val_H"]) < told["value"]
 
 
 def _source(model: LoggedModel) -> str:

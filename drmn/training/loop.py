@@ -24,6 +24,8 @@ from drmn.training.standardization import moments_of
 from drmn.training.stop import ShouldStop, never_stop
 from drmn.training.trainer import Trainer
 
+LAST_EPOCH = "train/epoch"
+"""Metric of a refit: the number of the epoch."""
 JOB = "jobs/train.py --tier finetuned, or --policy.finetune in a search"
 
 
@@ -97,8 +99,21 @@ def fit(
     done = trainer.begin(resume)
     for number in range(done + 1, config.optim.epochs + 1):
         trained, costs = _measured(trainer, number, leave)
-        metrics = trained | validate(config, trainer.validated, data)
+        metrics = trained | _judged(config, trainer, data, number)
         yield Epoch(number, metrics, trainer.state(number), costs)
+
+
+def _judged(
+    config: RunConfig, trainer: Trainer, data: Fold[Images], number: int
+) -> dict[str, float]:
+    """Return the validation metrics of an epoch; of a refit the epoch's number alone.
+
+    A refit has no validation classes, and nothing is judged by test images while it trains: its
+    last epoch is kept, which is that of the highest `train/epoch`.
+    """
+    if data.val_unseen.part == "test":
+        return {LAST_EPOCH: float(number)}
+    return validate(config, trainer.validated, data)
 
 
 def _measured(

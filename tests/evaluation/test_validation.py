@@ -71,6 +71,7 @@ def test_a_perfect_network_is_judged_so():
         {f"val/{name}": value for name, value in perfect.items()}
         | {f"val/H_{formula}": 1.0 for formula in FORMULAS}
         | {"val/H_se": 0, "val/beta": 0, "val/delta": 0, "val/gamma": made["val/gamma"]}
+        | {"val/kept": 1.0}  # no seen image is held back
     )
 
 

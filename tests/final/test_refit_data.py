@@ -37,21 +37,20 @@ def test_every_image_has_its_official_split_and_class(opened, shared):
         cell[0][0].split("images/")[-1]: names[int(label) - 1]
         for cell, label in zip(images["image_files"], images["labels"].ravel(), strict=True)
     }
-    catalogue = data.catalogue
-    for image, label in zip(catalogue.images, catalogue.labels, strict=True):
-        assert wanted[image] == catalogue.classes[label]
+    for image, label in zip(data.images, data.labels, strict=True):
+        assert wanted[image] == data.classes[label]
 
 
 def test_the_classes_of_fold_1_are_those_of_the_unseen_test_images(opened):
     _, catalogue, data = opened
     unseen = {
-        data.catalogue.classes[label]
-        for label, split in zip(data.catalogue.labels, data.splits, strict=True)
+        data.classes[label]
+        for label, split in zip(data.labels, data.splits, strict=True)
         if split == "test_unseen"
     }
-    assert set(data.catalogue.folds[1]) == unseen
+    assert set(data.folds[1]) == unseen
     assert not unseen & set(catalogue.classes)
-    lengths = np.linalg.norm(data.catalogue.attributes, axis=1)
+    lengths = np.linalg.norm(data.attributes, axis=1)
     np.testing.assert_allclose(lengths, 1)
 
 
@@ -61,3 +60,11 @@ def test_an_opening_is_in_the_ledger_and_a_second_one_is_refused(opened):
     assert (entry.study, entry.purpose) == ("s", "a test")
     with pytest.raises(DataError, match="was opened on"):
         open_refit(catalogue, results, study="other", purpose="another look")
+
+
+def test_an_opening_that_died_before_it_had_the_data_goes_on(opened):
+    results, catalogue, data = opened
+    before = ledger.verify(results / "sealed")
+    again = open_refit(catalogue, results, study="s", purpose="a test")
+    assert again.digest == data.digest
+    assert ledger.verify(results / "sealed") == before

@@ -160,14 +160,14 @@ def test_a_fold_that_holds_a_test_image_is_refused(toy_store):
     stray = replace(store.catalogue, fence=fence_of((store.catalogue.images[3],), ()))
     message = f"toy: the development data hold {store.catalogue.images[3]}, a test image"
     with pytest.raises(DataError, match=re.escape(message)):
-        development.divide(stray, store.levels, fold=1, digest="")
+        development.divide(stray, store.levels, digest="")
 
 
 def test_candidates_that_hold_a_test_class_are_refused(toy_store):
     store = feature_store.read(toy_store)
     stray = replace(store.catalogue, fence=fence_of((), ("class4",)))
     with pytest.raises(DataError, match="toy: the development data hold class4, a test class"):
-        development.divide(stray, store.levels, fold=1, digest="")
+        development.divide(stray, store.levels, digest="")
 
 
 @pytest.mark.parametrize("part", ["val", "test"])

@@ -21,6 +21,8 @@ from drmn.data.images.decode import Photo, photos
 from drmn.errors import ConfigError, DataError
 
 FOLDS = (1, 2, 3)
+TRAINVAL = "trainval"
+"""Split of the images that may be trained on."""
 SIDES = ("left", "top", "right", "bottom")
 
 Integers = npt.NDArray[np.int64]
@@ -83,6 +85,9 @@ class Catalogue:
     """[attr, dim]: a word vector for each attribute."""
     folds: dict[int, tuple[str, ...]]
     """The validation classes of each fold; the other classes are its training classes."""
+    splits: tuple[str, ...] = ()
+    """Split of each image (trainval, test_seen or test_unseen) in the data of a refit; else empty:
+    all are of trainval."""
     fence: Fence = field(default_factory=Fence)
     notes: tuple[str, ...] = ()
     """Notes to print: differences from the published files, values that were repaired."""
@@ -104,6 +109,8 @@ class Catalogue:
         names = [self.images, self.digests, self.classes, self.attribute_names]
         seen.update(json.dumps([self.dataset, *names, folds, fence], sort_keys=True).encode())
         seen.update(self.labels.tobytes() + self.attributes.tobytes())
+        if self.splits:
+            seen.update(json.dumps(self.splits).encode())
         for part in (self.words, self.boxes):
             seen.update(b"none" if part is None else part.tobytes())
         return seen.hexdigest()[:16]
@@ -146,7 +153,7 @@ def _image_columns(catalogue: Catalogue) -> dict[str, Any]:
         "path": list(catalogue.images),
         "digest": list(catalogue.digests),
         "class": [catalogue.classes[label] for label in catalogue.labels],
-        "split": ["trainval"] * len(catalogue.images),
+        "split": list(catalogue.splits) or [TRAINVAL] * len(catalogue.images),
     }
     if catalogue.sizes is not None:
         columns |= {"height": catalogue.sizes[:, 0], "width": catalogue.sizes[:, 1]}
@@ -165,6 +172,7 @@ def read(folder: Path) -> Catalogue:
     names = classes["name"]
     place = {name: i for i, name in enumerate(names)}
     fence = {k: frozenset(r["hash"] for r in sealed if r["kind"] == k) for k in _FENCED}
+    splits = tuple(images["split"].to_pylist())
     return Catalogue(
         dataset=about["dataset"],
         images=tuple(images["path"].to_pylist()),
@@ -181,6 +189,7 @@ def read(folder: Path) -> Catalogue:
             for k in FOLDS
             if f"val{k}" in classes
         },
+        splits=splits if set(splits) != {TRAINVAL} else (),
         fence=Fence(**fence),
         notes=tuple(about["notes"]),
         skipped=tuple(about["skipped"]),

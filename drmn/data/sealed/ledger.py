@@ -34,12 +34,14 @@ def append(
     study: str,
     purpose: str,
     again: bool,
+    resume: bool = False,
 ) -> Entry:
     """Record the opening of the test part in `folder`; return once the entry is on the disk.
 
     A split is opened by any of its parts: with a photo repaired, or as features of a file, it is
     another part of the same test. `again` allows a second opening; the entry's own `again` records
-    whether it is one. An entry that a power loss left unfinished was never acted upon: it is moved
+    whether it is one. With `resume` the last opening goes on, if it was for the same study and purpose: its
+    process died before it had the data. An entry that a power loss left unfinished was never acted upon: it is moved
     to `ledger.unfinished`.
 
     Raises:
@@ -52,6 +54,8 @@ def append(
         entries, unfinished = _checked(path, file.read(), _known(root))
         before = [entry for entry in entries if sealed == entry.sealed or split == entry.split]
         if before and not again:
+            if resume and (before[-1].study, before[-1].purpose) == (study, purpose):
+                return before[-1]
             raise DataError(_opened(before[0]))
         about = {"dataset": dataset, "sealed": sealed, "split": split, "study": study}
         entry = hash_chain.following(entries, **about, purpose=purpose, again=bool(before))
@@ -105,7 +109,7 @@ def _move_aside(path: Path, file: BinaryIO, unfinished: bytes) -> None:
 def _opened(entry: Entry) -> str:
     return (
         f"The test split of {entry.dataset} was opened on {entry.when} by {entry.who} for study "
-        f"{entry.study}; open it again with --again, which every report will show."
+        f'{entry.study}; open it again with --reopen "REASON", which every report will show.'
     )
 
 

@@ -25,7 +25,14 @@ from drmn.io.file_digest import tables
 
 
 def open_test(
-    root: Path, *, dataset: str, development: str, study: str, purpose: str, again: bool = False
+    root: Path,
+    *,
+    dataset: str,
+    development: str,
+    study: str,
+    purpose: str,
+    again: bool = False,
+    resume: bool = False,
 ) -> TestPart:
     """Return the test part of a development catalogue, and record its opening in the ledger.
 
@@ -40,6 +47,7 @@ def open_test(
         study: The study whose figures it is opened for.
         purpose: Purpose of the opening, in words.
         again: Allow a second opening; the ledger and every report show it.
+        resume: Go on with the last opening, if it was for the same study and purpose.
 
     Raises:
         DataError: There is no such part, it was altered, it was opened before, or the ledger was
@@ -56,6 +64,7 @@ def open_test(
         study=study,
         purpose=purpose,
         again=again,
+        resume=resume,
     )
     part = _read(folder, dataset, development)
     if (part.digest, split_of(part)) != (digest, split):

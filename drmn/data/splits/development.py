@@ -5,29 +5,23 @@ train class is held out as val-seen; the images of the validation classes are va
 has a `part`, so that anything that must not be chosen or fitted on its images is refused.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from drmn.data.images.catalogue import Catalogue
+from drmn.data.splits.division import OFFICIAL, Division, Mask, SplitPart
 from drmn.data.splits.epoch_rng import EpochRng
 from drmn.data.store import feature_store
 from drmn.data.store.feature_level import Level
 from drmn.errors import ConfigError, DataError
 from drmn.fields import strides
-
-SplitPart = Literal["train", "val", "test"]
-
-HELD_OUT = 0.2
-"""Share of each train class's images that becomes val-seen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,12 +138,14 @@ I = TypeVar("I", bound=Images, covariant=True)  # noqa: E741, PLC0105
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fold(Generic[I]):
-    """A fold of the development data, its images in a store or as photos."""
+    """A division of a dataset, its images in a store or as photos."""
 
     classes: Classes
     train: I
     val_seen: I
+    """Images of seen classes to judge by; of a refit, test images or held-out ones."""
     val_unseen: I
+    """Images of unseen classes to judge by; of a refit, test images."""
     digest: str
     """Changes with anything of the data or the features that could change a result."""
 
@@ -163,63 +159,72 @@ class Development(Fold[Split]):
         return {stride: level.shape[-1] for stride, level in self.train.levels.items()}
 
 
-def open_store(folder: Path, *, fold: int = 1, levels: str = "") -> Development:
-    """Return fold `fold` of the store in `folder`, with some of its levels or all.
+def open_store(
+    folder: Path, *, fold: int = 1, block: int = 0, held_out: int = 0, levels: str = ""
+) -> Development:
+    """Return a division of the store in `folder` (`Division`), with some of its levels or all.
 
     Raises:
-        ConfigError: The store lacks the fold or a level, or was fitted on another fold.
+        ConfigError: The store lacks the division or a level, or was fitted on another fold.
         DataError: There is no whole store there, or sealed data are in it.
     """
-    store = feature_store.read(folder)
+    store, division = (
+        feature_store.read(folder),
+        Division(fold=fold, block=block, held_out=held_out),
+    )
     wanted = strides(levels) if levels else tuple(store.levels)
     for stride in wanted:
         if stride not in store.levels:
             have = "+".join(map(str, store.levels))
             raise ConfigError(f"model.levels {levels}: the feature store {folder} holds {have}.")
-    if store.key.fold not in (0, fold):
+    if store.key.fold and (store.key.fold != fold or block):
         raise ConfigError(
-            f"fold {fold}: the {store.key.encoding} features in {folder} were fitted on the "
-            f"training images of fold {store.key.fold}, some of which are validation images here; "
-            f"make them with --fold {fold}, or use --encoding bf16."
+            f"fold {fold}{f', block {block}' * bool(block)}: the {store.key.encoding} features in "
+            f"{folder} were fitted on the training images of fold {store.key.fold}, some of which "
+            "are validation images here; make them with another --fold, or use --encoding bf16."
         )
     kept = {stride: store.levels[stride] for stride in wanted}
-    return divide(store.catalogue, kept, fold=fold, digest=store.key.folder, views=store.key.views)
+    key = store.key
+    return divide(store.catalogue, kept, division, digest=key.folder, views=key.views)
 
 
 def divide(
-    catalogue: Catalogue, levels: dict[int, Level], *, fold: int, digest: str, views: int = 0
+    catalogue: Catalogue,
+    levels: dict[int, Level],
+    division: Division = OFFICIAL,
+    *,
+    digest: str,
+    views: int = 0,
 ) -> Development:
     """Divide a catalogue's images, of which a store holds these levels.
 
     Raises:
-        ConfigError: There is no such fold.
+        ConfigError: There is no such division.
         DataError: A sealed test image or test class is among the development data.
     """
 
     def split(rows: Int[Tensor, " image"], labels: Int[Tensor, " image"], part: SplitPart) -> Split:
         return Split(levels, rows, labels, part, views=views, stored=len(catalogue.images))
 
-    return Development(*parts_of(catalogue, fold, split), digest)
+    return Development(*parts_of(catalogue, division, split), digest)
 
 
 Make = Callable[[Int[Tensor, " image"], Int[Tensor, " image"], SplitPart], I]
 """Makes images from their places in the catalogue, their labels, and their part."""
 
 
-def parts_of(catalogue: Catalogue, fold: int, make: Make[I]) -> tuple[Classes, I, I, I]:
-    """Return the classes of a fold, and its images: train, val-seen and val-unseen.
+def parts_of(catalogue: Catalogue, division: Division, make: Make[I]) -> tuple[Classes, I, I, I]:
+    """Return the classes of a division, and its images: train, seen and unseen ones to judge by.
 
     Raises:
-        ConfigError: There is no such fold.
+        ConfigError: There is no such division.
         DataError: A sealed test image or test class is among the development data.
     """
     catalogue.fence.check(catalogue.dataset, catalogue.images, catalogue.classes)
-    catalogue.require_fold(fold)
-    held = np.isin(catalogue.classes, catalogue.folds[fold])
+    division.require(catalogue)
+    held = np.isin(catalogue.classes, division.unseen_classes(catalogue))
     order = np.argsort(held, kind="stable")  # train classes first, each side in its own order
     labels = np.argsort(order)[catalogue.labels]
-    unseen = held[catalogue.labels]
-    out = held_out(catalogue.images, catalogue.labels) & ~unseen
     words = catalogue.words
     classes = Classes(
         names=tuple(catalogue.classes[c] for c in order),
@@ -229,22 +234,10 @@ def parts_of(catalogue: Catalogue, fold: int, make: Make[I]) -> tuple[Classes, I
         words=None if words is None else torch.from_numpy(words),
     )
 
-    def part_of(mask: npt.NDArray[np.bool_], part: SplitPart) -> I:
+    def part_of(mask: Mask, part: SplitPart) -> I:
         rows = torch.from_numpy(np.flatnonzero(mask))
         return make(rows, torch.from_numpy(labels)[rows], part)
 
-    return classes, part_of(~unseen & ~out, "train"), part_of(out, "val"), part_of(unseen, "val")
-
-
-def held_out(paths: Sequence[str], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return which images are held out: the fifth of each class whose path hashes lowest.
-
-    Depends on names alone, so adding a class or changing a seed moves no image of another class.
-    """
-    rank = np.array([hashlib.sha256(path.encode()).hexdigest() for path in paths])
-    out = np.zeros(len(paths), dtype=bool)
-    for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        count = max(1, round(HELD_OUT * len(own))) if len(own) > 1 else 0
-        out[own[np.argsort(rank[own])[:count]]] = True
-    return out
+    of = division.masks(catalogue, held[catalogue.labels])
+    judged = part_of(of.seen, of.seen_part), part_of(of.unseen, of.unseen_part)
+    return classes, part_of(of.train, "train"), *judged

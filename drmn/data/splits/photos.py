@@ -10,7 +10,8 @@ from drmn.config import Augment
 from drmn.data.images import decode
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import Photo, Preprocess
-from drmn.data.splits.development import Batch, Fold, SplitPart, parts_of
+from drmn.data.splits.development import Batch, Fold, parts_of
+from drmn.data.splits.division import OFFICIAL, Division, SplitPart
 from drmn.data.splits.epoch_rng import EpochRng
 from drmn.errors import DataError
 
@@ -44,12 +45,16 @@ class Photographs:
 
 
 def open_photos(
-    catalogue: Catalogue, preprocess: Preprocess, *, fold: int = 1, augment: Augment = "none"
+    catalogue: Catalogue,
+    preprocess: Preprocess,
+    division: Division = OFFICIAL,
+    *,
+    augment: Augment = "none",
 ) -> Fold[Photographs]:
-    """Return a fold of a dataset's photos.
+    """Return a division of a dataset's photos.
 
     Raises:
-        ConfigError: There is no such fold.
+        ConfigError: There is no such division.
         DataError: The catalogue has no photos, or a sealed one is among them.
     """
     if not catalogue.files:
@@ -63,4 +68,4 @@ def open_photos(
     ) -> Photographs:
         return Photographs([every[i] for i in rows.tolist()], labels, part, preprocess, augment)
 
-    return Fold(*parts_of(catalogue, fold, make), f"{catalogue.digest}-{preprocess.size}px")
+    return Fold(*parts_of(catalogue, division, make), f"{catalogue.digest}-{preprocess.size}px")

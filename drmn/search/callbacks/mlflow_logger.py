@@ -129,7 +129,7 @@ class MlflowLogger(Callback):
 
     def _start(self, row: TrialSummary) -> None:
         """Log a trial; one that repeats an earlier one's settings is nested below that."""
-        point = json.dumps(row.params, sort_keys=True)
+        point = json.dumps(row.params or dict(row.settings), sort_keys=True)
         of = self._first.setdefault(point, row.number) if row.again is None else row.again
         name, parent = f"{self.name}/{row.number:03d}", self.key
         tags = {key: str(row.settings[key]) for key in ("tier", "fold", "seed")}

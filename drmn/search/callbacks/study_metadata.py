@@ -7,7 +7,7 @@ from typing import Any
 from drmn.data.splits.development import Development
 from drmn.data.store.feature_store import Store
 from drmn.evaluation import baselines
-from drmn.search.study.plan import Plan, StudyPlan
+from drmn.search.study.plan import EnqueuedPlan, Plan, StudyPlan
 from drmn.tracking import provenance
 
 
@@ -33,20 +33,10 @@ def study_metadata_of(
     plan: Plan, lines: Sequence[baselines.Baseline], store: Store, data: Development
 ) -> StudyMetadata:
     """Return the metadata of the study of `plan` on the features of `store`."""
-    searched = (
-        f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
-        f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
-        if isinstance(plan, StudyPlan)
-        else f"Training at fixed settings on `{plan.dataset}`, judged on validation classes. "
-    )
-    beaten = " and ".join(
-        f"{line.name} has H {100 * line.metrics['val/H']:.1f} %" for line in lines
-    )
     notes = "".join(f"\n- {note}" for note in store.catalogue.notes)
     note = (
-        f"{searched}`best/*` is a run's best epoch, `val/*` its curve. On the same features and "
-        f"split {beaten}: {baselines.strongest(lines).name} is the line to beat.\n\n"
-        f"Features `{store.folder.name}`: {len(store.catalogue.images):,} development images of "
+        f"{_purpose(plan)}`best/*` is a run's best epoch, `val/*` its curve. {_beaten(lines)}\n\n"
+        f"Features `{store.folder.name}`: {len(store.catalogue.images):,} images of "
         f"{len(store.catalogue.classes)} classes, {len(store.catalogue.skipped)} unreadable ones "
         f"skipped.{notes}"
     )
@@ -66,6 +56,26 @@ def study_metadata_of(
         lines=[_line(each) for each in lines],
         code=provenance.tags(),
     )
+
+
+def _purpose(plan: Plan) -> str:
+    if isinstance(plan, EnqueuedPlan):
+        return f"{plan.note} The runs below it are its trials. "
+    if isinstance(plan, StudyPlan):
+        return (
+            f"Search of the space `{plan.space}` on `{plan.dataset}` by {plan.policy.sampler}, for "
+            f"{plan.policy.objective} on validation classes. The runs below it are its trials. "
+        )
+    return f"Training at fixed settings on `{plan.dataset}`, judged on validation classes. "
+
+
+def _beaten(lines: Sequence[baselines.Baseline]) -> str:
+    if not lines:
+        return ""
+    found = {each.name: 100 * each.metrics["val/H"] for each in lines}
+    beaten = " and ".join(f"{name} has H {value:.1f} %" for name, value in found.items())
+    best = baselines.strongest(lines).name
+    return f"On the same features and split {beaten}: {best} is the line to beat."
 
 
 def _line(line: baselines.Baseline) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,14 @@ class StudyPlan(Plan):
     """The study whose trials this one learns from."""
     warm_start: str = ""
     """The study, or JSON file, whose best settings this one tries first."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """The data root and the feature settings: the record keeps them, for `jobs/finalize.py`."""
+
+    def __post_init__(self) -> None:
+        """Check that there is something to search for."""
+        Plan.__post_init__(self)
+        name = self.policy.objective
+        require("policy.objective", name, name != "train/epoch", "a metric of validation (val/...)")
 
     @property
     def search_space(self) -> Space:
@@ -133,6 +141,36 @@ class RunPlan(Plan):
         """Return the run's name: it has one trial."""
         del number
         return f"Run {self.name}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnqueuedPlan(Plan):
+    """A study whose trials are enqueued, none of them suggested: their settings are known before.
+
+    Trials may be added to the end of the queue between its starts.
+    """
+
+    policy: PolicyConfig
+    queue: Sequence[Mapping[str, Any]]
+    """What each trial sets otherwise than `base`."""
+    basis: Mapping[str, Any]
+    """What the queue is made from, which must not change when the study is resumed."""
+    note: str
+    """What the study is for, in a sentence for MLflow."""
+
+    @property
+    def search_space(self) -> Space:
+        """One point."""
+        return fixed_settings
+
+    def identity(self, store: Path) -> Mapping[str, Any]:
+        """Return data, code, settings and what the queue is made from."""
+        basis = {"data": store.name, "code": code_digest.digest(), **self.basis}
+        return basis | {f"base.{name}": value for name, value in _fixed(self.base).items()}
+
+    def title(self, number: int) -> str:
+        """Return the study's name with the trial's number."""
+        return f"Study {self.name}, trial {number}"
 
 
 def _fixed(config: RunConfig) -> dict[str, Any]:

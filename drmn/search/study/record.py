@@ -107,7 +107,7 @@ class StudyRecord:
         kept = {name: value for name, value in recorded.items() if name not in FREE}
         return TrialSpec(number, settings(self.base, kept, trial.params), trial.params)
 
-    def add(self, asked: Trial, run: RunConfig) -> TrialSpec:
+    def add(self, asked: Trial | FrozenTrial, run: RunConfig) -> TrialSpec:
         """Record a new trial in one write: the driver may die at any moment."""
         attributes = {"settings": flatten(run)}
         return self.spec(self._cache.add(TrialState.RUNNING, asked, attributes))

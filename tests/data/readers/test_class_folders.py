@@ -100,7 +100,7 @@ def test_without_splits_three_folds_are_drawn_and_another_class_moves_none(fish)
 
 def test_it_divides_as_any_dataset_does(fish):
     catalogue = catalogue_of(read(fish, "own"))
-    divided = development.divide(catalogue, {}, fold=1, digest="")
+    divided = development.divide(catalogue, {}, digest="")
     assert divided.classes.names == ("clownfish", "shark", "goldfish", "zebrafish", "barracuda")
     assert (len(divided.train), len(divided.val_seen), len(divided.val_unseen)) == (18, 6, 16)
 

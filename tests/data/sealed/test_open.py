@@ -165,7 +165,7 @@ def test_a_second_opening_is_refused_whichever_study_asks(tmp_path, study):
     (first,) = ledger.verify(tmp_path)
     message = (
         f"The test split of two was opened on {first.when} by {first.who} for study s; "
-        "open it again with --again, which every report will show."
+        'open it again with --reopen "REASON", which every report will show.'
     )
     with pytest.raises(DataError, match=re.escape(message)):
         opened(tmp_path, study=study)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from drmn.data.readers.xlsa17 import read
 from drmn.data.specs import CUB
-from drmn.data.splits.development import Split, divide, held_out, open_store
+from drmn.data.splits.development import Split, divide, open_store
+from drmn.data.splits.division import held_out
 from drmn.errors import ConfigError
 
 TOY = toy_catalogue()
@@ -111,7 +112,7 @@ def test_an_unknown_level_is_answered_with_those_there_are(toy_store):
 
 def test_the_digest_is_that_of_the_features(toy, toy_store):
     assert toy.digest == toy_store.name
-    assert divide(TOY, {}, fold=1, digest="mine").digest == "mine"
+    assert divide(TOY, {}, digest="mine").digest == "mine"
 
 
 # Which images are held out.
@@ -172,6 +173,6 @@ def test_a_stream_gives_the_images_at_the_positions_asked_for():
 
 
 def test_real_photos_divide_as_they_should(shared):
-    data = divide(catalogue_of(read(shared("cub2010_mini"), CUB)), {}, fold=1, digest="d")
+    data = divide(catalogue_of(read(shared("cub2010_mini"), CUB)), {}, digest="d")
     # 20 train classes and 8 validation classes with 16 trainval photos each; a fifth of 16 is 3.
     assert (len(data.train), len(data.val_seen), len(data.val_unseen)) == (20 * 13, 20 * 3, 8 * 16)

@@ -1,0 +1,240 @@
+"""The report of a finalize: one offline page, JSON, tables for a paper, and a script that repeats.
+
+The page makes no request: its style is inline, its plots are SVG, and its policy forbids the rest.
+"""
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from drmn.experiment.trial_checkpoints import PICTURE
+from drmn.final.context import Search
+from drmn.final.result import FinalResult
+from drmn.io import atomic
+from drmn.report import tables
+from drmn.report.final_words import verdict
+from drmn.report.say import say
+from drmn.report.svg import plot
+from drmn.search.study_totals import StudyTotals
+from drmn.units import duration
+
+PAGE, RESULT, SCRIPT = "report.html", "result.json", "repro.sh"
+WORST = 20
+"""Classes of the lowest accuracy that the page lists."""
+TEST_NOTE = (
+    "<p>Mean ± standard deviation over seeds. U, S and H are at the gamma that was carried from "
+    "validation; oracle H is at the best gamma for these very images and is no result. Baselines "
+    "are refitted and calibrated by the same protocol.</p>"
+)
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff;max-width:52rem;
+margin:0 auto;padding:1rem}
+h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}
+.verdict{background:#f3f6fa;border-left:4px solid #1f5fa8;padding:.75rem 1rem}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+td:first-child,th:first-child{text-align:left}
+figure{margin:1rem 0}svg{width:100%;height:auto}svg text{font-size:13px;fill:#444}
+.grid{stroke:#e3e3e3}.line{fill:none;stroke-width:2}img{max-width:100%;height:auto}
+.c0{stroke:#1f5fa8;fill:#1f5fa8}.c1{stroke:#c4571b;fill:#c4571b}.c2{stroke:#2c8a4b;fill:#2c8a4b}
+polyline.line{fill:none}.key{margin-right:1rem;font-size:.9rem}
+.key i{display:inline-block;width:.8rem;height:.8rem;margin-right:.3rem;border-radius:50%}
+.key i.c0{background:#1f5fa8}.key i.c1{background:#c4571b}.key i.c2{background:#2c8a4b}
+code,pre{font:13px/1.4 ui-monospace,monospace}pre{background:#f6f6f6;padding:.75rem;overflow-x:auto}
+.warn{color:#8a2f00}@media print{body{max-width:none}.scroll{overflow:visible}}
+"""
+
+
+def write_report(folder: Path, search: Search, result: FinalResult) -> Path:
+    """Write the page, the JSON, both tables and the script; return the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write(folder / RESULT, json.dumps(result.plain(), indent=1))
+    atomic.write(folder / "table.md", tables.markdown(result))
+    atomic.write(folder / "table.tex", tables.latex(result))
+    script = tables.repro(search, result)
+    atomic.write(folder / SCRIPT, script)
+    (folder / SCRIPT).chmod(0o755)
+    atomic.write(folder / PAGE, page(search, result, script, folder / PICTURE))
+    return folder / PAGE
+
+
+def show(console: Console, result: FinalResult, written: Path) -> None:
+    """Print the verdict, the test table, and where the report is."""
+    console.print()
+    say(console, verdict(result))
+    table = Table(box=None, title="On test classes, percent", title_justify="left")
+    table.add_column("")
+    for name in tables.COLUMNS:
+        table.add_column(name.replace("_", " "), justify="right")
+    for name, cells in tables.final_rows(result):
+        table.add_row(name, *cells)
+    console.print(table)
+    say(console, f"\nReport: {written}")
+    say(console, f"Table for a paper: {written.with_name('table.tex')}")
+
+
+def page(search: Search, result: FinalResult, script: str, picture: Path) -> str:
+    """Return the page."""
+    title = f"Study {result.study} on {result.dataset}"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        f'<p class="verdict">{html.escape(verdict(result))}</p>',
+        "<h2>Test figures, percent</h2>",
+        grid(["", *(c.replace("_", " ") for c in tables.COLUMNS)], tables.final_rows(result)),
+        TEST_NOTE,
+        _ledger(result),
+        "<h2>How the winner was chosen</h2>",
+        _confirmation(result),
+        "<h2>Seen and unseen accuracy</h2>",
+        _curve(result),
+        "<h2>The search</h2>",
+        _search(search, result),
+        *_attention(picture),
+        "<h2>Classes</h2>",
+        _classes(result),
+        "<h2>Data, code and the way to repeat it</h2>",
+        _origin(search, result),
+        f"<pre>{html.escape(script)}</pre>",
+    ]
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>"
+    )
+
+
+def grid(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Return a table; text is escaped."""
+    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (name, *cells))}</tr>"
+        for name, cells in rows
+    )
+    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
+
+
+def _ledger(result: FinalResult) -> str:
+    lines = [
+        f"{entry.when}, study {entry.study}{', opened again' if entry.again else ''}: "
+        f"{entry.purpose} [{entry.hash[:12]}]"
+        for entry in result.openings
+    ]
+    often = ' class="warn"' if len(lines) > 1 else ""
+    times = f"{len(lines)} time{'s' * (len(lines) != 1)}"
+    listed = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<p{often}>The test split was opened {times}, by the ledger:</p><ul>{listed}</ul>"
+
+
+def _confirmation(result: FinalResult) -> str:
+    found = result.confirmation
+    plain = found.plain()
+    rows = []
+    for number, each in enumerate(plain["candidates"]):
+        rival = next((r for r in found.verdict.rivals if r.candidate == number), None)
+        cells = [f"{100 * value:.1f}" for value in each["blocks"]]
+        longest = max(len(other["blocks"]) for other in plain["candidates"])
+        cells += [""] * (longest - len(cells))
+        p = "leader" if rival is None else f"{rival.p:.3f}{' (dropped)' * rival.dropped}"
+        spent = f"{each['epoch_seconds']:.1f}"
+        rows.append((f"trial {each['trial']}", [*cells, p, spent]))
+    blocks = [f"block {n + 1}" for n in range(longest)]
+    low, high = plain["interval"]
+    estimate = {name: 100 * value for name, value in plain["estimate"].items()}
+    return (
+        f"<p>{html.escape(result.objective)} of each candidate on random divisions of the classes, "
+        "percent. The first two blocks choose the leader; p is of the exact sign-flip test on the "
+        "later ones.</p>"
+        + grid(["", *blocks, "p", "s an epoch"], rows)
+        + f"<p>Winner: trial {plain['winner']}, {100 * plain['value']:.1f} on fresh blocks (95 % "
+        f"interval {100 * low:.1f} to {100 * high:.1f}). The search's own best value, "
+        f"{100 * plain['search_value']:.1f}, is optimistic. By a rule carried from the search, "
+        f"blocks gave U {estimate['U']:.1f}, S {estimate['S']:.1f}, H {estimate['H']:.1f}: the "
+        "estimate of the test before it was opened.</p>"
+    )
+
+
+def _curve(result: FinalResult) -> str:
+    curve, point = result.test.curve, result.test.ensemble
+    line = [
+        (100 * s, 100 * u) for s, u in zip(curve.seen.tolist(), curve.unseen.tolist(), strict=True)
+    ]
+    carried = {"carried gamma": [(100 * point["S"], 100 * point["U"])]}
+    labels = ("accuracy on seen classes, %", "on unseen classes, %")
+    return plot({"every gamma (ensemble)": line}, carried, labels, "Seen and unseen accuracy")
+
+
+def _search(search: Search, result: FinalResult) -> str:
+    rows = [row for row in search.trials() if row.value is not None]
+    best, so_far = [], 0.0
+    for row in rows:
+        so_far = max(so_far, row.value or 0.0)
+        best.append((float(row.number), 100 * so_far))
+    marks = {
+        state.lower(): [(float(r.number), 100 * (r.value or 0.0)) for r in rows if r.state == state]
+        for state in ("COMPLETE", "PRUNED")
+    }
+    labels = ("trial", f"{result.objective}, %")
+    totals = StudyTotals(rows)
+    causes = [f"trial {r.number}: {r.cause}" for r in search.trials() if r.state == "FAIL"]
+    failed = f"<p>Failed: {html.escape('; '.join(causes))}</p>" if causes else ""
+    settings = sorted(
+        (name, [str(result.decision.settings[name])])
+        for name in next(r.params for r in search.trials() if r.number == result.decision.trial)
+    )
+    return (
+        f"<p>{html.escape(totals.counts)}; {totals.epochs} epochs, "
+        f"{duration(3600 * totals.worker_hours)} of worker time.</p>"
+        + plot({"best so far": best}, marks, labels, "Values of the search's trials")
+        + failed
+        + "<p>Settings of the winner:</p>"
+        + grid(["setting", "value"], settings)
+    )
+
+
+def _attention(picture: Path) -> list[str]:
+    if not picture.is_file():
+        return []
+    text = base64.b64encode(picture.read_bytes()).decode()
+    return [
+        "<h2>Where the network looks</h2>",
+        f'<img alt="Attention maps on photos" src="data:image/jpeg;base64,{text}">',
+    ]
+
+
+def _classes(result: FinalResult) -> str:
+    worst = [
+        (
+            each.name,
+            ["seen" if each.seen else "unseen", str(each.images), f"{100 * each.accuracy:.0f}"],
+        )
+        for each in result.test.classes[:WORST]
+    ]
+    pairs = [(f"{a} and {b}", [str(ab), str(ba)]) for a, b, ab, ba in result.test.twins]
+    twins = grid(["taken for each other", "one way", "the other"], pairs) if pairs else ""
+    return (
+        f"<p>The {len(worst)} classes of the lowest accuracy, of the ensemble.</p>"
+        + grid(["", "", "images", "accuracy, %"], worst)
+        + twins
+    )
+
+
+def _origin(search: Search, result: FinalResult) -> str:
+    data = result.data
+    rows = [
+        ("data", [data["digest"]]),
+        ("features", [data["features"]]),
+        ("images", [f"{data['trainval']:,} to train, {data['test']:,} to test"]),
+        ("classes", [f"{data['seen']} seen, {data['unseen']} unseen"]),
+        ("code", [str(search.identity["code"])]),
+        ("decision", [result.decision.digest]),
+        ("formula", [f"{result.decision.rule.formula}, gamma {result.test.gamma:.4f}"]),
+    ]
+    return grid(["", ""], rows)

@@ -1,0 +1,80 @@
+"""The test table of a finalize as Markdown and LaTeX, and the commands that repeat the result."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from drmn.config import RunConfig
+from drmn.fields import flatten
+from drmn.final.confirm import SELECTION
+from drmn.final.confirm_study import FIRST_SEED
+from drmn.final.context import Search
+from drmn.final.result import FinalResult
+from drmn.search.trial_summary import INPUTS
+
+COLUMNS = ("T1", "U", "S", "H", "AUSUC", "oracle_H")
+
+
+def final_rows(result: FinalResult) -> list[tuple[str, Sequence[str]]]:
+    """Return the rows of the test table in percent: the refit, its ensemble, the baselines."""
+    mean, count = result.test.mean(), len(result.test.seeds)
+    own = [f"{100 * mean[c]['mean']:.1f} ± {100 * mean[c]['sd']:.1f}" for c in COLUMNS]
+    rows: list[tuple[str, Sequence[str]]] = [(f"DRMN, {count} seed{'s' * (count > 1)}", own)]
+    if count > 1:
+        rows.append((f"DRMN, ensemble of the {count}", _percent(result.test.ensemble)))
+    rows += [(line.name, _percent(line.test)) for line in result.baselines]
+    return rows
+
+
+def _percent(figures: Mapping[str, float]) -> list[str]:
+    return [f"{100 * figures[name]:.1f}" for name in COLUMNS]
+
+
+def markdown(result: FinalResult) -> str:
+    """Return the test table as Markdown."""
+    head = ["", *(name.replace("_", " ") for name in COLUMNS)]
+    lines = [f"| {' | '.join(head)} |", f"|---{'|---:' * len(COLUMNS)}|"]
+    lines += [f"| {' | '.join([name, *cells])} |" for name, cells in final_rows(result)]
+    return "\n".join(lines) + "\n"
+
+
+def latex(result: FinalResult) -> str:
+    """Return the test table as LaTeX, for booktabs."""
+    head = " & ".join(["", *(name.replace("oracle_H", "H (oracle)") for name in COLUMNS)])
+    body = [" & ".join([name, *cells]) for name, cells in final_rows(result)]
+    text = " \\\\\n".join(body).replace("±", r"$\pm$") + r" \\"
+    return (
+        f"% {result.dataset}, test split, percent; gamma carried from validation. Needs booktabs.\n"
+        f"\\begin{{tabular}}{{l{'r' * len(COLUMNS)}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
+        f"{text}\n\\bottomrule\n\\end{{tabular}}\n"
+    )
+
+
+def repro(search: Search, result: FinalResult) -> str:
+    """Return a shell script that trains the winner again on its first fresh block.
+
+    On a CPU it comes to the number that was logged, bit for bit.
+    """
+    confirmation = result.confirmation
+    block = min(SELECTION + 1, len(confirmation.values[confirmation.winner]))
+    value = confirmation.values[confirmation.winner][block - 1]
+    inputs = dict(search.study.user_attrs[INPUTS])
+    root = inputs.pop("data_root")
+    chosen = confirmation.candidates[confirmation.winner].settings
+    settings = {**chosen, "block": block, "seed": FIRST_SEED + block}
+    plain = flatten(RunConfig())
+    flags = {name: value for name, value in settings.items() if value != plain[name]}
+    given = {**{name: v for name, v in inputs.items() if v not in ("", 0)}, **flags}
+    words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in given.items()]
+    lines = " \\\n    ".join(
+        [
+            f"python jobs/train.py --dataset {result.dataset} --run {result.study}-repro",
+            f'--data-root "${{DATA_ROOT:-{root}}}"',
+            *words,
+        ]
+    )
+    return (
+        "#!/bin/sh\n"
+        f"# Trains the winner of study {result.study} (trial {result.decision.trial}) again on "
+        f"block {block}.\n# The best {result.objective} of its epochs is {value!r}.\n"
+        f"# Data {result.data['digest']}, code {search.identity['code']}.\nset -e\n{lines}\n"
+    )
