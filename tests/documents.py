@@ -19,6 +19,7 @@ JOBS = {
     "prepare": "PrepareJob",
     "tune": "TuneJob",
     "train": "TrainJob",
+    "finalize": "FinalizeJob",
     "sync": "SyncJob",
     "doctor": "DoctorJob",
 }

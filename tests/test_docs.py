@@ -101,3 +101,9 @@ def test_a_way_is_at_most_twenty_modules_that_are_there(way):
     modules = re.findall(r"^\d+\. `([^`]+)`", text, re.MULTILINE)
     assert 10 < len(modules) <= 20
     assert all((ROOT / module).is_file() for module in modules)
+
+
+@each_page
+def test_no_page_has_the_marks_of_a_merge(page):
+    marks = ("<" * 7, "=" * 7, ">" * 7)
+    assert not [line for line in page.read_text().splitlines() if line.startswith(marks)]

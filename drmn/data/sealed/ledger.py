@@ -40,9 +40,9 @@ def append(
 
     A split is opened by any of its parts: with a photo repaired, or as features of a file, it is
     another part of the same test. `again` allows a second opening; the entry's own `again` records
-    whether it is one. With `resume` the last opening goes on, if it was for the same study and purpose: its
-    process died before it had the data. An entry that a power loss left unfinished was never acted upon: it is moved
-    to `ledger.unfinished`.
+    whether it is one. With `resume` the last opening goes on, if it was for the same study and
+    purpose: its process died before it had the data. An entry that a power loss left unfinished was
+    never acted upon: it is moved to `ledger.unfinished`.
 
     Raises:
         DataError: The ledger is broken, or the part was opened before and `again` is false.
