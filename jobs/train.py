@@ -4,20 +4,22 @@ python jobs/train.py --dataset demo                                     # minute
 python jobs/train.py --dataset cub --data-root ~/data --workers 2       # two processes, one batch
 python jobs/train.py --dataset cub --data-root ~/data --ablation no-sit # a row of the paper's table
 python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # fine-tune the backbone
+python jobs/train.py --from cub/12                                      # trial 12 of study cub
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from drmn.cli import Dataset, require_dataset, require_place, write_json
+from drmn.cli import Dataset, arguments, parse, require_dataset, require_place, write_json
 from drmn.cli import run as run_job
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
 from drmn.experiment.config import PicturesConfig, require_name
+from drmn.search.config import Objective
 from drmn.tracking.uri import default_store
 
 COMMON = {
@@ -28,7 +30,16 @@ COMMON = {
     ),
     "Training": ("--optim.lr", "--optim.epochs", "--optim.batch-size", "--seed", "--fold"),
     "Workers": ("--workers", "--max-workers", "--cpus", "--gpus", "--backend"),
-    "Where": ("--run", "--status", "--stop", "--results", "--storage", "--tracking-uri", "--json"),
+    "Where": (
+        "--from",
+        "--run",
+        "--status",
+        "--stop",
+        "--results",
+        "--storage",
+        "--tracking-uri",
+        "--json",
+    ),
 }
 """The options in the short help."""
 
@@ -43,8 +54,14 @@ class TrainJob:
     ablation: str = "full"
     """Row of the paper's ablation table. It overrides the settings: full, no-dab, no-fusion,
     no-channel-attention, no-sit or no-global-branch."""
+    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
+    """Train the settings of STUDY[/TRIAL] again, of a JSON file or a run of MLflow. By default the
+    study's best trial. Options that are given too take the place of those."""
     run: str = ""
-    """Name of the run. By default of dataset, tier and ablation. One that exists is resumed."""
+    """Name of the run. By default of dataset, tier and ablation, or of the trial that --from names.
+    One that exists is resumed."""
+    objective: Objective = "val/H"
+    """Metric whose best epoch is kept."""
     config: Annotated[RunConfig, tyro.conf.FlagConversionOff, tyro.conf.arg(name="")] = field(
         default_factory=RunConfig
     )
@@ -72,6 +89,8 @@ class TrainJob:
 
 def main(job: TrainJob) -> None:
     """Prepare the features, train, and print the result; or look after a run."""
+    if job.from_:
+        job = with_source(job)
     if job.dataset or not (job.run and (job.status or job.stop)):
         require_dataset(job.dataset)
     name = job.run or f"{job.dataset}-{job.config.tier}-{job.ablation}"
@@ -83,6 +102,14 @@ def main(job: TrainJob) -> None:
     train(job, job.results / "runs" / name)
 
 
+def with_source(job: TrainJob) -> TrainJob:
+    """Return the job of what `--from` names; options of the command line take precedence."""
+    from drmn.search.analysis.train_source import source_arguments
+
+    found = source_arguments(job.from_, job.results, job.storage, job.tracking_uri)
+    return parse(TrainJob, [*found, *arguments()])
+
+
 def train(job: TrainJob, folder: Path) -> None:
     """Train the run that is kept in `folder`."""
     from drmn.model.ablations import ablated
@@ -91,11 +118,12 @@ def train(job: TrainJob, folder: Path) -> None:
 
     from rich.console import Console
 
+    from drmn.experiment.train_command import data_options
     from drmn.prepare.job import FeatureRequest
     from drmn.report.terminal import prepared, run_summary
     from drmn.search import driver
     from drmn.search.storage.postgres import check_connection
-    from drmn.search.study.plan import RunPlan
+    from drmn.search.study.plan import FIXED, RunPlan
 
     console = Console()
     plan = RunPlan(
@@ -106,6 +134,8 @@ def train(job: TrainJob, folder: Path) -> None:
         storage=job.storage,
         resources=job.resources,
         pictures=job.pictures,
+        policy=replace(FIXED, objective=job.objective),
+        data=data_options(job.dataset, job.data_root, job.features, job.resources, job.results),
     )
     request = FeatureRequest(
         dataset=job.dataset,
@@ -119,8 +149,8 @@ def train(job: TrainJob, folder: Path) -> None:
         check_connection(job.storage)  # a server that is away is reported before features are made
     store, catalogue = prepared(console, request)
     outcome = driver.train(plan, store, console, catalogue)
-    write_json(job.json, outcome.plain())
     run_summary(console, outcome, folder, job.tracking_uri, job.dataset)
+    write_json(job.json, outcome.plain())
 
 
 def look_after(job: TrainJob, name: str) -> None:

@@ -133,9 +133,11 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
 
     figures = LiveFigures(folder.absolute(), job.storage, wanted=job.figures)
     outcome = driver.search(plan, store, console, catalogue, figures)
-    write_json(job.json, outcome.plain())
     page = Console(record=True)
-    summary(page, outcome, job.tracking_uri, job.dataset)
+    try:
+        summary(page, outcome, job.tracking_uri, job.dataset)
+    finally:
+        write_json(job.json, outcome.plain())
     if outcome.settled and not job.storage:
         said = [*(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
         text = "".join(f"{line}\n" for line in said) + page.export_text(styles=True)
@@ -144,6 +146,7 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
 
 def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
     """Return the search that a command line asks for."""
+    from drmn.experiment.train_command import data_options
     from drmn.search.study.plan import StudyPlan
 
     return StudyPlan(
@@ -159,6 +162,7 @@ def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
         storage=job.storage,
         fork=job.fork,
         warm_start=job.warm_start,
+        data=data_options(job.dataset, job.data_root, job.features, job.resources, job.results),
     )
 
 

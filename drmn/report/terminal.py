@@ -1,6 +1,7 @@
 """Output of jobs: progress of preparation, and results of a search or a run."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -11,12 +12,14 @@ from rich.table import Table
 
 from drmn.data.images.catalogue import Catalogue
 from drmn.errors import ConfigError, StudyError
+from drmn.experiment.train_command import command
 from drmn.metric_names import Metrics
 from drmn.prepare.job import FeatureRequest, prepare_features
 from drmn.report.progress import progress
 from drmn.report.say import say
 from drmn.search.analysis.result import RunResult, SearchResult
 from drmn.search.study_totals import StudyTotals
+from drmn.search.trial_summary import TrialSummary
 from drmn.tracking.uri import HERE
 
 TABLE_COLUMNS = ("T1", "U", "S", "H", "AUSUC")
@@ -37,7 +40,8 @@ def summary(console: Console, outcome: SearchResult, tracking_uri: str, experime
     console.print(f"\nBest settings of study {outcome.study} (trial {best.number}):")
     tier = {} if best.again is None else {"tier": best.settings["tier"]}
     for name, value in sorted({**best.params, **tier}.items()):
-        console.print(f"  --{name} {value}", highlight=False)
+        console.print(f"  {name} {value}", highlight=False)
+    train_again(console, outcome, best)
     rows = {f"DRMN, trial {best.number}": best.metrics}
     console.print(figures_table(rows, outcome.baselines))
     why = f"; it ended because {outcome.ended}" if outcome.ended else ""
@@ -49,6 +53,21 @@ def summary(console: Console, outcome: SearchResult, tracking_uri: str, experime
     for note in outcome.notes:
         say(console, f"note: {note}")
     see_in_mlflow(console, tracking_uri, experiment)
+
+
+def train_again(console: Console, outcome: SearchResult, best: TrialSummary) -> None:
+    """Print the command that trains the best trial again, the settings of the space included."""
+    job = Path(sys.argv[0]).with_name("train.py")
+    program = shlex.join([_python(), str(job)])
+    say(console, "\nTrain it again, with all of its settings, those that the space fixes too:")
+    say(console, command(outcome.train_arguments, program))
+    if best.state == "PRUNED":
+        say(
+            console,
+            f"It was stopped at epoch {best.epochs} of {best.settings['optim.epochs']}; this "
+            "trains all of them, so its best epoch may be a later one.",
+        )
+    console.print()
 
 
 def run_summary(

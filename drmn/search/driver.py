@@ -83,6 +83,7 @@ def _search_result(session: Session) -> SearchResult:
         rows=trials,
         objective=plan.policy.objective,
         second_objective=plan.policy.second_objective,
+        options=plan.options,
         notes=diagnostics.notes(best, trials, record.trials(), plan.policy.first_rung),
     )
 
@@ -115,7 +116,8 @@ def train(plan: RunPlan, store: Path, console: Console, catalogue: Catalogue) ->
             console.print(remark, soft_wrap=True, highlight=False)
         session.ship(console)
         lines = {each.name: each.metrics for each in session.baselines}
-        return RunResult(plan.name, session.data.digest, trial, epochs(record.trial(0)), lines)
+        each = epochs(record.trial(0))
+        return RunResult(plan.name, session.data.digest, trial, each, lines, plan.options)
 
 
 def _task(plan: RunPlan, store: Path, catalogue: Catalogue) -> TrialTask:

@@ -40,6 +40,8 @@ class Plan(ABC):
     resources: ResourceConfig = field(default_factory=ResourceConfig)
     pictures: PicturesConfig = NO_PICTURES
     """Attention maps that are drawn while a trial trains."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `jobs/train.py` that name the data, features and workers (`train_command`)."""
 
     def __post_init__(self) -> None:
         """Check the settings that nothing else checks."""
@@ -58,6 +60,13 @@ class Plan(ABC):
     def kind(self) -> str:
         """Kind of the plan: "study" or "run"."""
         return kind_of(self.folder)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Options of `jobs/train.py` that a trial of this plan is trained again with."""
+        other = {"objective": self.policy.objective}
+        plain = self.policy.objective == PolicyConfig().objective
+        return {"dataset": self.dataset, **self.data, **({} if plain else other)}
 
     @property
     @abstractmethod
@@ -127,7 +136,12 @@ class RunPlan(Plan):
 
     def identity(self, store: Path) -> Mapping[str, Any]:
         """Return data, code and settings; not the resources that compute it."""
-        return {"data": store.name, "code": code_digest.digest(), **_fixed(self.base)}
+        return {
+            "data": store.name,
+            "code": code_digest.digest(),
+            "objective": self.policy.objective,
+            **_fixed(self.base),
+        }
 
     def title(self, number: int) -> str:
         """Return the run's name: it has one trial."""

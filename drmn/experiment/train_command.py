@@ -1,0 +1,61 @@
+"""The command line of `jobs/train.py` that trains a trial again, to the same numbers."""
+
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from drmn.cluster.resources import ResourceConfig
+from drmn.config import RunConfig
+from drmn.data.feature_config import FeatureConfig
+from drmn.fields import flatten
+from drmn.flags import flag
+
+Options = Mapping[str, Any]
+"""Options of `jobs/train.py` that are no settings of the network, by name."""
+ALWAYS = ("seed", "fold")
+"""Settings that a command names though they are the defaults."""
+OF_A_BACKBONE = ("backbone", "levels")
+"""The same, of features that a backbone makes."""
+RESOURCES = ("workers", "max_workers", "cpus", "gpus")
+"""Resources that change sums by rounding, and so are part of a command."""
+RESULTS = Path("results")
+"""Default of `--results`."""
+
+
+def data_options(
+    dataset: str,
+    data_root: str,
+    features: FeatureConfig,
+    resources: ResourceConfig,
+    results: Path = RESULTS,
+) -> dict[str, Any]:
+    """Return the options that name the data, features, workers and results of a job."""
+    found: dict[str, Any] = {"dataset": dataset}
+    if dataset != "demo":  # which is rendered
+        found["data_root"] = data_root
+    if results != RESULTS:
+        found["results"] = str(results)
+    made, plain = flatten(features), flatten(FeatureConfig())
+    always = () if features.hdf5 else OF_A_BACKBONE
+    found |= {name: made[name] for name in made if name in always or made[name] != plain[name]}
+    asked, one = flatten(resources), flatten(ResourceConfig())
+    return found | {name: asked[name] for name in RESOURCES if asked[name] != one[name]}
+
+
+def arguments(options: Options, settings: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of `jobs/train.py` for these options and settings of a run."""
+    plain = flatten(RunConfig())
+    kept = {n: v for n, v in settings.items() if n in ALWAYS or v != plain.get(n)}
+    every = {**options, **kept}
+    return [text for name, value in every.items() for text in (flag(name), str(value))]
+
+
+def command(texts: Iterable[str], program: str = "python jobs/train.py") -> str:
+    """Return a command line for a shell, of the arguments of the job."""
+    return f"{program} {shlex.join(texts)}"
+
+
+def run_name(study: str, trial: int) -> str:
+    """Return the name of the run that trains a trial again."""
+    return f"{study}-{trial:03d}"
