@@ -64,6 +64,17 @@ def given() -> flags.Given:
     return flags.given(arguments())
 
 
+def require_used_features(hdf5: str) -> None:
+    """Raise `ConfigError` if an option of a backbone is given beside a file of features."""
+    if hdf5:
+        options = given()
+        flags.refuse_unused(options, options.keys() - set(OF_A_BACKBONE), f"--hdf5 {hdf5}")
+
+
+OF_A_BACKBONE = ("backbone", "weights", "image_size", "levels")
+"""Settings that features from a file have no use for."""
+
+
 def parse(job: type[J], texts: Sequence[str]) -> J:
     """Return the job of a command line; of an option that is there twice the last one counts."""
     return tyro.cli(job, args=list(texts))

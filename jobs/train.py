@@ -7,13 +7,23 @@ python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # fine-t
 python jobs/train.py --from cub/12                                      # trial 12 of study cub
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from drmn.cli import Dataset, arguments, parse, require_dataset, require_place, write_json
+from drmn.cli import (
+    Dataset,
+    arguments,
+    given,
+    parse,
+    require_dataset,
+    require_place,
+    require_used_features,
+    write_json,
+)
 from drmn.cli import run as run_job
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
@@ -42,6 +52,9 @@ COMMON = {
     ),
 }
 """The options in the short help."""
+ONE = ("run", "from", "dataset", "tier", "ablation")
+LOOKS = {"stop": ONE, "status": ONE}
+"""Modes that look after a run, in their order, and the options that name it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,16 +102,17 @@ class TrainJob:
 
 def main(job: TrainJob) -> None:
     """Prepare the features, train, and print the result; or look after a run."""
+    require_place(job.json)
     if job.from_:
         job = with_source(job)
     if job.dataset or not (job.run and (job.status or job.stop)):
         require_dataset(job.dataset)
     name = job.run or f"{job.dataset}-{job.config.tier}-{job.ablation}"
     require_name("run", name)
-    if job.status or job.stop:
-        look_after(job, name)
+    if modes := [name for name in LOOKS if getattr(job, name)]:
+        look_after(job, modes, name)
         return
-    require_place(job.json)
+    require_used_features(job.features.hdf5)
     train(job, job.results / "runs" / name)
 
 
@@ -153,17 +167,12 @@ def train(job: TrainJob, folder: Path) -> None:
     write_json(job.json, outcome.plain())
 
 
-def look_after(job: TrainJob, name: str) -> None:
+def look_after(job: TrainJob, modes: Sequence[str], name: str) -> None:
     """Show the status of a run, or stop it."""
-    from rich.console import Console
+    from drmn.report.look_after import Look, look_after, require_used
 
-    from drmn.report import studies
-
-    console, folder = Console(), job.results / "runs"
-    if job.stop:
-        studies.stop(console, folder, name, job.storage)
-    if job.status:
-        studies.status(console, folder, name, job.storage)
+    require_used(modes, given(), LOOKS)
+    look_after(modes, Look(job.results / "runs", name, job.storage), job.json)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
 from drmn.experiment import code_digest
 from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
-from drmn.experiment.identity import FREE
+from drmn.experiment.identity import BASE, FREE, GIVEN
 from drmn.fields import flatten, require
 from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.factory import kind_of, make_storage
-from drmn.space import Space, fixed_settings, load, source
+from drmn.search.study.given_settings import overruled, with_given
+from drmn.space import Constants, Space, fixed_settings, load, source
 from drmn.tracking.uri import require_store
 
 FIXED = PolicyConfig(sampler="random", pruner="none")
@@ -97,11 +98,18 @@ class StudyPlan(Plan):
     """The study whose trials this one learns from."""
     warm_start: str = ""
     """The study, or JSON file, whose best settings this one tries first."""
+    given: Constants = field(default_factory=dict)
+    """Settings of the command line: they hold in every trial, whatever the space says."""
 
     @property
     def search_space(self) -> Space:
-        """The space of that name, or in that file."""
-        return load(self.space)
+        """The space of that name, or in that file; given settings win over it."""
+        return with_given(load(self.space), self.given)
+
+    @property
+    def overruled(self) -> dict[str, str]:
+        """A line on each given setting that the space decides too."""
+        return overruled(load(self.space), self.given)
 
     def identity(self, store: Path) -> Mapping[str, Any]:
         """Return data, code, space, policy and settings; not the resources that compute it."""
@@ -114,7 +122,8 @@ class StudyPlan(Plan):
             "fork": self.fork,
             "warm_start": self.warm_start,
             **flatten(self.policy, "policy."),
-            **{f"base.{name}": value for name, value in _fixed(self.base).items()},
+            **{f"{BASE}{name}": value for name, value in _fixed(self.base).items()},
+            **{f"{GIVEN}{name}": self.given[name] for name in self.overruled},
         }
 
     def title(self, number: int) -> str:
