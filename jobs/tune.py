@@ -156,7 +156,7 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
         write_json(job.json, outcome.plain())
     if outcome.settled and not job.storage:
         said = [*kept, *(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
-        text = "".join(f"{line}\n" for line in said) + page.export_text(styles=True)
+        text = "\n".join([*said, page.export_text(styles=True)])
         keep(folder, asked(job, space), (request, store), text, outcome.plain())
 
 
@@ -230,9 +230,8 @@ def asked(job: TuneJob, space: str) -> dict[str, Any]:
     """Return all settings that decide the result of a search and its printed text."""
     from drmn.space import source
 
-    settings = {name: value for name, value in flatten(job).items() if name != "json"}
-    text = source(space).read_text()
-    return settings | {"space_text": text, "given": sorted(given_settings(job))}
+    more = {"space_text": source(space).read_text(), "given": sorted(given_settings(job))}
+    return {name: value for name, value in flatten(job).items() if name != "json"} | more
 
 
 def look_after(job: TuneJob, modes: Sequence[str]) -> None:

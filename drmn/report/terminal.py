@@ -77,6 +77,8 @@ def run_summary(
     best = outcome.trial
     rows = {f"{outcome.run}, epoch {best.best_epoch}": best.metrics}
     console.print(figures_table(rows, outcome.baselines))
+    for note in outcome.notes:
+        say(console, f"note: {note}")
     say(console, f"\nRecord and checkpoints: {folder}")
     see_in_mlflow(console, tracking_uri, experiment)
 

@@ -51,7 +51,7 @@ class SearchResult:
     second_objective: str = ""
     """Another objective, if there is one."""
     notes: list[str] = field(default_factory=list)
-    """Notes on the search space."""
+    """What the figures do not show, and notes on the search space."""
     options: Options = field(default_factory=dict)
     """Options of `jobs/train.py` that name the data, features and workers."""
     remarks: list[str] = field(default_factory=list)
@@ -129,6 +129,8 @@ class RunResult:
     """Baselines by name."""
     options: Options = field(default_factory=dict)
     """Options of `jobs/train.py` that name the data, features and workers."""
+    notes: list[str] = field(default_factory=list)
+    """What the figures do not show."""
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -141,6 +143,7 @@ class RunResult:
             "best": best,
             "epochs": [{"epoch": n, **metrics} for n, metrics in sorted(self.epochs.items())],
             "baselines": {name: figures(line) for name, line in self.baselines.items()},
+            "notes": self.notes,
         }
 
 
