@@ -39,12 +39,13 @@ def require_place(path: Path | None) -> None:
     """Raise `ConfigError` if the file of `--json` cannot be written: known before the work."""
     if path is None:
         return
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"--json {path}: no such folder to write into.")
-    if path.is_dir():
-        raise ConfigError(f"--json {path}: a folder; give a file, such as {path / 'result.json'}.")
-    new = not path.exists()
     try:
+        if not path.absolute().parent.is_dir():
+            raise ConfigError(f"--json {path}: no such folder to write into.")
+        if path.is_dir():
+            give = path / "result.json"
+            raise ConfigError(f"--json {path}: a folder; give a file, such as {give}.")
+        new = not path.exists()
         path.open("ab").close()
     except OSError as problem:
         raise ConfigError(

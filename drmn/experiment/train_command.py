@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from drmn.cluster.resources import ResourceConfig
-from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
 from drmn.fields import flatten
 from drmn.flags import flag
 
 Options = Mapping[str, Any]
 """Options of `jobs/train.py` that are no settings of the network, by name."""
-ALWAYS = ("seed", "fold")
-"""Settings that a command names though they are the defaults."""
-OF_A_BACKBONE = ("backbone", "levels")
-"""The same, of features that a backbone makes."""
+ALWAYS = ("backbone", "levels")
+"""Settings of a backbone's features that a command names though they are the defaults."""
 RESOURCES = ("workers", "max_workers", "cpus", "gpus")
 """Resources that change sums by rounding, and so are part of a command."""
 RESULTS = Path("results")
@@ -37,17 +34,18 @@ def data_options(
     if results != RESULTS:
         found["results"] = str(results)
     made, plain = flatten(features), flatten(FeatureConfig())
-    always = () if features.hdf5 else OF_A_BACKBONE
+    always = () if features.hdf5 else ALWAYS
     found |= {name: made[name] for name in made if name in always or made[name] != plain[name]}
     asked, one = flatten(resources), flatten(ResourceConfig())
     return found | {name: asked[name] for name in RESOURCES if asked[name] != one[name]}
 
 
 def arguments(options: Options, settings: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of `jobs/train.py` for these options and settings of a run."""
-    plain = flatten(RunConfig())
-    kept = {n: v for n, v in settings.items() if n in ALWAYS or v != plain.get(n)}
-    every = {**options, **kept}
+    """Return the arguments of `jobs/train.py` for these options and settings of a run.
+
+    Defaults are among them: in a later version they may be others.
+    """
+    every = {**options, **settings}
     return [text for name, value in every.items() for text in (flag(name), str(value))]
 
 

@@ -57,9 +57,10 @@ def summary(console: Console, outcome: SearchResult, tracking_uri: str, experime
 
 def train_again(console: Console, outcome: SearchResult, best: TrialSummary) -> None:
     """Print the command that trains the best trial again, the settings of the space included."""
-    job = Path(sys.argv[0]).with_name("train.py")
-    program = shlex.join([_python(), str(job)])
-    say(console, "\nTrain it again, with all of its settings, those that the space fixes too:")
+    program = shlex.join([_python(), str(Path(sys.argv[0]).with_name("train.py"))])
+    place = shlex.join([f"{outcome.study}/{best.number}", *outcome.place])
+    say(console, f"\nTrain it again: {program} --from {place}")
+    say(console, "The same with all of its settings, those that the space fixes too:")
     say(console, command(outcome.train_arguments, program))
     if best.state == "PRUNED":
         say(

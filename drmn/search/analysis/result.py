@@ -68,6 +68,12 @@ class SearchResult:
         return arguments(options, self.best.settings)
 
     @property
+    def place(self) -> list[str]:
+        """Arguments that say where the study is, if it is not in the default folder."""
+        results = self.options.get("results")
+        return [] if results is None else ["--results", results]
+
+    @property
     def pareto_front(self) -> list[TrialSummary]:
         """The trials that none beats in both objectives; empty with one objective."""
         if not self.second_objective:
