@@ -81,7 +81,7 @@ def check(job: PrepareJob) -> None:
         require_dataset(job.dataset)
     if job.export_hdf5 is not None and not job.dataset:
         raise ConfigError("--export-hdf5 needs --dataset: which store is to be exported.")
-    if not job.dataset:
+    if (job.list or job.verify or job.prune) and not job.dataset:
         refuse_unused(given(), STORES, "looking after stores, without --dataset,")
     require_used_features(job.features.hdf5)
     if job.prune != bool(job.max_bytes):

@@ -4,7 +4,6 @@ python jobs/train.py --dataset demo                                     # minute
 python jobs/train.py --dataset cub --data-root ~/data --workers 2       # two processes, one batch
 python jobs/train.py --dataset cub --data-root ~/data --ablation no-sit # a row of the paper's table
 python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # fine-tune the backbone
-python jobs/train.py --from cub/12                                      # trial 12 of study cub
 """
 
 from collections.abc import Sequence
@@ -68,8 +67,8 @@ class TrainJob:
     """Row of the paper's ablation table. It overrides the settings: full, no-dab, no-fusion,
     no-channel-attention, no-sit or no-global-branch."""
     from_: Annotated[str, tyro.conf.arg(name="from")] = ""
-    """Train the settings of STUDY[/TRIAL] again, of a JSON file or a run of MLflow. By default the
-    study's best trial. Options that are given too take the place of those."""
+    """Settings of STUDY[/TRIAL], a JSON file or a run of MLflow. By default the study's best trial.
+    Options that are given too take the place of those."""
     run: str = ""
     """Name of the run. By default of dataset, tier and ablation, or of the trial that --from names.
     One that exists is resumed."""
@@ -136,8 +135,8 @@ def train(job: TrainJob, folder: Path) -> None:
     from drmn.prepare.job import FeatureRequest
     from drmn.report.terminal import prepared, run_summary
     from drmn.search import driver
-    from drmn.search.storage.postgres import check_connection
     from drmn.search.study.plan import FIXED, RunPlan
+    from drmn.search.study.services import check_services
 
     console = Console()
     plan = RunPlan(
@@ -159,8 +158,7 @@ def train(job: TrainJob, folder: Path) -> None:
         fold=config.fold,
         gpus=job.resources.gpus,
     )
-    if job.storage:
-        check_connection(job.storage)  # a server that is away is reported before features are made
+    check_services(job.storage)  # what is away is reported before features are made
     store, catalogue = prepared(console, request)
     outcome = driver.train(plan, store, console, catalogue)
     run_summary(console, outcome, folder, job.tracking_uri, job.dataset)

@@ -131,11 +131,10 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     kept = check_space(job, space, console)
 
     from drmn.report.terminal import prepared
-    from drmn.search.storage.postgres import check_connection
+    from drmn.search.study.services import check_services
 
     plan, request = plan_of(job, space, folder), features_of(job)
-    if job.storage:
-        check_connection(job.storage)  # a server that is away is reported before features are made
+    check_services(job.storage)  # what is away is reported before features are made
     store, catalogue = prepared(console, request)
     if job.plan:
         from drmn.report.forecast_table import show_forecast
