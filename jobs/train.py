@@ -148,7 +148,7 @@ def train(job: TrainJob, folder: Path) -> None:
         resources=job.resources,
         pictures=job.pictures,
         policy=replace(FIXED, objective=job.objective),
-        data=data_options(job.dataset, job.data_root, job.features, job.resources, job.results),
+        data=data_options(job),
     )
     request = FeatureRequest(
         dataset=job.dataset,

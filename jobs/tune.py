@@ -195,7 +195,7 @@ def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
         fork=job.fork,
         warm_start=job.warm_start,
         given=given_settings(job),
-        data=data_options(job.dataset, job.data_root, job.features, job.resources, job.results),
+        data=data_options(job),
     )
 
 

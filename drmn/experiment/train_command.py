@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from drmn.cluster.resources import ResourceConfig
 from drmn.data.feature_config import FeatureConfig
@@ -20,23 +20,49 @@ RESULTS = Path("results")
 """Default of `--results`."""
 
 
-def data_options(
-    dataset: str,
-    data_root: str,
-    features: FeatureConfig,
-    resources: ResourceConfig,
-    results: Path = RESULTS,
-) -> dict[str, Any]:
-    """Return the options that name the data, features, workers and results of a job."""
-    found: dict[str, Any] = {"dataset": dataset}
-    if dataset != "demo":  # which is rendered
-        found["data_root"] = data_root
-    if results != RESULTS:
-        found["results"] = str(results)
+@runtime_checkable
+class DataJob(Protocol):
+    """A job that works on the features of a dataset: its settings of them."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+
+    @property
+    def data_root(self) -> str:
+        """Folder of its files."""
+
+    @property
+    def features(self) -> FeatureConfig:
+        """Features that are made of it."""
+
+    @property
+    def resources(self) -> ResourceConfig:
+        """Workers that train on them."""
+
+    @property
+    def results(self) -> Path:
+        """Folder of results."""
+
+    @property
+    def storage(self) -> str:
+        """PostgreSQL of the record; empty if a folder has it."""
+
+
+def data_options(job: DataJob) -> dict[str, Any]:
+    """Return the options that name the data, features, workers, results and record of a job."""
+    features = job.features
+    found: dict[str, Any] = {"dataset": job.dataset}
+    if job.dataset != "demo":  # which is rendered
+        found["data_root"] = job.data_root
+    if job.results != RESULTS:
+        found["results"] = str(job.results)
+    if job.storage:
+        found["storage"] = job.storage
     made, plain = flatten(features), flatten(FeatureConfig())
     always = () if features.hdf5 else ALWAYS
     found |= {name: made[name] for name in made if name in always or made[name] != plain[name]}
-    asked, one = flatten(resources), flatten(ResourceConfig())
+    asked, one = flatten(job.resources), flatten(ResourceConfig())
     return found | {name: asked[name] for name in RESOURCES if asked[name] != one[name]}
 
 

@@ -83,7 +83,7 @@ def _plots(study: optuna.Study, backend: Any) -> Plots:
     if shares := effects(study.get_trials(deepcopy=False), epoch):
         found["importances"] = (
             lambda: plot_effects(shares, interactive=interactive),
-            f"What explains {reached}, with bounds that hold for random trials: as the search says",
+            f"What explains {reached}, as the search says; bounds hold for random trials",
         )
     return found
 

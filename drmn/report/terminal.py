@@ -12,7 +12,7 @@ from rich.table import Table
 
 from drmn.data.images.catalogue import Catalogue
 from drmn.errors import ConfigError, StudyError
-from drmn.experiment.train_command import command
+from drmn.experiment import train_command
 from drmn.metric_names import Metrics
 from drmn.prepare.job import FeatureRequest, prepare_features
 from drmn.report.progress import progress
@@ -61,7 +61,7 @@ def train_again(console: Console, outcome: SearchResult, best: TrialSummary) -> 
     place = shlex.join([f"{outcome.study}/{best.number}", *outcome.place])
     say(console, f"\nTrain it again: {program} --from {place}")
     say(console, "The same with all of its settings, those that the space fixes too:")
-    say(console, command(outcome.train_arguments, program))
+    say(console, train_command.command(outcome.train_arguments, program))
     if best.state == "PRUNED":
         say(
             console,

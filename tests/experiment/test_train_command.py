@@ -1,6 +1,7 @@
 """The command that trains a trial again: its data, features, workers, results and settings."""
 
 import shlex
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from drmn.cluster.resources import ResourceConfig
@@ -11,13 +12,26 @@ from drmn.fields import flatten
 from drmn.flags import given
 
 
+@dataclass(frozen=True)
+class Job:
+    dataset: str = "cub"
+    data_root: str = "data"
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    resources: ResourceConfig = field(default_factory=ResourceConfig)
+    results: Path = Path("results")
+    storage: str = ""
+
+
 def test_options_name_data_and_features_and_workers_that_change_sums():
     features = FeatureConfig(backbone="resnet50", image_size=448, views=2)
     workers = ResourceConfig(workers=2, cpus=3, backend="pool", failures=9)
-    assert data_options("cub", "/my data", features, workers, Path("elsewhere")) == {
+    places = {"results": Path("elsewhere"), "storage": "postgresql://me@server/drmn"}
+    asked = Job(data_root="/my data", features=features, resources=workers, **places)
+    assert data_options(asked) == {
         "dataset": "cub",
         "data_root": "/my data",
         "results": "elsewhere",
+        "storage": "postgresql://me@server/drmn",
         "backbone": "resnet50",
         "image_size": 448,
         "levels": "8+16+32",
@@ -28,12 +42,12 @@ def test_options_name_data_and_features_and_workers_that_change_sums():
 
 
 def test_the_demo_has_no_root_and_a_file_of_features_no_backbone():
-    assert data_options("demo", "data", FeatureConfig(), ResourceConfig()) == {
+    assert data_options(Job(dataset="demo")) == {
         "dataset": "demo",
         "backbone": "tf_efficientnet_lite0",
         "levels": "8+16+32",
     }
-    imported = data_options("cub", "data", FeatureConfig(hdf5="a.hdf5"), ResourceConfig())
+    imported = data_options(Job(features=FeatureConfig(hdf5="a.hdf5")))
     assert imported == {"dataset": "cub", "data_root": "data", "hdf5": "a.hdf5"}
 
 

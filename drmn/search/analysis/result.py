@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from drmn.experiment.train_command import Options, arguments, run_name
+from drmn.flags import flag
 from drmn.metric_names import COST, Metrics, figures
 from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import TrialSummary, ranking
@@ -69,9 +70,9 @@ class SearchResult:
 
     @property
     def place(self) -> list[str]:
-        """Arguments that say where the study is, if it is not in the default folder."""
-        results = self.options.get("results")
-        return [] if results is None else ["--results", results]
+        """Arguments that say where the study is, if that is not the default."""
+        given = [name for name in ("results", "storage") if name in self.options]
+        return [text for name in given for text in (flag(name), self.options[name])]
 
     @property
     def pareto_front(self) -> list[TrialSummary]:
