@@ -5,14 +5,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar, get_args
 
 import tyro
 
+from drmn import flags
 from drmn import help as helping
 from drmn.config import DatasetName
+from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError, UserError
 from drmn.fields import did_you_mean
 from drmn.help import Common
@@ -34,9 +36,49 @@ def require_dataset(name: str) -> None:
 
 
 def require_place(path: Path | None) -> None:
-    """Raise `ConfigError` if there is no folder for the file of `--json`."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise ConfigError(f"--json {path}: no such folder to write into.")
+    """Raise `ConfigError` if the file of `--json` cannot be written: known before the work."""
+    if path is None:
+        return
+    try:
+        if not path.absolute().parent.is_dir():
+            raise ConfigError(f"--json {path}: no such folder to write into.")
+        if path.is_dir():
+            give = path / "result.json"
+            raise ConfigError(f"--json {path}: a folder; give a file, such as {give}.")
+        new = not path.exists()
+        path.open("ab").close()
+    except OSError as problem:
+        raise ConfigError(
+            f"--json {path}: {problem.strerror}; give a file that may be written to."
+        ) from None
+    if new:
+        path.unlink()
+
+
+def arguments() -> list[str]:
+    """Return this job's command line; a leading `~` of a value is the home folder."""
+    return [flags.expand_home(each) for each in sys.argv[1:]]
+
+
+def given() -> flags.Given:
+    """Return the options of this job's command line, by the names of their settings."""
+    return flags.given(arguments())
+
+
+def require_used_features(hdf5: str) -> None:
+    """Raise `ConfigError` if an option of a backbone is given beside a file of features."""
+    if hdf5:
+        options = given()
+        flags.refuse_unused(options, options.keys() - set(OF_A_BACKBONE), f"--hdf5 {hdf5}")
+
+
+OF_A_BACKBONE = ("backbone", "weights", "image_size", "levels")
+"""Settings that features from a file have no use for."""
+
+
+def parse(job: type[J], texts: Sequence[str]) -> J:
+    """Return the job of a command line; of an option that is there twice the last one counts."""
+    return tyro.cli(job, args=list(texts))
 
 
 def write_json(path: Path | None, plain: object) -> None:
@@ -53,12 +95,12 @@ def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -
     A user's mistake ends in one sentence and exit status 2; Ctrl-C and SIGTERM in 130.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    print_in_any_encoding()
     try:
-        arguments = sys.argv[1:]
-        if common and helping.asked(arguments):
+        if common and helping.asked(arguments()):
             print(helping.short(job, common, sys.modules["__main__"].__doc__ or ""))  # noqa: T201
             return
-        main(tyro.cli(job, args=helping.full(arguments)))
+        main(parse(job, helping.full(arguments())))
     except UserError as mistake:
         sys.exit(_say(f"error: {mistake}", 2))
     except KeyboardInterrupt:
@@ -78,6 +120,8 @@ _REMEDIES = {
         (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), _ELSEWHERE
     ),
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EISDIR: "give a file",
 }
 """Remedies for errors of a disk; any other error of the system is a bug."""
 

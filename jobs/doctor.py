@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from drmn.cli import run, write_json
+from drmn.cli import given, require_place, run, write_json
 from drmn.doctor.finding import Finding
 from drmn.fields import require
+from drmn.flags import refuse_unused
 from drmn.tracking.uri import default_store, require_store
 
 
@@ -40,6 +41,9 @@ class DoctorJob:
 
 def main(job: DoctorJob) -> None:
     """Run the checks, print a line for each, and exit with 1 if one fails."""
+    require_place(job.json)
+    if job.cluster is not None:
+        refuse_unused(given(), ("cluster", "json"), "--cluster")
     found = []
     for finding in look(job):
         print(finding, flush=True)

@@ -14,10 +14,11 @@ from typing import Annotated
 
 import tyro
 
-from drmn.cli import Dataset, require_dataset, run
+from drmn.cli import Dataset, given, require_dataset, require_used_features, run
 from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.fields import require
+from drmn.flags import refuse_unused
 
 COMMON = {
     "Data": ("--dataset", "--data-root", "--hdf5", "--on-bad"),
@@ -27,6 +28,8 @@ COMMON = {
     "Where": ("--results",),
 }
 """The options in the short help."""
+STORES = ("list", "verify", "prune", "max_bytes", "export_hdf5", "results")
+"""Options that need no dataset."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +81,9 @@ def check(job: PrepareJob) -> None:
         require_dataset(job.dataset)
     if job.export_hdf5 is not None and not job.dataset:
         raise ConfigError("--export-hdf5 needs --dataset: which store is to be exported.")
+    if (job.list or job.verify or job.prune) and not job.dataset:
+        refuse_unused(given(), STORES, "looking after stores, without --dataset,")
+    require_used_features(job.features.hdf5)
     if job.prune != bool(job.max_bytes):
         raise ConfigError("--prune and --max-bytes go together: --prune --max-bytes 20GB.")
 

@@ -6,18 +6,29 @@ python jobs/train.py --dataset cub --data-root ~/data --ablation no-sit # a row 
 python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # fine-tune the backbone
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from drmn.cli import Dataset, require_dataset, require_place, write_json
+from drmn.cli import (
+    Dataset,
+    arguments,
+    given,
+    parse,
+    require_dataset,
+    require_place,
+    require_used_features,
+    write_json,
+)
 from drmn.cli import run as run_job
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
 from drmn.experiment.config import PicturesConfig, require_name
+from drmn.search.config import Objective
 from drmn.tracking.uri import default_store
 
 COMMON = {
@@ -28,9 +39,21 @@ COMMON = {
     ),
     "Training": ("--optim.lr", "--optim.epochs", "--optim.batch-size", "--seed", "--fold"),
     "Workers": ("--workers", "--max-workers", "--cpus", "--gpus", "--backend"),
-    "Where": ("--run", "--status", "--stop", "--results", "--storage", "--tracking-uri", "--json"),
+    "Where": (
+        "--from",
+        "--run",
+        "--status",
+        "--stop",
+        "--results",
+        "--storage",
+        "--tracking-uri",
+        "--json",
+    ),
 }
 """The options in the short help."""
+ONE = ("run", "from", "dataset", "tier", "ablation")
+LOOKS = {"stop": ONE, "status": ONE}
+"""Modes that look after a run, in their order, and the options that name it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +66,14 @@ class TrainJob:
     ablation: str = "full"
     """Row of the paper's ablation table. It overrides the settings: full, no-dab, no-fusion,
     no-channel-attention, no-sit or no-global-branch."""
+    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
+    """Settings of STUDY[/TRIAL], a JSON file or a run of MLflow. By default the study's best trial.
+    Options that are given too take the place of those."""
     run: str = ""
-    """Name of the run. By default of dataset, tier and ablation. One that exists is resumed."""
+    """Name of the run. By default of dataset, tier and ablation, or of the trial that --from names.
+    One that exists is resumed."""
+    objective: Objective = "val/H"
+    """Metric whose best epoch is kept."""
     config: Annotated[RunConfig, tyro.conf.FlagConversionOff, tyro.conf.arg(name="")] = field(
         default_factory=RunConfig
     )
@@ -72,15 +101,26 @@ class TrainJob:
 
 def main(job: TrainJob) -> None:
     """Prepare the features, train, and print the result; or look after a run."""
+    require_place(job.json)
+    if job.from_:
+        job = with_source(job)
     if job.dataset or not (job.run and (job.status or job.stop)):
         require_dataset(job.dataset)
     name = job.run or f"{job.dataset}-{job.config.tier}-{job.ablation}"
     require_name("run", name)
-    if job.status or job.stop:
-        look_after(job, name)
+    if modes := [name for name in LOOKS if getattr(job, name)]:
+        look_after(job, modes, name)
         return
-    require_place(job.json)
+    require_used_features(job.features.hdf5)
     train(job, job.results / "runs" / name)
+
+
+def with_source(job: TrainJob) -> TrainJob:
+    """Return the job of what `--from` names; options of the command line take precedence."""
+    from drmn.search.analysis.train_source import source_arguments
+
+    found = source_arguments(job.from_, job.results, job.storage, job.tracking_uri)
+    return parse(TrainJob, [*found, *arguments()])
 
 
 def train(job: TrainJob, folder: Path) -> None:
@@ -91,11 +131,12 @@ def train(job: TrainJob, folder: Path) -> None:
 
     from rich.console import Console
 
+    from drmn.experiment.train_command import data_options
     from drmn.prepare.job import FeatureRequest
     from drmn.report.terminal import prepared, run_summary
     from drmn.search import driver
-    from drmn.search.storage.postgres import check_connection
-    from drmn.search.study.plan import RunPlan
+    from drmn.search.study.plan import FIXED, RunPlan
+    from drmn.search.study.services import check_services
 
     console = Console()
     plan = RunPlan(
@@ -106,6 +147,8 @@ def train(job: TrainJob, folder: Path) -> None:
         storage=job.storage,
         resources=job.resources,
         pictures=job.pictures,
+        policy=replace(FIXED, objective=job.objective),
+        data=data_options(job),
     )
     request = FeatureRequest(
         dataset=job.dataset,
@@ -115,25 +158,19 @@ def train(job: TrainJob, folder: Path) -> None:
         fold=config.fold,
         gpus=job.resources.gpus,
     )
-    if job.storage:
-        check_connection(job.storage)  # a server that is away is reported before features are made
+    check_services(job.storage)  # what is away is reported before features are made
     store, catalogue = prepared(console, request)
     outcome = driver.train(plan, store, console, catalogue)
-    write_json(job.json, outcome.plain())
     run_summary(console, outcome, folder, job.tracking_uri, job.dataset)
+    write_json(job.json, outcome.plain())
 
 
-def look_after(job: TrainJob, name: str) -> None:
+def look_after(job: TrainJob, modes: Sequence[str], name: str) -> None:
     """Show the status of a run, or stop it."""
-    from rich.console import Console
+    from drmn.report.look_after import Look, look_after, require_used
 
-    from drmn.report import studies
-
-    console, folder = Console(), job.results / "runs"
-    if job.stop:
-        studies.stop(console, folder, name, job.storage)
-    if job.status:
-        studies.status(console, folder, name, job.storage)
+    require_used(modes, given(), LOOKS)
+    look_after(modes, Look(job.results / "runs", name, job.storage), job.json)
 
 
 if __name__ == "__main__":

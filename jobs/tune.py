@@ -7,24 +7,35 @@ python jobs/tune.py --list                                  # the studies there 
 python jobs/tune.py --dataset cub --hdf5 feature_map_ResNet_101_CUB.hdf5 --data-root ~/data
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from drmn.cli import Dataset, require_dataset, require_place, run, write_json
+from drmn.cli import (
+    Dataset,
+    given,
+    require_dataset,
+    require_place,
+    require_used_features,
+    run,
+    write_json,
+)
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
 from drmn.fields import flatten
+from drmn.report.finished import show_again
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from drmn.prepare.job import FeatureRequest
     from drmn.search.study.plan import StudyPlan
 
@@ -40,6 +51,9 @@ COMMON = {
     "Look after studies": ("--plan", "--list", "--status", "--stop", "--replay"),
 }
 """The options in the short help."""
+ONE = ("study", "space", "dataset")
+LOOKS = {"stop": ONE, "list": ("study",), "status": ONE, "replay": ONE}
+"""Modes that look after studies, in their order, and the options that name the study of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +87,8 @@ class TuneJob:
     base: Annotated[RunConfig, tyro.conf.FlagConversionOff, tyro.conf.arg(name="")] = field(
         default_factory=RunConfig
     )
-    """Where the search starts: the first trial, and all that the space leaves alone."""
+    """Settings of every trial. One that is given here wins over the space; the rest is where the
+    search starts."""
     features: Annotated[FeatureConfig, tyro.conf.arg(name="")] = field(
         default_factory=FeatureConfig
     )
@@ -96,54 +111,74 @@ class TuneJob:
 
 def main(job: TuneJob) -> None:
     """Prepare the features, search, and print the result; or look after the studies."""
-    if job.list or job.status or job.stop or job.replay:
-        look_after(job)
+    require_place(job.json)
+    if modes := [name for name in LOOKS if getattr(job, name)]:
+        look_after(job, modes)
         return
     require_dataset(job.dataset)
-    require_place(job.json)
+    require_used_features(job.features.hdf5)
     space = job.space or ("imported" if job.features.hdf5 else job.dataset)
     folder = study_folder(job, space)
-    if job.plan or not show_again(job, space, folder):
+    if job.plan or not show_again(folder, asked(job, space), job.json):
         search(job, space, folder)
 
 
 def search(job: TuneJob, space: str, folder: Path) -> None:
     """Prepare the features, then search or forecast the search."""
-    from drmn.space import baseline, load
-
-    baseline(load(space), job.base)  # a mistake in it is reported before anything is drawn or read
-
     from rich.console import Console
 
-    from drmn.report.terminal import prepared
-    from drmn.search.storage.postgres import check_connection
+    console = Console()
+    kept = check_space(job, space, console)
 
-    console, plan, request = Console(), plan_of(job, space, folder), features_of(job)
-    if job.storage:
-        check_connection(job.storage)  # a server that is away is reported before features are made
+    from drmn.report.terminal import prepared
+    from drmn.search.study.services import check_services
+
+    plan, request = plan_of(job, space, folder), features_of(job)
+    check_services(job.storage)  # what is away is reported before features are made
     store, catalogue = prepared(console, request)
     if job.plan:
         from drmn.report.forecast_table import show_forecast
 
         write_json(job.json, show_forecast(console, plan, store))
         return
+    from drmn.report.finished import keep
     from drmn.report.live_figures import LiveFigures
     from drmn.report.terminal import summary
     from drmn.search import driver
 
     figures = LiveFigures(folder.absolute(), job.storage, wanted=job.figures)
     outcome = driver.search(plan, store, console, catalogue, figures)
-    write_json(job.json, outcome.plain())
     page = Console(record=True)
-    summary(page, outcome, job.tracking_uri, job.dataset)
+    try:
+        summary(page, outcome, job.tracking_uri, job.dataset)
+    finally:
+        write_json(job.json, outcome.plain())
     if outcome.settled and not job.storage:
-        said = [*(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
-        text = "".join(f"{line}\n" for line in said) + page.export_text(styles=True)
-        keep(job, space, (request, store), text, outcome.plain())
+        said = [*kept, *(f"note: {note}" for note in catalogue.notes), *outcome.remarks]
+        text = "\n".join([*said, page.export_text(styles=True)])
+        keep(folder, asked(job, space), (request, store), text, outcome.plain())
+
+
+def check_space(job: TuneJob, space: str, console: "Console") -> list[str]:
+    """Print, and return, the notes on given settings that the space decides too.
+
+    Raises:
+        ConfigError: The space, or its point for these settings, is no valid run.
+    """
+    from drmn.report.say import say
+    from drmn.search.study.given_settings import overruled, with_given
+    from drmn.space import baseline, load
+
+    found, values = load(space), given_settings(job)
+    baseline(with_given(found, values), job.base)
+    for note in (notes := [f"note: {line}" for line in overruled(found, values).values()]):
+        say(console, note)
+    return notes
 
 
 def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
     """Return the search that a command line asks for."""
+    from drmn.experiment.train_command import data_options
     from drmn.search.study.plan import StudyPlan
 
     return StudyPlan(
@@ -159,6 +194,8 @@ def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
         storage=job.storage,
         fork=job.fork,
         warm_start=job.warm_start,
+        given=given_settings(job),
+        data=data_options(job),
         inputs={"data_root": absolute_root(job.data_root), **flatten(job.features)},
     )
 
@@ -166,6 +203,11 @@ def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
 def absolute_root(root: str) -> str:
     """Return a data root that means the same from any folder."""
     return root if "://" in root else str(Path(root).expanduser().absolute())
+
+
+def given_settings(job: TuneJob) -> dict[str, Any]:
+    """Return the settings of a run that were given on the command line."""
+    return {name: value for name, value in flatten(job.base).items() if name in given()}
 
 
 def features_of(job: TuneJob) -> "FeatureRequest":
@@ -182,24 +224,6 @@ def features_of(job: TuneJob) -> "FeatureRequest":
     )
 
 
-def keep(
-    job: TuneJob,
-    space: str,
-    features: tuple["FeatureRequest", Path],
-    said: str,
-    outcome: Mapping[str, Any],
-) -> None:
-    """Write the receipt of a finished study: its inputs, and the text that was printed."""
-    from drmn.experiment import receipt
-    from drmn.prepare.job import data_places, made_places
-
-    data = [str(place) for place in data_places(features[0])]
-    made = [str(place) for place in made_places(*features)]
-    asks, uri = asked(job, space), job.tracking_uri
-    basis = receipt.Basis(asked=asks, data=data, made=made, tracking_uri=uri)
-    receipt.write(study_folder(job, space), basis, said, outcome)
-
-
 def study_folder(job: TuneJob, space: str) -> Path:
     """Return the folder of a study, by its name, which by default is its space's."""
     name = job.study or Path(space).stem
@@ -211,44 +235,20 @@ def asked(job: TuneJob, space: str) -> dict[str, Any]:
     """Return all settings that decide the result of a search and its printed text."""
     from drmn.space import source
 
-    settings = {name: value for name, value in flatten(job).items() if name != "json"}
-    return settings | {"space_text": source(space).read_text()}
+    more = {"space_text": source(space).read_text(), "given": sorted(given_settings(job))}
+    return {name: value for name, value in flatten(job).items() if name != "json"} | more
 
 
-def show_again(job: TuneJob, space: str, folder: Path) -> bool:
-    """Print the receipt of a finished study if nothing has changed; return whether there is one."""
-    from drmn.experiment import receipt
-
-    found = receipt.read(folder, asked(job, space))
-    if found is None:
-        return False
-
-    from rich.console import Console
-    from rich.text import Text
-
-    write_json(job.json, found.outcome)
-    Console().print(Text.from_ansi(found.said), soft_wrap=True, end="")
-    return True
-
-
-def look_after(job: TuneJob) -> None:
+def look_after(job: TuneJob, modes: Sequence[str]) -> None:
     """Show the studies, or one of them, or stop it."""
-    from rich.console import Console
+    from drmn.report.look_after import Look, look_after, require_used
 
-    from drmn.report import studies
-
-    console, folder = Console(), job.results / "studies"
+    require_used(modes, given(), LOOKS)
     name = job.study or Path(job.space).stem or job.dataset
     if not (name or job.list):
         raise ConfigError("--study is missing: which one. --list shows them.")
-    if job.stop:
-        studies.stop(console, folder, name, job.storage)
-    if job.list:
-        studies.show(console, folder, job.storage)
-    if job.status:
-        studies.status(console, folder, name, job.storage)
-    if job.replay:
-        studies.replay(console, folder, name, job.space, job.storage)
+    place = Look(job.results / "studies", name, job.storage, space=job.space, only=job.study)
+    look_after(modes, place, job.json)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,20 @@
 import re
 from dataclasses import dataclass
 
+from drmn.errors import ConfigError
 from drmn.fields import require
+
+MAX_NAME_BYTES = 200
+"""Bytes of a study's name: a folder's may have 255, and a run is named after study and trial."""
 
 
 def require_name(kind: str, name: str) -> None:
     """Raise `ConfigError` unless a study or run can have this name: it becomes a folder's."""
     plain = re.fullmatch(r"[\w.+-]+", name) is not None and name.strip(".") != ""
     require(kind, name, plain, "letters, digits and ._+- alone")
+    size, most = len(name.encode()), MAX_NAME_BYTES + (20 if kind == "run" else 0)
+    if size > most:
+        raise ConfigError(f"--{kind} {name[:20]}...: {size} bytes long; give at most {most}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

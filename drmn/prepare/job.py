@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from drmn.cluster.reachable import check_ray
 from drmn.data import specs
 from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.catalogue import Catalogue
@@ -44,6 +45,9 @@ def prepare_features(
         progress: Starts the progress of a piece of work.
     """
     config = request.features
+    over_ray = not config.hdf5 and bool(request.workers or os.environ.get("RAY_ADDRESS"))
+    if over_ray:
+        check_ray()
     # A model, level or file of weights that does not exist fails before any image is read.
     backbone = None if config.hdf5 else backbone_for(request.dataset, config)
     catalogue = _catalogue(request, progress)
@@ -62,7 +66,7 @@ def prepare_features(
             backbone=backbone,
         )
 
-    if config.hdf5 or not (request.workers or os.environ.get("RAY_ADDRESS")):
+    if not over_ray:
         return make(), catalogue
     from drmn.cluster.connect import ray_session  # noqa: PLC0415 - Ray takes seconds to import
     from drmn.prepare.ray_extraction import over_cluster  # noqa: PLC0415

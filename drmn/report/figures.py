@@ -8,7 +8,7 @@ quick.
 
 import argparse
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,22 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.io import atomic
 from drmn.io.content import note_made
+from drmn.report.study_plots import history_of, plot_effects, plot_history
+from drmn.search.analysis.comparison import chosen, comparison_epoch
+from drmn.search.analysis.diagnostics import effects
 from drmn.search.storage.studies import load_study
-from drmn.search.trial_summary import FINETUNES, bests
+from drmn.search.trial_summary import bests
 from drmn.tracking import events
 from drmn.tracking.spool import open_spool
 
-MIN_RANDOM_TRIALS = 10
-"""Random trials that importances need; those of a sampler's trials are nearly noise."""
 PAGE = "study.html"
 
 
 def draw_study(study: optuna.Study, folder: Path) -> list[Path]:
     """Draw the figures that a study has enough trials for; return their files.
 
-    Those of values are of complete trials. Slices and importances are of all trials at one epoch
-    (`compared`), where trials that were stopped early count as any other.
+    The history is of all trials, parallel coordinates of complete ones. Slices and importances are
+    of all trials at one epoch (`compared`), where those that were stopped early count as any other.
     """
     from matplotlib import pyplot as plt  # noqa: PLC0415 - seconds
 
@@ -61,30 +62,29 @@ def _plots(study: optuna.Study, backend: Any) -> Plots:
     """Return the figures that can be drawn of a study, by name."""
     objective = study.user_attrs["identity"]["policy.objective"]
     complete, early, epoch = finished(study), *compared(study)
-    of = f"{objective}, complete trials"
+    interactive, history = backend is optuna.visualization, history_of(study)
     found: dict[str, tuple[Callable[[], Any], str]] = {}
-    if len(complete.trials) > 1:
-        named = {"target_name": objective}
+    if len(history.best) > 1:
         found["history"] = (
-            lambda: backend.plot_optimization_history(complete, **named),
-            f"Optimisation history: {of}",
+            lambda: plot_history(history, objective, interactive=interactive),
+            f"Optimisation history: {objective} at each trial's best epoch",
         )
+    if len(complete.trials) > 1:
         found["parallel"] = (
-            lambda: backend.plot_parallel_coordinate(complete, **named),
-            f"Parallel coordinates: {of}",
+            lambda: backend.plot_parallel_coordinate(complete, target_name=objective),
+            f"Parallel coordinates: {objective}, complete trials",
         )
+    reached = f"{objective} by epoch {epoch}"
     if len(early.trials) > 1 and _common(early):
-        reached = f"{objective} by epoch {epoch}"
         found["slices"] = (
             lambda: backend.plot_slice(early, target_name=reached),
             f"Each setting against {reached}, all {len(early.trials)} trials that got there",
         )
-        chance, title = _judged(study, early, reached)
-        if chance is not None:
-            found["importances"] = (
-                lambda: backend.plot_param_importances(chance, target_name=reached),
-                title,
-            )
+    if shares := effects(study.get_trials(deepcopy=False), epoch):
+        found["importances"] = (
+            lambda: plot_effects(shares, interactive=interactive),
+            f"What explains {reached}, as the search says; bounds hold for random trials",
+        )
     return found
 
 
@@ -102,7 +102,7 @@ def finished(study: optuna.Study) -> optuna.Study:
     """Return a study of the complete trials, without those that fine-tune another's settings."""
     states = (TrialState.COMPLETE,)
     trials = study.get_trials(deepcopy=False, states=states)
-    return _study(study, [trial for trial in trials if FINETUNES not in trial.user_attrs])
+    return _Selection(study, chosen(trials))
 
 
 def compared(study: optuna.Study) -> tuple[optuna.Study, int]:
@@ -110,55 +110,17 @@ def compared(study: optuna.Study) -> tuple[optuna.Study, int]:
 
     It is the first rung; without a pruner, the last epoch that all trials have reached.
     """
-    policy = study.user_attrs["identity"]
-    curves = {
-        trial.number: (trial, bests(trial.intermediate_values))
-        for trial in study.get_trials(deepcopy=False)
-        if FINETUNES not in trial.user_attrs and trial.intermediate_values
-    }
-    epoch = int(policy["policy.first_rung"])
-    if policy["policy.pruner"] == "none":
-        epoch = min((max(curve) for _, curve in curves.values()), default=epoch)
-    reached = [(trial, curve[epoch]) for trial, curve in curves.values() if epoch in curve]
-    return _study(study, [_valued(trial, value) for trial, value in reached]), epoch
+    trials = study.get_trials(deepcopy=False)
+    epoch = comparison_epoch(trials, study.user_attrs["identity"])
+    curves = [(trial, bests(trial.intermediate_values)) for trial in chosen(trials)]
+    reached = [_valued(trial, curve[epoch]) for trial, curve in curves if epoch in curve]
+    return _Selection(study, reached), epoch
 
 
 def _valued(trial: FrozenTrial, value: float) -> FrozenTrial:
-    return create_trial(
-        value=value,
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs={"number": trial.number},
-    )
-
-
-def _judged(
-    study: optuna.Study, early: optuna.Study, reached: str
-) -> tuple[optuna.Study | None, str]:
-    """Return the trials that importances are estimated from, and a title with their reliability.
-
-    Only random trials give unbiased ones: a sampler's trials cluster where values are good.
-    """
-    identity = study.user_attrs["identity"]
-    first = int(identity["policy.startup_trials"])
-    if identity["policy.sampler"] == "random":
-        first = len(study.trials)
-    numbered = [(t.user_attrs["number"], t) for t in early.get_trials(deepcopy=False)]
-    drawn = [trial for number, trial in numbered if 0 < number < first]  # 0 is the baseline
-    if len(drawn) >= MIN_RANDOM_TRIALS:
-        title = (
-            f"What made a difference to {reached}: a rough guide, by {len(drawn)} trials drawn by "
-            "chance"
-        )
-        return _varied(_study(study, drawn)), title
-    sampler = identity["policy.sampler"]
-    return _varied(early), f"EXPLORATORY, of {sampler}'s own trials: what moved with {reached}"
-
-
-def _varied(study: optuna.Study) -> optuna.Study | None:
-    """Return a study if importances can be estimated from it."""
-    values = {trial.value for trial in study.get_trials(deepcopy=False)}
-    return study if len(values) > 1 and len(_common(study)) > 1 else None
+    made = create_trial(value=value, params=trial.params, distributions=trial.distributions)
+    made.number = trial.number
+    return made
 
 
 def _common(study: optuna.Study) -> set[str]:
@@ -167,10 +129,22 @@ def _common(study: optuna.Study) -> set[str]:
     return set.intersection(*(set(trial.params) for trial in trials)) if trials else set()
 
 
-def _study(like: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
-    made = optuna.create_study(direction="maximize", study_name=like.study_name)
-    made.add_trials(trials)
-    return made
+class _Selection(optuna.Study):
+    """Some trials of a study, under their numbers there: a copy in a storage gets new ones."""
+
+    def __init__(self, like: optuna.Study, trials: list[FrozenTrial]) -> None:
+        made = optuna.create_study(direction="maximize", study_name=like.study_name)
+        super().__init__(like.study_name, made._storage)  # noqa: SLF001 - as Optuna's own copies
+        self._selected = trials
+
+    def get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: FBT001, FBT002 - Optuna's signature
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return the trials of these states, for plots that do not change them."""
+        del deepcopy
+        return [trial for trial in self._selected if states is None or trial.state in states]
 
 
 def _arranged(drawn: Any, title: str) -> Any:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -23,28 +24,30 @@ STOP_TIMEOUT_S = 180.0
 """Seconds that a driver is given to end."""
 
 
-def show(console: Console, studies: Path, url: str = "") -> None:
-    """Print a row per study of a folder, or of the database at `url`."""
+def show(console: Console, studies: Path, url: str = "", only: str = "") -> list[dict[str, Any]]:
+    """Print a row per study of a folder, or of the database at `url`; of `only` one if it is named.
+
+    Returns the same as JSON has it.
+    """
     table = Table(box=None, pad_edge=False)
     for column in ("study", "trials", "best", "epochs", "worker time", "driver"):
         table.add_column(column, justify="left" if column in ("study", "driver") else "right")
-    for name in study_names(studies, url):
+    found = []
+    for name in [only] if only else study_names(studies, url):
         used = StudyTotals(summarize_all(load_study(studies, name, url)))
-        table.add_row(
-            *(
-                name,
-                str(used.trials),
-                _best(used),
-                str(used.epochs),
-                duration(3600 * used.worker_hours),
-            ),
-            driver_of(studies / name, url) or "none",
-        )
+        time, who = duration(3600 * used.worker_hours), driver_of(studies / name, url)
+        cells = name, str(used.trials), _best(used), str(used.epochs), time, who or "none"
+        table.add_row(*cells)
+        found.append({"study": name, **_plain(used), "driver": who})
     console.print(table)
+    return found
 
 
-def status(console: Console, studies: Path, name: str, url: str = "") -> None:
-    """Print the status of one study or run: its trials by state, running and failed ones."""
+def status(console: Console, studies: Path, name: str, url: str = "") -> dict[str, Any]:
+    """Print the status of one study or run: its trials by state, running and failed ones.
+
+    Returns the same as JSON has it.
+    """
     rows, who = summarize_all(load_study(studies, name, url)), driver_of(studies / name, url)
     totals = StudyTotals(rows)
     counts = totals.counts or "none"
@@ -57,10 +60,27 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> None:
             say(console, f"trial {row.number}: at epoch {row.epochs}{left}")
         elif row.state == "FAIL":
             say(console, f"trial {row.number}: failed: {row.cause}")
+    each = [
+        {"number": row.number, "state": row.state, "epochs": row.epochs, "cause": row.cause}
+        for row in rows
+    ]
+    return {kind_of(studies / name): name, **_plain(totals), "driver": who, "trials": each}
 
 
-def replay(console: Console, studies: Path, name: str, space: str, url: str = "") -> None:
-    """Choose a study's trials again from its record alone, and print whether they are the same."""
+def _plain(totals: StudyTotals) -> dict[str, Any]:
+    best = totals.best
+    return {
+        "states": dict(totals.states),
+        "best": None if best is None else {"trial": best.number, "value": best.value},
+        "spent": totals.spent,
+    }
+
+
+def replay(console: Console, studies: Path, name: str, space: str, url: str = "") -> dict[str, Any]:
+    """Choose a study's trials again from its record alone, and print whether they are the same.
+
+    Returns the same as JSON has it.
+    """
     from drmn.search.study.replay import replay as again  # noqa: PLC0415 - samplers, so SciPy
 
     study = load_study(studies, name, url)
@@ -80,6 +100,7 @@ def replay(console: Console, studies: Path, name: str, space: str, url: str = ""
         f"study {name}: {len(found) - len(other)} of {len(found)} trials are what its "
         f"policy chooses from the record{which}",
     )
+    return {"study": name, "trials": [{"number": number, "same": same} for number, same in found]}
 
 
 def stop(console: Console, studies: Path, name: str, url: str = "") -> None:

@@ -1,15 +1,13 @@
 """The test table of a finalize as Markdown and LaTeX, and the commands that repeat the result."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 
-from drmn.config import RunConfig
-from drmn.fields import flatten
+from drmn.experiment.train_command import arguments, command
 from drmn.final.confirm import SELECTION
 from drmn.final.confirm_study import FIRST_SEED
 from drmn.final.context import Search
 from drmn.final.result import FinalResult
-from drmn.search.trial_summary import INPUTS
+from drmn.search.trial_summary import METADATA
 
 COLUMNS = ("T1", "U", "S", "H", "AUSUC", "oracle_H")
 
@@ -57,24 +55,13 @@ def repro(search: Search, result: FinalResult) -> str:
     confirmation = result.confirmation
     block = min(SELECTION + 1, len(confirmation.values[confirmation.winner]))
     value = confirmation.values[confirmation.winner][block - 1]
-    inputs = dict(search.study.user_attrs[INPUTS])
-    root = inputs.pop("data_root")
     chosen = confirmation.candidates[confirmation.winner].settings
+    options = {**search.study.user_attrs[METADATA]["options"], "run": f"{result.study}-repro"}
     settings = {**chosen, "block": block, "seed": FIRST_SEED + block}
-    plain = flatten(RunConfig())
-    flags = {name: value for name, value in settings.items() if value != plain[name]}
-    given = {**{name: v for name, v in inputs.items() if v not in ("", 0)}, **flags}
-    words = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in given.items()]
-    lines = " \\\n    ".join(
-        [
-            f"python jobs/train.py --dataset {result.dataset} --run {result.study}-repro",
-            f'--data-root "${{DATA_ROOT:-{root}}}"',
-            *words,
-        ]
-    )
     return (
         "#!/bin/sh\n"
         f"# Trains the winner of study {result.study} (trial {result.decision.trial}) again on "
         f"block {block}.\n# The best {result.objective} of its epochs is {value!r}.\n"
-        f"# Data {result.data['digest']}, code {search.identity['code']}.\nset -e\n{lines}\n"
+        f"# Data {result.data['digest']}, code {search.identity['code']}.\n"
+        f"{command(arguments(options, settings))}\n"
     )

@@ -1,6 +1,7 @@
 """Output of jobs: progress of preparation, and results of a search or a run."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -11,12 +12,14 @@ from rich.table import Table
 
 from drmn.data.images.catalogue import Catalogue
 from drmn.errors import ConfigError, StudyError
+from drmn.experiment import train_command
 from drmn.metric_names import Metrics
 from drmn.prepare.job import FeatureRequest, prepare_features
 from drmn.report.progress import progress
 from drmn.report.say import say
 from drmn.search.analysis.result import RunResult, SearchResult
 from drmn.search.study_totals import StudyTotals
+from drmn.search.trial_summary import TrialSummary
 from drmn.tracking.uri import HERE
 
 TABLE_COLUMNS = ("T1", "U", "S", "H", "AUSUC")
@@ -37,7 +40,8 @@ def summary(console: Console, outcome: SearchResult, tracking_uri: str, experime
     console.print(f"\nBest settings of study {outcome.study} (trial {best.number}):")
     tier = {} if best.again is None else {"tier": best.settings["tier"]}
     for name, value in sorted({**best.params, **tier}.items()):
-        console.print(f"  --{name} {value}", highlight=False)
+        console.print(f"  {name} {value}", highlight=False)
+    train_again(console, outcome, best)
     rows = {f"DRMN, trial {best.number}": best.metrics}
     console.print(figures_table(rows, outcome.baselines))
     why = f"; it ended because {outcome.ended}" if outcome.ended else ""
@@ -51,6 +55,22 @@ def summary(console: Console, outcome: SearchResult, tracking_uri: str, experime
     see_in_mlflow(console, tracking_uri, experiment)
 
 
+def train_again(console: Console, outcome: SearchResult, best: TrialSummary) -> None:
+    """Print the command that trains the best trial again, the settings of the space included."""
+    program = shlex.join([_python(), str(Path(sys.argv[0]).with_name("train.py"))])
+    place = shlex.join([f"{outcome.study}/{best.number}", *outcome.place])
+    say(console, f"\nTrain it again: {program} --from {place}")
+    say(console, "The same with all of its settings, those that the space fixes too:")
+    say(console, train_command.command(outcome.train_arguments, program))
+    if best.state == "PRUNED":
+        say(
+            console,
+            f"It was stopped at epoch {best.epochs} of {best.settings['optim.epochs']}; this "
+            "trains all of them, so its best epoch may be a later one.",
+        )
+    console.print()
+
+
 def run_summary(
     console: Console, outcome: RunResult, folder: Path, tracking_uri: str, experiment: str
 ) -> None:
@@ -58,6 +78,8 @@ def run_summary(
     best = outcome.trial
     rows = {f"{outcome.run}, epoch {best.best_epoch}": best.metrics}
     console.print(figures_table(rows, outcome.baselines))
+    for note in outcome.notes:
+        say(console, f"note: {note}")
     say(console, f"\nRecord and checkpoints: {folder}")
     see_in_mlflow(console, tracking_uri, experiment)
 

@@ -12,7 +12,10 @@ from drmn.experiment import model_export
 from drmn.experiment.trial_checkpoints import trial_folder
 from drmn.experiment.trial_task import TrialTask
 from drmn.fields import flatten
+from drmn.metric_names import Metrics
 from drmn.search.analysis import diagnostics
+from drmn.search.analysis.comparison import comparison_epoch
+from drmn.search.analysis.evidence import limits
 from drmn.search.analysis.result import RunResult, SearchResult
 from drmn.search.callbacks.base import Callback
 from drmn.search.callbacks.checkpoint_quota import CheckpointQuota
@@ -75,17 +78,28 @@ def _progress(session: Session, console: Console) -> TerminalProgress:
 def _search_result(session: Session) -> SearchResult:
     plan, record = session.plan, session.record
     best, trials = record.best(), record.trial_summaries()
+    rung = comparison_epoch(record.trials(), flatten(plan.policy, "policy."))
+    found = [] if best is None else limits(best, trials, _lines(session), _unseen(session))
     return SearchResult(
         study=plan.name,
         data=session.data.digest,
         best=best,
         ended=session.budget.exhausted(trials),
-        baselines={each.name: each.metrics for each in session.baselines},
+        baselines=_lines(session),
         rows=trials,
         objective=plan.policy.objective,
         second_objective=plan.policy.second_objective,
-        notes=diagnostics.notes(best, trials, record.trials(), plan.policy.first_rung),
+        options=plan.options,
+        notes=found + diagnostics.notes(best, trials, record.trials(), rung),
     )
+
+
+def _lines(session: Session) -> dict[str, Metrics]:
+    return {each.name: each.metrics for each in session.baselines}
+
+
+def _unseen(session: Session) -> int:
+    return int((~session.data.classes.seen).sum())
 
 
 def train(plan: RunPlan, store: Path, console: Console, catalogue: Catalogue) -> RunResult:
@@ -115,8 +129,16 @@ def train(plan: RunPlan, store: Path, console: Console, catalogue: Catalogue) ->
         for remark in session.pack():
             console.print(remark, soft_wrap=True, highlight=False)
         session.ship(console)
-        lines = {each.name: each.metrics for each in session.baselines}
-        return RunResult(plan.name, session.data.digest, trial, epochs(record.trial(0)), lines)
+        lines = _lines(session)
+        return RunResult(
+            run=plan.name,
+            data=session.data.digest,
+            trial=trial,
+            epochs=epochs(record.trial(0)),
+            baselines=lines,
+            options=plan.options,
+            notes=limits(trial, [trial], lines, _unseen(session)),
+        )
 
 
 def _task(plan: RunPlan, store: Path, catalogue: Catalogue) -> TrialTask:

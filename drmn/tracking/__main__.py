@@ -11,7 +11,9 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError, UserError
+from drmn.flags import expand_home
 from drmn.tracking.server import Server
 from drmn.tracking.shipper import absolute, ship
 from drmn.tracking.spool import Spool
@@ -20,7 +22,8 @@ from drmn.tracking.uri import default_store
 
 def main() -> None:
     """Run the command of the command line."""
-    asked = _parser().parse_args()
+    print_in_any_encoding()
+    asked = _parser().parse_args([expand_home(each) for each in sys.argv[1:]])
     try:
         {"serve": _serve, "ship": _ship}[asked.command](asked)
     except UserError as mistake:

@@ -16,6 +16,8 @@ from drmn.tracking.spool import Event
 
 Keyed = tuple[str, Event]
 Tags = Mapping[str, str]
+COMMAND = "command"
+"""Tag of a trial, a run and a study: the command that trains it, or its best trial, again."""
 
 
 def study(

@@ -3,6 +3,7 @@
 import os
 
 from drmn.fields import refuse_password, require
+from drmn.flags import expand_home
 
 URI = "MLFLOW_TRACKING_URI"
 """MLflow's environment variable of the store."""
@@ -12,7 +13,7 @@ HERE = "sqlite:///mlflow.db"
 
 def default_store() -> str:
     """Return the default store: that of the environment, or else of the current folder."""
-    return os.environ.get(URI) or HERE
+    return expand_home(os.environ.get(URI) or HERE)
 
 
 STORES = ("sqlite:///", "postgresql", "mysql", "http://", "https://")

@@ -89,7 +89,7 @@ def test_the_script_trains_the_winner_to_the_logged_number(final, demo, tmp_path
         text=True,
         check=True,
     ).stdout.split("\n")[:-1]
-    more = ("--results", demo, "--json", "run.json")
+    more = ("--json", "run.json")
     done = run_job("train", tmp_path, *words, *more, ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     run = json.loads((tmp_path / "run.json").read_text())

@@ -122,7 +122,7 @@ def test_a_trial_tells_fold_tier_seed_and_the_flags_that_make_it_again(finished,
     (run,) = (run for key, run in runs(client).items() if key.endswith(f"/{best:04d}"))
     tags = run.data.tags
     assert (tags["fold"], tags["tier"], tags["seed"]) == ("1", "frozen", "0")
-    assert f"--optim.lr {outcome['settings']['optim.lr']}" in tags["flags"]
+    assert f"--optim.lr {outcome['settings']['optim.lr']}" in tags["command"]
     seen = run.data.metrics["spent/worker_seconds"]
     curve = client.get_metric_history(run.info.run_id, "cost/worker_seconds")
     assert seen == pytest.approx(sum(point.value for point in curve))

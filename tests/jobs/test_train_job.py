@@ -158,7 +158,7 @@ def test_other_settings_are_refused_with_the_difference(demo, alone):
     folder, _, _ = alone
     done = run_job("train", folder, *arguments(demo, folder, "--optim.epochs", 9))
     assert done.returncode == 2
-    assert "started with other settings: optim.epochs was 8, now 9" in done.stderr
+    assert "started with other settings: --optim.epochs was 8, now 9" in done.stderr
     assert "--run NAME to start another" in done.stderr
 
 

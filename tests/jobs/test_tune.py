@@ -188,7 +188,7 @@ def test_changed_settings_are_refused_and_nothing_is_touched(finished, demo):
         *("--seed", "5", "--model.sit", "none"),
     )
     assert done.returncode == 2
-    assert "base.seed was 0, now 5" in done.stderr
+    assert "--seed was 0, now 5" in done.stderr
     assert "--study NAME" in done.stderr
     assert "Traceback" not in done.stderr
 

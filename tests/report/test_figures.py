@@ -4,6 +4,7 @@ from unittest.mock import Mock
 
 import optuna
 import pytest
+from matplotlib import pyplot as plt
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
@@ -11,6 +12,8 @@ from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.io import content
 from drmn.report import figures
 from drmn.report.live_figures import LiveFigures
+from drmn.report.study_plots import history_of
+from drmn.search.analysis.diagnostics import effects
 
 POLICY = {
     "policy.objective": "val/H",
@@ -33,7 +36,7 @@ def trial(number, epochs, state, **attributes):
         params=params,
         distributions=SPACE,
         intermediate_values=values,
-        user_attrs=attributes,
+        user_attrs={"settings": {}, **attributes},
     )
 
 
@@ -72,24 +75,58 @@ def test_a_stopped_trial_and_one_of_the_other_tier_have_no_place_among_values():
     assert len(figures.compared(made)[0].trials) == 14
 
 
-@pytest.mark.parametrize(
-    ("count", "policy", "words"),
-    [
-        (14, {"policy.startup_trials": 11}, "a rough guide, by 10 trials drawn by chance"),
-        (14, {"policy.startup_trials": 10}, "EXPLORATORY, of tpe's own trials"),
-        (9, {}, "EXPLORATORY, of tpe's own trials"),
-        (14, {"policy.startup_trials": 2}, "EXPLORATORY, of tpe's own trials"),
-        (14, {"policy.sampler": "random"}, "a rough guide, by 13 trials drawn by chance"),
-    ],
-)
-def test_importances_say_how_far_to_trust_them(count, policy, words):
-    _, title = figures._plots(searched(count, **policy), optuna.visualization)["importances"]
-    assert words in title
+def noisy(count):
+    """Return a study whose trials all reached epoch 9; their values follow `model.sit` alone."""
+    made = [trial(n, 9, TrialState.COMPLETE) for n in range(count)]
+    for each in made:
+        worth = float(each.params["model.sit"] == "b") + 0.01 * each.params["optim.lr"]
+        each.intermediate_values = dict.fromkeys(range(1, 10), worth)
+        each.value = worth
+    return study(made)
+
+
+@pytest.mark.long
+def test_the_page_has_the_shares_that_the_search_prints_and_none_where_they_are_not_known():
+    made = noisy(24)
+    picture, title = figures._plots(made, optuna.visualization)["importances"]
+    assert "by epoch 3" in title
+    (bars,) = picture().data
+    told = effects(made.get_trials(), 3)
+    assert dict(zip(bars.y, bars.x, strict=True)) == {each.name: each.share for each in told}
+    assert "importances" not in figures._plots(noisy(19), optuna.visualization)
+
+
+def test_the_history_has_the_trials_own_numbers_and_the_stopped_ones():
+    made = searched()  # the odd ones were stopped; trial 0 is a failure, without an epoch
+    failed = study([trial(99, 0, TrialState.FAIL), *made.get_trials(deepcopy=False)[1:]])
+    failed.add_trial(trial(20, 9, TrialState.COMPLETE, again=2))
+    found = history_of(failed)
+    assert [number for number, _ in found.points["complete"]] == [2, 4, 6, 8, 10, 12]
+    assert [number for number, _ in found.points["stopped early"]] == [1, 3, 5, 7, 9, 11, 13]
+    assert [number for number, _ in found.points["fine-tuned"]] == [14]
+    values = {t.number: max(t.intermediate_values.values(), default=0) for t in failed.trials}
+    assert found.winner == max(values, key=values.get)
+    assert found.best[-1] == (14, max(values.values()))
+
+
+@pytest.mark.parametrize("kind", ["plotly", "matplotlib"])
+def test_plots_of_some_trials_keep_their_numbers(kind):
+    made = study([trial(0, 2, TrialState.COMPLETE), *searched().get_trials(deepcopy=False)[1:]])
+    early, _ = figures.compared(made)
+    assert [t.number for t in early.trials] == list(range(1, 14))  # trial 0 has no epoch 3
+    assert [t.number for t in figures.finished(made).trials] == [0, 2, 4, 6, 8, 10, 12]
+    if kind == "plotly":
+        colours = optuna.visualization.plot_slice(early).data[0].marker.color
+    else:
+        plt.switch_backend("agg")
+        axes = optuna.visualization.matplotlib.plot_slice(early)
+        colours = axes.flat[0].collections[0].get_array()
+    assert sorted(colours) == list(range(1, 14))
 
 
 @pytest.mark.long
 def test_all_figures_are_drawn_and_need_no_network(tmp_path):
-    made = figures.draw_study(searched(), tmp_path)
+    made = figures.draw_study(noisy(24), tmp_path)
     names = ["history.png", "parallel.png", "slices.png", "importances.png", "study.html"]
     assert [path.name for path in made] == names
     assert all(path.stat().st_size > 5000 for path in made)

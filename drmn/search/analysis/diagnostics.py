@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
+from drmn.search.analysis.comparison import chosen
+from drmn.search.analysis.evidence import standard_error
 from drmn.search.analysis.parameter_effects import ERROR, Effect, effect
 from drmn.search.samplers.unit_cube import to_unit
-from drmn.search.trial_summary import FINETUNES, TrialSummary, bests
+from drmn.search.trial_summary import TrialSummary, bests
 
 BORDER = 0.03
 """Share of a range, from either end, that counts as its border."""
@@ -38,7 +40,7 @@ def notes(
     found: list[str] = []
     if best is not None:
         (trial,) = (each for each in trials if each.number == best.number)
-        found += _on_a_border(trial)
+        found += _on_a_border(trial, best, trials)
         found += _known_to_imagenet(best)
     found += _told(effects(trials, rung), rung)
     found += _constant([row.metrics for row in rows if row.metrics])
@@ -58,19 +60,37 @@ def _known_to_imagenet(best: TrialSummary) -> Iterator[str]:
         )
 
 
-def _on_a_border(best: FrozenTrial) -> Iterator[str]:
+def _on_a_border(
+    best: FrozenTrial, row: TrialSummary, trials: Sequence[FrozenTrial]
+) -> Iterator[str]:
+    """Yield the ranges to widen: a best value at an end that beats all values away from it.
+
+    Within one standard error nothing says that the end is better.
+    """
     for name, distribution in sorted(best.distributions.items()):
         if not isinstance(distribution, FloatDistribution | IntDistribution):
             continue
         if distribution.single():
             continue
-        where = to_unit(best.params[name], distribution)
-        if not BORDER < where < 1 - BORDER:
-            end = "low" if where <= BORDER else "high"
+        end = _end(to_unit(best.params[name], distribution))
+        if end is None:
+            continue
+        away = [
+            max(trial.intermediate_values.values())
+            for trial in chosen(trials)
+            if name in trial.params and _end(to_unit(trial.params[name], distribution)) != end
+        ]
+        if away and (row.value or 0.0) - max(away) > standard_error(row):
             yield (
                 f"{name}: the best value, {best.params[name]:.3g}, is at the {end} end of its "
                 f"range ({distribution.low:g} to {distribution.high:g}); widen it"
             )
+
+
+def _end(where: float) -> str | None:
+    if BORDER < where < 1 - BORDER:
+        return None
+    return "low" if where <= BORDER else "high"
 
 
 def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
@@ -78,12 +98,12 @@ def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
 
     The bounds hold for all settings together, so each is the wider the more there are.
     """
-    chosen = [trial for trial in trials if FINETUNES not in trial.user_attrs]  # of the other tier
+    own = chosen(trials)
     compared = [
-        (t, bests(t.intermediate_values)[rung]) for t in chosen if rung in t.intermediate_values
+        (t, bests(t.intermediate_values)[rung]) for t in own if rung in t.intermediate_values
     ]
     distributions: dict[str, BaseDistribution] = {}
-    for trial in chosen:
+    for trial in own:
         distributions |= trial.distributions
     found = []
     for name, distribution in sorted(distributions.items()):

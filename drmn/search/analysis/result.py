@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from drmn.experiment.train_command import Options, arguments, run_name
+from drmn.flags import flag
 from drmn.metric_names import COST, Metrics, figures
 from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import TrialSummary, ranking
@@ -50,11 +52,27 @@ class SearchResult:
     second_objective: str = ""
     """Another objective, if there is one."""
     notes: list[str] = field(default_factory=list)
-    """Notes on the search space."""
+    """What the figures do not show, and notes on the search space."""
+    options: Options = field(default_factory=dict)
+    """Options of `jobs/train.py` that name the data, features and workers."""
     remarks: list[str] = field(default_factory=list)
     """Lines printed about the best network."""
     settled: bool = False
     """Whether the same search would do nothing: all is trained, and MLflow has all."""
+
+    @property
+    def train_arguments(self) -> list[str]:
+        """Arguments of `jobs/train.py` that train the best trial again; empty without one."""
+        if self.best is None:
+            return []
+        options = {**self.options, "run": run_name(self.study, self.best.number)}
+        return arguments(options, self.best.settings)
+
+    @property
+    def place(self) -> list[str]:
+        """Arguments that say where the study is, if that is not the default."""
+        given = [name for name in ("results", "storage") if name in self.options]
+        return [text for name in given for text in (flag(name), self.options[name])]
 
     @property
     def pareto_front(self) -> list[TrialSummary]:
@@ -92,6 +110,7 @@ class SearchResult:
             "study": self.study,
             "data": self.data,
             "settings": None if best is None else dict(best.settings),
+            "options": dict(self.options),
             "best": None if best is None else {"trial": best.number, **figures(best.metrics)},
             "baselines": {name: figures(line) for name, line in self.baselines.items()},
             "ended": self.ended,
@@ -115,6 +134,10 @@ class RunResult:
     epochs: Mapping[int, Metrics]
     baselines: Mapping[str, Metrics]
     """Baselines by name."""
+    options: Options = field(default_factory=dict)
+    """Options of `jobs/train.py` that name the data, features and workers."""
+    notes: list[str] = field(default_factory=list)
+    """What the figures do not show."""
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -122,9 +145,12 @@ class RunResult:
         return {
             "run": self.run,
             "data": self.data,
+            "settings": dict(self.trial.settings),
+            "options": dict(self.options),
             "best": best,
             "epochs": [{"epoch": n, **metrics} for n, metrics in sorted(self.epochs.items())],
             "baselines": {name: figures(line) for name, line in self.baselines.items()},
+            "notes": self.notes,
         }
 
 

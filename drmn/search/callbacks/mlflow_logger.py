@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from drmn.config import RunConfig
 from drmn.experiment.trial_checkpoints import (
     CURVE,
     FIGURES,
@@ -17,7 +16,6 @@ from drmn.experiment.trial_checkpoints import (
     snapshot_path,
     trial_folder,
 )
-from drmn.fields import flatten
 from drmn.metric_names import Metrics, best_of
 from drmn.search.analysis.result import SearchResult
 from drmn.search.callbacks.base import Callback
@@ -171,13 +169,15 @@ class MlflowLogger(Callback):
         key, event = events.metrics(self._run(row.number), found, row.best_epoch, row.ended)
         self.spool.put(f"{key}#best", event)
 
-    @staticmethod
-    def _trial_tags(row: TrialSummary) -> dict[str, str]:
+    def _trial_tags(self, row: TrialSummary) -> dict[str, str]:
         """Return the tags of a trial that is over."""
-        plain = flatten(RunConfig())
-        flags = [f"--{key} {value}" for key, value in row.settings.items() if value != plain[key]]
-        tags = {"state": row.state, "best_epoch": str(row.best_epoch), "flags": " ".join(flags)}
+        tags = {"state": row.state, "best_epoch": str(row.best_epoch)} | self._command(row)
         return tags | ({"cause": row.cause} if row.cause else {})
+
+    def _command(self, row: TrialSummary) -> dict[str, str]:
+        """Return the tag with the command that trains a trial again."""
+        told = self._about.command(self._model_name(row.number), row.settings)
+        return {events.COMMAND: told}
 
     def files(self) -> None:
         """Log the files of the study's folder: models of the best trials, pictures, provenance."""
@@ -234,7 +234,8 @@ class MlflowLogger(Callback):
 
     def _end_tags(self, why: str) -> dict[str, str]:
         best = self.record.best()
-        return {"ended": why} | ({} if best is None else {"best_trial": str(best.number)})
+        found = {} if best is None else {"best_trial": str(best.number)} | self._command(best)
+        return {"ended": why} | found
 
     def note_runs(self) -> None:
         """Write MLflow's run ids into the record, as far as they are known."""

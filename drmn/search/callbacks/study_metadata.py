@@ -1,12 +1,13 @@
 """Metadata of a study, for MLflow: its data, the baselines, the code."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from drmn.data.splits.development import Development
 from drmn.data.store.feature_store import Store
 from drmn.evaluation import baselines
+from drmn.experiment.train_command import arguments, command
 from drmn.search.study.plan import EnqueuedPlan, Plan, StudyPlan
 from drmn.tracking import provenance
 
@@ -27,6 +28,12 @@ class StudyMetadata:
     """Baselines: `name`, `metrics` and the `levels` that they were fitted on."""
     code: Mapping[str, str]
     """Tags: the git commit."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `jobs/train.py` that name the data, for the command that trains a trial again."""
+
+    def command(self, run: str, settings: Mapping[str, Any]) -> str:
+        """Return the command that trains a trial of these settings again, in a run of this name."""
+        return command(arguments({**self.options, "run": run}, settings))
 
 
 def study_metadata_of(
@@ -55,6 +62,7 @@ def study_metadata_of(
         },
         lines=[_line(each) for each in lines],
         code=provenance.tags(),
+        options=dict(plan.options),
     )
 
 

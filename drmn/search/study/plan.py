@@ -11,11 +11,12 @@ from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
 from drmn.experiment import code_digest
 from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
-from drmn.experiment.identity import FREE
+from drmn.experiment.identity import BASE, FREE, GIVEN
 from drmn.fields import flatten, require
 from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.factory import kind_of, make_storage
-from drmn.space import Space, fixed_settings, load, source
+from drmn.search.study.given_settings import overruled, with_given
+from drmn.space import Constants, Space, fixed_settings, load, source
 from drmn.tracking.uri import require_store
 
 FIXED = PolicyConfig(sampler="random", pruner="none")
@@ -40,6 +41,8 @@ class Plan(ABC):
     resources: ResourceConfig = field(default_factory=ResourceConfig)
     pictures: PicturesConfig = NO_PICTURES
     """Attention maps that are drawn while a trial trains."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Options of `jobs/train.py` that name the data, features and workers (`train_command`)."""
 
     def __post_init__(self) -> None:
         """Check the settings that nothing else checks."""
@@ -58,6 +61,13 @@ class Plan(ABC):
     def kind(self) -> str:
         """Kind of the plan: "study" or "run"."""
         return kind_of(self.folder)
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Options of `jobs/train.py` that a trial of this plan is trained again with."""
+        other = {"objective": self.policy.objective}
+        plain = self.policy.objective == PolicyConfig().objective
+        return {"dataset": self.dataset, **self.data, **({} if plain else other)}
 
     @property
     @abstractmethod
@@ -91,6 +101,9 @@ class StudyPlan(Plan):
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """The data root and the feature settings: the record keeps them, for `jobs/finalize.py`."""
 
+    given: Constants = field(default_factory=dict)
+    """Settings of the command line: they hold in every trial, whatever the space says."""
+
     def __post_init__(self) -> None:
         """Check that there is something to search for."""
         Plan.__post_init__(self)
@@ -99,8 +112,13 @@ class StudyPlan(Plan):
 
     @property
     def search_space(self) -> Space:
-        """The space of that name, or in that file."""
-        return load(self.space)
+        """The space of that name, or in that file; given settings win over it."""
+        return with_given(load(self.space), self.given)
+
+    @property
+    def overruled(self) -> dict[str, str]:
+        """A line on each given setting that the space decides too."""
+        return overruled(load(self.space), self.given)
 
     def identity(self, store: Path) -> Mapping[str, Any]:
         """Return data, code, space, policy and settings; not the resources that compute it."""
@@ -113,7 +131,8 @@ class StudyPlan(Plan):
             "fork": self.fork,
             "warm_start": self.warm_start,
             **flatten(self.policy, "policy."),
-            **{f"base.{name}": value for name, value in _fixed(self.base).items()},
+            **{f"{BASE}{name}": value for name, value in _fixed(self.base).items()},
+            **{f"{GIVEN}{name}": self.given[name] for name in self.overruled},
         }
 
     def title(self, number: int) -> str:
@@ -135,7 +154,12 @@ class RunPlan(Plan):
 
     def identity(self, store: Path) -> Mapping[str, Any]:
         """Return data, code and settings; not the resources that compute it."""
-        return {"data": store.name, "code": code_digest.digest(), **_fixed(self.base)}
+        return {
+            "data": store.name,
+            "code": code_digest.digest(),
+            "objective": self.policy.objective,
+            **_fixed(self.base),
+        }
 
     def title(self, number: int) -> str:
         """Return the run's name: it has one trial."""

@@ -10,6 +10,7 @@ from drmn.config import RunConfig
 from drmn.errors import ConfigError
 from drmn.fields import with_overrides
 from drmn.search.config import PolicyConfig
+from drmn.search.study.given_settings import given_of, with_given
 from drmn.search.study.searcher import Searcher
 from drmn.search.study.warm_start import first_points, inherited_trials
 from drmn.search.trial_summary import FINETUNES, times
@@ -36,6 +37,7 @@ def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
     Returns each trial's number and whether the choice is the recorded one.
     """
     base, policy = policy_of(study)
+    space = with_given(space, given_of(study.user_attrs["identity"]))
     searcher = Searcher(
         policy,
         base.seed,

@@ -53,6 +53,14 @@ def test_a_best_value_on_the_border_of_its_range_is_told():
     assert "is at the high end of its range (1 to 5)" in note
 
 
+def test_nothing_is_advised_where_nothing_differs_by_more_than_a_standard_error():
+    def worth(params):
+        return params["model.scale"] - abs(np.log10(params["optim.lr"]) + 3)
+
+    assert not [n for n in said(trials(60, worth, **{"val/H_se": 0.5})) if "widen" in n]
+    assert not [n for n in said(trials(60, lambda _: 1.0)) if "widen" in n or "constant" in n]
+
+
 def rough(params):
     """Return what depends on the rate, best in the middle, on the fusion, and not on the scale."""
     far = (np.log10(params["optim.lr"]) + 3) ** 2

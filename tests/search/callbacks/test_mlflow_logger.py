@@ -1,12 +1,14 @@
 """What the spool is told of a search: live and from the record alone, the same, once."""
 
 import io
+import shlex
 
 import pytest
 from rich.console import Console
 from studies import IDENTITY, space, told
 
 from drmn.config import RunConfig
+from drmn.flags import flag
 from drmn.search.callbacks.mlflow_logger import MlflowLogger
 from drmn.search.callbacks.study_metadata import StudyMetadata
 from drmn.search.config import PolicyConfig
@@ -24,6 +26,7 @@ ABOUT = StudyMetadata(
     profile={"training images": 10},
     lines=[{"name": "ESZSL", "metrics": {"val/H": 0.4}, "params": {"levels": "32"}}],
     code={"mlflow.source.git.commit": "abc"},
+    options={"dataset": "toy", "data_root": "my data"},
 )
 
 
@@ -113,13 +116,23 @@ def test_telling_a_record_again_adds_nothing_to_a_spool_that_has_it(tmp_path):
     assert len(events(spool, "metrics")) + len(events(spool, "run")) == before
 
 
-def test_the_flags_of_a_trial_are_what_differs_from_the_defaults(tmp_path):
+def test_a_trial_and_its_study_have_the_command_that_trains_it_again(tmp_path):
     study, spool = live(tmp_path)
-    (end,) = (e for e in events(spool, "end") if e["run"].endswith("/0001"))
-    lr = study.record.trial_summary(1).settings["optim.lr"]
-    assert end["tags"]["flags"] == f"--optim.lr {lr} --optim.epochs 3"
+    ends = {event["run"]: event for event in events(spool, "end")}
+    key = study.record.study.user_attrs["key"]
+    settings = study.record.trial_summary(1).settings
+    end = ends[f"{key}/0001"]
+    told = shlex.split(end["tags"]["command"])
+    assert told[:8] == [
+        *("python", "jobs/train.py", "--dataset", "toy", "--data-root", "my data"),
+        *("--run", "toy-001"),
+    ]
+    named = zip(told[8::2], told[9::2], strict=True)
+    assert dict(named) == {flag(name): str(value) for name, value in settings.items()}
     assert end["tags"]["state"] == "PRUNED"
     assert end["status"] == "FINISHED"
+    best = study.record.best().number
+    assert ends[key]["tags"]["command"] == ends[f"{key}/{best:04d}"]["tags"]["command"]
 
 
 def test_run_ids_that_mlflow_gave_are_written_into_the_record(tmp_path):

@@ -115,7 +115,7 @@ def test_changed_settings_are_refused_and_the_record_is_as_it_was(driver, url, t
     kill(driver)
     changed = IDENTITY | {"base.optim.lr": 0.1}
     with (
-        pytest.raises(StudyError, match=r"base\.optim\.lr was 0\.001, now 0\.1"),
+        pytest.raises(StudyError, match=r"--optim\.lr was 0\.001, now 0\.1"),
         locked(url, "toy") as storage,
     ):
         open_study(tmp_path / "toy", changed, storage)

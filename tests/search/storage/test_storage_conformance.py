@@ -109,7 +109,7 @@ def test_other_settings_are_refused_once_a_trial_has_reported(tmp_path, url):
     with (
         lock_folder(folder, "toy"),
         storage.lock(folder),
-        pytest.raises(StudyError, match=r"base\.optim\.lr was 0\.001, now 0\.1"),
+        pytest.raises(StudyError, match=r"--optim\.lr was 0\.001, now 0\.1"),
     ):
         open_study(folder, changed, storage)
     assert len(load_study(tmp_path, "toy", url).trials) == 6

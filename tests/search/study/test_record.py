@@ -264,7 +264,7 @@ def test_changed_settings_are_refused_with_the_difference(tmp_path):
     finish(open_toy(tmp_path), [0.5] * 3)
     with pytest.raises(StudyError) as refused:
         open_study(tmp_path, IDENTITY | {"base.optim.lr": 0.1})
-    assert "base.optim.lr was 0.001, now 0.1" in str(refused.value)
+    assert "--optim.lr was 0.001, now 0.1" in str(refused.value)
     assert "--study NAME" in str(refused.value)
 
 
