@@ -20,14 +20,15 @@ from torch import Tensor
 
 from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
+from drmn.data.images.pixels import UnreadableError, decode_bytes
 from drmn.data.splits.development import Classes
 from drmn.errors import ConfigError, DataError
 from drmn.evaluation.ensemble import Rule
 from drmn.fields import flatten, with_overrides
+from drmn.io.folders import composed
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
 from drmn.tracking.package_files import METADATA_FILE, WEIGHTS_FILE
-from drmn.vision import ImageReadMode, decode_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Package:
         Raises:
             ConfigError: A name is taken or unknown, or a row has no length.
         """
+        more = {composed(name): given for name, given in more.items()}
         rows = [self._row(name, given) for name, given in more.items()]
         known = self.classes
         return replace(
@@ -94,6 +96,7 @@ class Package:
         if name in self.classes.names:
             raise ConfigError(f"class {name!r} is there already; give a new one another name.")
         if isinstance(given, Mapping):
+            given = {composed(attribute): value for attribute, value in given.items()}
             for attribute in given:
                 if attribute not in names:
                     close = get_close_matches(attribute, names, n=1) or names[:1]
@@ -113,7 +116,7 @@ class Package:
         """Return the backbone's maps of image files given by their bytes.
 
         Raises:
-            DataError: One is no JPEG, PNG, GIF or WebP; says which.
+            DataError: One cannot be decoded; says which and why.
         """
         transform = self.backbone.preprocess.transform()
         pixels = [transform(_decode(photo, place)) for place, photo in enumerate(photos)]
@@ -145,10 +148,11 @@ class Package:
 
 def _decode(photo: bytes, place: int) -> Tensor:
     try:
-        content = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
-        return decode_image(content, mode=ImageReadMode.RGB)
-    except (RuntimeError, ValueError):
-        raise DataError(f"image {place}: no readable JPEG, PNG, WebP or GIF file.") from None
+        return decode_bytes(photo)
+    except UnreadableError as problem:
+        raise DataError(
+            f"image {place}: not a readable image ({problem}); {problem.remedy}."
+        ) from None
 
 
 def save(folder: Path, package: Package, features: FeatureConfig) -> None:
