@@ -26,6 +26,7 @@ from drmn.errors import ConfigError, DataError
 from drmn.evaluation.ensemble import Rule
 from drmn.fields import flatten, with_overrides
 from drmn.io.folders import composed
+from drmn.level_names import LevelName, level_of
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
 from drmn.tracking.package_files import METADATA_FILE, WEIGHTS_FILE
@@ -112,7 +113,7 @@ class Package:
             )
         return F.normalize(row, dim=0)[None]
 
-    def maps(self, photos: Sequence[bytes]) -> Mapping[int, Tensor]:
+    def maps(self, photos: Sequence[bytes]) -> Mapping[LevelName, Tensor]:
         """Return the backbone's maps of image files given by their bytes.
 
         Raises:
@@ -124,7 +125,7 @@ class Package:
             return self.backbone(torch.stack(pixels))
 
     @torch.inference_mode()
-    def answer(self, maps: Mapping[int, Tensor], classes: Classes | None = None) -> Answer:
+    def answer(self, maps: Mapping[LevelName, Tensor], classes: Classes | None = None) -> Answer:
         """Classify feature maps, among the classes of `candidates` or its own."""
         among = self.classes if classes is None else classes
         scores = self.network(maps)
@@ -137,7 +138,9 @@ class Package:
             F.normalize(scores.attributes, dim=-1),
         )
 
-    def attention(self, maps: Mapping[int, Tensor]) -> Float[Tensor, "image attr side side"] | None:
+    def attention(
+        self, maps: Mapping[LevelName, Tensor]
+    ) -> Float[Tensor, "image attr side side"] | None:
         """Return where each attribute looks, or None without dual attention."""
         looks = self.network.attention(maps)
         if looks is None:
@@ -168,7 +171,7 @@ def save(folder: Path, package: Package, features: FeatureConfig) -> None:
         "classes": package.classes.names,
         "seen": package.classes.seen.tolist(),
         "attribute_names": package.classes.attribute_names,
-        "channels": {str(s): package.backbone.channels[s] for s in package.backbone.strides},
+        "channels": {str(s): package.backbone.channels[s] for s in package.backbone.levels},
         "rule": asdict(package.rule),
     }
     (folder / METADATA_FILE).write_text(json.dumps(about, indent=1))
@@ -188,7 +191,7 @@ def load(folder: Path) -> Package:
         seen=torch.tensor(about["seen"]),
         attribute_names=tuple(about["attribute_names"]),
     )
-    channels = {int(stride): count for stride, count in about["channels"].items()}
+    channels = {level_of(level): count for level, count in about["channels"].items()}
     count, seen = classes.attributes.shape[1], int(classes.seen.sum())
     network = DRMN(run.model, channels, attributes=count, seen=seen)
     network.load_state_dict(_below(tensors, "network."))

@@ -22,7 +22,7 @@ from drmn.data.splits.epoch_rng import EpochRng
 from drmn.data.store import feature_store
 from drmn.data.store.feature_level import Level
 from drmn.errors import ConfigError, DataError
-from drmn.fields import strides
+from drmn.level_names import LevelName, in_order, join, parse_levels
 
 SplitPart = Literal["train", "val", "test"]
 
@@ -46,7 +46,10 @@ class Classes:
         return replace(self, attributes=self.attributes.to(device), seen=self.seen.to(device))
 
 
-Inputs = Mapping[int, Float[Tensor, "image region channel"]] | Float[Tensor, "image 3 height width"]
+Inputs = (
+    Mapping[LevelName, Float[Tensor, "image region channel"]]
+    | Float[Tensor, "image 3 height width"]
+)
 """Input of a network: stored maps by stride, or pixels."""
 
 
@@ -94,7 +97,7 @@ class Images(Protocol):
 class Split:
     """Some images of a store."""
 
-    levels: dict[int, Level]
+    levels: dict[LevelName, Level]
     rows: Int[Tensor, " image"]
     """Rows of the images in the store."""
     labels: Int[Tensor, " image"]
@@ -120,7 +123,7 @@ class Split:
         rows = self.rows[chosen] if view is None else self.rows[chosen] + view * self.stored
         return Batch(self.maps(rows), self.labels[chosen])
 
-    def maps(self, rows: Int[Tensor, " image"]) -> dict[int, Tensor]:
+    def maps(self, rows: Int[Tensor, " image"]) -> dict[LevelName, Tensor]:
         """Return the maps [image, region, channel] in these rows of the store, by stride."""
         return {stride: level.rows(rows).float() for stride, level in self.levels.items()}
 
@@ -158,7 +161,7 @@ class Development(Fold[Split]):
     """A fold whose images are in a feature store."""
 
     @property
-    def channels(self) -> dict[int, int]:
+    def channels(self) -> dict[LevelName, int]:
         """Return the channels of each level by stride."""
         return {stride: level.shape[-1] for stride, level in self.train.levels.items()}
 
@@ -171,10 +174,10 @@ def open_store(folder: Path, *, fold: int = 1, levels: str = "") -> Development:
         DataError: There is no whole store there, or sealed data are in it.
     """
     store = feature_store.read(folder)
-    wanted = strides(levels) if levels else tuple(store.levels)
+    wanted = parse_levels(levels) if levels else tuple(store.levels)
     for stride in wanted:
         if stride not in store.levels:
-            have = "+".join(map(str, store.levels))
+            have = join(in_order(store.levels))
             raise ConfigError(f"model.levels {levels}: the feature store {folder} holds {have}.")
     if store.key.fold not in (0, fold):
         raise ConfigError(
@@ -187,7 +190,7 @@ def open_store(folder: Path, *, fold: int = 1, levels: str = "") -> Development:
 
 
 def divide(
-    catalogue: Catalogue, levels: dict[int, Level], *, fold: int, digest: str, views: int = 0
+    catalogue: Catalogue, levels: dict[LevelName, Level], *, fold: int, digest: str, views: int = 0
 ) -> Development:
     """Divide a catalogue's images, of which a store holds these levels.
 
