@@ -58,11 +58,9 @@ def made(
     """Return the timm model of `config`, as features_only.
 
     Raises:
-        ConfigError: timm has no such model, not for this size, or not as features_only.
+        ConfigError: timm has no such model, or not for this size.
     """
-    if not timm.is_model(config.backbone):
-        near = did_you_mean(config.backbone, dict.fromkeys(timm.list_models()))
-        raise ConfigError(f"--backbone {config.backbone}: timm has no such model.{near[:80]}")
+    require_model(config.backbone)
     chosen = {"out_indices": blocks} if blocks else {}
     try:
         body: nn.Module = timm.create_model(
@@ -70,11 +68,14 @@ def made(
         )
     except AssertionError as problem:
         raise other_size(config, problem) from None
-    except RuntimeError as problem:
-        if "features_only" not in str(problem):
-            raise
-        raise ConfigError(f"--backbone {config.backbone}: timm gives no maps of it.") from None
     return body
+
+
+def require_model(name: str) -> None:
+    """Raise `ConfigError` if timm has no model of this name."""
+    if not timm.is_model(name):
+        near = did_you_mean(name, dict.fromkeys(timm.list_models()))
+        raise ConfigError(f"--backbone {name}: timm has no such model.{near[:80]}")
 
 
 def _size(config: FeatureConfig) -> dict[str, int]:
@@ -209,7 +210,10 @@ def load_strictly(body: nn.Module, state: Weights, source: str) -> None:
         raise DataError(
             f"--weights {source}: {lacking[0]} and {len(lacking) - 1} more are missing."
         )
-    over = sorted(k for k in state.keys() - own.keys() if not k.startswith(_TOP))
+    # CaIT and XCiT have their CLS token above the last map alone.
+    late = any(name.startswith(_CLASS_ATTENTION) for name in state)
+    top = (*_TOP, *_CLASS_ATTENTION, "cls_token") if late else _TOP
+    over = sorted(k for k in state.keys() - own.keys() if not k.startswith(top))
     if over:
         raise DataError(f"--weights {source}: {over[0]} and {len(over) - 1} more are unknown.")
     for name, value in own.items():
@@ -220,7 +224,5 @@ def load_strictly(body: nn.Module, state: Weights, source: str) -> None:
 
 
 # Layers of a classifier above its last feature map, by timm's names.
-_TOP = (
-    *("conv_head", "bn2", "classifier", "fc", "head", "norm", "attn_pool", "pool"),
-    *("blocks_token_only", "cls_attn_blocks"),  # of CaIT and XCiT: they see CLS alone
-)
+_TOP = ("conv_head", "bn2", "classifier", "fc", "head", "norm", "attn_pool", "pool")
+_CLASS_ATTENTION = ("blocks_token_only", "cls_attn_blocks")

@@ -10,7 +10,7 @@ from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.level_names import LevelName, in_order, join, parse_levels
 from drmn.model import pretrained
-from drmn.vision import Format
+from drmn.vision import Format, timm
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,13 @@ def level_shapes(config: FeatureConfig) -> tuple[LevelShape, ...]:
         maps = [level.permute(0, 3, 1, 2) for level in maps]
     shapes = [tuple(level.shape[1:]) for level in maps]
     return tuple(LevelShape(name, *shape) for name, shape in zip(names, shapes, strict=True))
+
+
+def native_size(config: FeatureConfig) -> int:
+    """Return the image size that a backbone was trained at, in pixels a side."""
+    pretrained.require_model(config.backbone)
+    size: int = timm.get_pretrained_cfg(config.backbone).input_size[-1]
+    return size
 
 
 def _without_weights(config: FeatureConfig, blocks: tuple[int, ...] = ()) -> nn.Module:
