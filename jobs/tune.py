@@ -109,9 +109,12 @@ def main(job: TuneJob) -> None:
 
 def search(job: TuneJob, space: str, folder: Path) -> None:
     """Prepare the features, then search or forecast the search."""
-    from drmn.space import baseline, load
+    from drmn.space import load
+    from drmn.space_check import check_space
 
-    baseline(load(space), job.base)  # a mistake in it is reported before anything is drawn or read
+    check_space(
+        load(space), job.base
+    )  # a mistake in it is reported before anything is drawn or read
 
     from rich.console import Console
 
