@@ -98,7 +98,6 @@ def main() -> None:
         false = statistics.mean(clear for clear, _, _ in claims)
         figures[f"{title}: false clear winners"] = false
         figures[f"{title}: t test at every look"] = statistics.mean(map(peeked, drawn))
-        figures[f"{title}: best of the search taken"] = 1.0
         figures[f"{title}: trainings, mean"] = statistics.mean(n for _, _, n in claims)
         bars.append(Bar(f"{title}: false clear winners", false, 0.05, least=False))
     for gap, wanted in POWER.items():

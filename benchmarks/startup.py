@@ -23,6 +23,7 @@ import psutil
 from bars import Bar, finish, flags
 
 ROOT = Path(__file__).parents[1]
+SMOKE = "tests/spaces/smoke.py"
 ANSWER = """
 import sys, mlflow
 from pathlib import Path
@@ -32,7 +33,15 @@ model = mlflow.pyfunc.load_model("models:/drmn-demo@champion")
 photo = next(Path(sys.argv[2]).rglob("*.jpg")).read_bytes()
 print(model.predict(pd.DataFrame({"image": [photo]}))["class"][0])
 """
-LOOKS = ("--help", "--list", "--status")
+LOOKS = {
+    "--help": ("tune", "--help"),
+    "--list": ("tune", "--list"),
+    "--status": ("tune", "--status", "--study", "smoke"),
+    "--replay": ("tune", "--replay", "--study", "smoke", "--space", str(ROOT / SMOKE)),
+    "prepare --list": ("prepare", "--list"),
+    "a mistyped option": ("tune", "--datset", "demo"),
+}
+"""Cheap looks: the job, and its options. `--stop` is a look at a study and a signal."""
 LIMIT_S = 300.0
 """Seconds until the first epoch at most."""
 
@@ -46,9 +55,14 @@ class Bench:
 
     def command(self, *more: str) -> list[str]:
         """Return the command of a search."""
-        space = ROOT / "tests" / "spaces" / "smoke.py"
+        space = ROOT / SMOKE
         job = [sys.executable, str(self.checkout / "jobs" / "tune.py"), "--space", str(space)]
         return [*job, "--results", str(self.folder / "results"), *more]
+
+    def look(self, job: str, *options: str) -> list[str]:
+        """Return the command of a look at what is there."""
+        place = ["--results", str(self.folder / "results")]
+        return [sys.executable, str(self.checkout / "jobs" / f"{job}.py"), *options, *place]
 
     def finished(self) -> list[str]:
         """Return the command of the study that is finished."""
@@ -65,8 +79,14 @@ class Bench:
         return f"sqlite:///{self.folder}/mlflow.db"
 
 
-def cpu(bench: Bench, command: list[str]) -> float:
-    """Return the CPU seconds of a command and of all processes that it waits for."""
+def cpu(bench: Bench, command: list[str], status: int = 0) -> float:
+    """Return the CPU seconds of a command and of all processes that it waits for.
+
+    Args:
+        bench: The checkout and folder.
+        command: The command.
+        status: The exit status that it must have.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         command,
@@ -76,7 +96,7 @@ def cpu(bench: Bench, command: list[str]) -> float:
         text=True,
         check=False,
     )
-    if done.returncode:
+    if done.returncode != status:
         sys.exit(f"{command}: {done.stderr[-2000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -137,8 +157,11 @@ def measures(bench: Bench) -> Mapping[str, Callable[[], float]]:
         "same command again": lambda: cpu(bench, bench.finished()),
         "first photo": lambda: cpu(bench, answer),
     }
-    for look in LOOKS:
-        found[look] = lambda look=look: cpu(bench, bench.command(look))  # type: ignore[misc]
+    for name, look in LOOKS.items():
+        wrong = name == "a mistyped option"
+        found[name] = lambda look=look, wrong=wrong: cpu(  # type: ignore[misc]
+            bench, bench.look(*look), status=2 if wrong else 0
+        )
     return found
 
 

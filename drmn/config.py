@@ -7,7 +7,8 @@ record, in MLflow and in a report.
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-from drmn.fields import require, require_one_of, strides
+from drmn.fields import require, require_one_of
+from drmn.level_names import parse_levels
 
 DatasetName = Literal["apy", "awa2", "cub", "demo", "own", "sun"]
 Formula = Literal["mixture", "log_mixture", "bonus", "logits"]
@@ -34,7 +35,7 @@ class ModelConfig:
     """The network, and each row of the paper's ablation as a setting (docs/paper.md)."""
 
     levels: str = "16+32"
-    """Backbone levels to fuse, by stride."""
+    """Backbone levels to fuse, of those that the features hold: by stride, or by block (b4+b8)."""
     fusion: Fusion = "add"
     """Fusion of levels: add, concat or none. Added to the last one, side by side, or the last one
     alone."""
@@ -78,7 +79,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
-        strides(self.levels, "model.levels")
+        parse_levels(self.levels, "model.levels")
         require_one_of("model.fusion", self.fusion, Fusion)
         require("model.width", self.width, 0 <= self.width <= 4096, "in 0..4096")
         require("model.gate_reduction", self.gate_reduction, self.gate_reduction > 0, "positive")

@@ -34,14 +34,6 @@ def require_one_of(name: str, value: object, choices: Any) -> None:
     require(name, value, value in have, f"one of {', '.join(have)}")
 
 
-def strides(levels: str, name: str = "levels") -> tuple[int, ...]:
-    """Return the strides that a setting such as "8+16+32" names, in rising order."""
-    parts = levels.split("+")
-    ok = all(part.isdecimal() and int(part) > 0 for part in parts)
-    require(name, levels, ok, 'strides joined by "+", such as "16+32"')
-    return tuple(sorted({int(part) for part in parts}))
-
-
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return the fields of `config` by dotted name."""
     flat: dict[str, Any] = {}

@@ -162,6 +162,14 @@ def baseline(space: Space, base: RunConfig) -> dict[str, Value]:
         ConfigError: The space asks for an unknown setting, for a number where a word belongs, or
             this point is no valid run.
     """
+    return _nearest_point(space, base)[0]
+
+
+def baseline_run(space: Space, base: RunConfig) -> RunConfig:
+    """Return the settings at the point of `space` nearest to `base`, see `baseline`."""
+    return _nearest_point(space, base)[1]
+
+
+def _nearest_point(space: Space, base: RunConfig) -> tuple[dict[str, Value], RunConfig]:
     trial = _Nearest(flatten(base))
-    settings(base, ask(space, trial), trial.params)
-    return trial.params
+    return trial.params, settings(base, ask(space, trial), trial.params)

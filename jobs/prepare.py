@@ -2,6 +2,7 @@
 
 python jobs/prepare.py --dataset demo
 python jobs/prepare.py --dataset cub --data-root ~/data --backbone resnet101 --image-size 448
+python jobs/prepare.py --backbone vit_small_patch14_dinov2 --show-levels
 python jobs/prepare.py --list
 python jobs/prepare.py --verify
 python jobs/prepare.py --prune --max-bytes 20GB
@@ -22,7 +23,8 @@ from drmn.flags import refuse_unused
 
 COMMON = {
     "Data": ("--dataset", "--data-root", "--hdf5", "--on-bad"),
-    "Features": ("--backbone", "--weights", "--image-size", "--levels", "--encoding", "--fold"),
+    "Features": ("--backbone", "--weights", "--image-size", "--levels", "--show-levels"),
+    "Stored": ("--encoding", "--fold"),
     "Workers": ("--workers", "--gpus"),
     "Look after stores": ("--list", "--verify", "--prune", "--max-bytes", "--export-hdf5"),
     "Where": ("--results",),
@@ -50,6 +52,8 @@ class PrepareJob:
     """GPUs of a worker."""
     export_hdf5: Path | None = None
     """Write the fold's development data into this file too. Laid out for DAZLE, TransZero, MSDN."""
+    show_levels: bool = False
+    """Show the levels that --levels may name for --backbone; nothing is read or made."""
     list: bool = False
     """Show the stores there are, whole or half-made."""
     verify: bool = False
@@ -77,7 +81,7 @@ def check(job: PrepareJob) -> None:
             "--hdf5 reads features from a file, so nothing is extracted: leave out --workers and "
             "--gpus."
         )
-    if job.dataset or not (job.list or job.verify or job.prune):
+    if job.dataset or not (job.show_levels or job.list or job.verify or job.prune):
         require_dataset(job.dataset)
     if job.export_hdf5 is not None and not job.dataset:
         raise ConfigError("--export-hdf5 needs --dataset: which store is to be exported.")
@@ -97,6 +101,13 @@ def main(job: PrepareJob) -> None:
     from drmn.report import stores
 
     console, root = Console(), job.results / "features"
+    if job.show_levels:
+        from drmn.data import specs
+        from drmn.report import levels
+
+        size = specs.spec(job.dataset).image_size if job.dataset else 0
+        levels.show(console, job.features, size)
+        return
     if job.dataset:
         from drmn.data.splits.export_hdf5 import check_target
         from drmn.prepare.job import FeatureRequest

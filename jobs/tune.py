@@ -128,7 +128,7 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     from rich.console import Console
 
     console = Console()
-    kept = check_space(job, space, console)
+    kept = checked_space(job, space, console)  # before anything is drawn or read
 
     from drmn.report.terminal import prepared
     from drmn.search.study.services import check_services
@@ -159,18 +159,19 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
         keep(folder, asked(job, space), (request, store), text, outcome.plain())
 
 
-def check_space(job: TuneJob, space: str, console: "Console") -> list[str]:
+def checked_space(job: TuneJob, space: str, console: "Console") -> list[str]:
     """Print, and return, the notes on given settings that the space decides too.
 
     Raises:
-        ConfigError: The space, or its point for these settings, is no valid run.
+        ConfigError: Some point of the space, with these settings, is no valid run.
     """
     from drmn.report.say import say
     from drmn.search.study.given_settings import overruled, with_given
-    from drmn.space import baseline, load
+    from drmn.space import load
+    from drmn.space_check import check_space
 
     found, values = load(space), given_settings(job)
-    baseline(with_given(found, values), job.base)
+    check_space(with_given(found, values), job.base)
     for note in (notes := [f"note: {line}" for line in overruled(found, values).values()]):
         say(console, note)
     return notes

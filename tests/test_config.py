@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import drmn.config
 import drmn.data.feature_config
 from drmn.errors import ConfigError, UserError
-from drmn.fields import flatten, strides, with_overrides
+from drmn.fields import flatten, with_overrides
+from drmn.level_names import parse_levels
 
 
 def as_imported_by_users(module):
@@ -85,7 +86,7 @@ changes = st.fixed_dictionaries({}, optional=CHANGES)
         ),
         (
             {"model.levels": "16,32"},
-            'model.levels must be strides joined by "+", such as "16+32"; got \'16,32\'.',
+            "or blocks, such as \"b4+b8+b12\"; got '16,32'.",
         ),
     ],
 )
@@ -165,14 +166,26 @@ def test_a_run_cannot_change_its_own_settings():
 
 @pytest.mark.parametrize(
     ("levels", "want"),
-    [("32", (32,)), ("16+32", (16, 32)), ("32+8+16", (8, 16, 32)), ("16+16", (16,))],
+    [
+        ("32", (32,)),
+        ("16+32", (16, 32)),
+        ("32+8+16", (8, 16, 32)),
+        ("16+16", (16,)),
+        ("b12+b4", ("b4", "b12")),
+        ("b-1+b2+b-3", ("b2", "b-3", "b-1")),
+    ],
 )
-def test_strides_come_in_rising_order_and_once(levels, want):
-    assert strides(levels) == want
+def test_levels_come_in_rising_order_and_once(levels, want):
+    assert parse_levels(levels) == want
 
 
-@pytest.mark.parametrize("levels", ["", "+", "16+", "0+32", "-16", "16 + 32", "4.0", "layer4"])
+@pytest.mark.parametrize(
+    "levels", ["", "+", "16+", "0+32", "-16", "16 + 32", "4.0", "layer4", "b0", "b4+16", "b--1"]
+)
 def test_what_are_no_strides_is_refused_with_an_example(levels):
-    message = f'levels must be strides joined by "+", such as "16+32"; got {levels!r}.'
+    message = (
+        'levels must be strides joined by "+", such as "16+32", or blocks, such as "b4+b8+b12"; '
+        f"got {levels!r}."
+    )
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        strides(levels)
+        parse_levels(levels)

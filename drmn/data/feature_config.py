@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from drmn.fields import require, require_one_of, strides
+from drmn.fields import require, require_one_of
+from drmn.level_names import parse_levels
 
 OnBad = Literal["stop", "skip"]
 Resolution = Literal["pooled", "full"]
@@ -22,6 +23,8 @@ class FeatureConfig:
     image_size: int = 0
     """Pixels a side of the backbone's input; 0 for what suits the dataset."""
     levels: str = "8+16+32"
+    """Levels kept, by stride; by block where blocks share one, as in a ViT (b4+b8+b12; b-1 is the
+    last). `jobs/prepare.py --backbone NAME --show-levels` lists them."""
     maps: Resolution = "pooled"
     """Every level at the grid of the coarsest one, or each at its own (16 times as large at a
     quarter of the stride)."""
@@ -40,7 +43,7 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
-        strides(self.levels)
+        parse_levels(self.levels)
         ok = self.image_size == 0 or 32 <= self.image_size <= 1024
         require("image_size", self.image_size, ok, "0 or in 32..1024")
         require_one_of("maps", self.maps, Resolution)

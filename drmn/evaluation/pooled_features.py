@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from drmn.data.splits.development import Development
+from drmn.level_names import LevelName, in_order
 
 WIDEST = 4096
 """Features at most: a wider combination of levels and poolings is not tried."""
@@ -24,7 +25,7 @@ Signatures = Float[Tensor, "class attr"]
 class Pooling:
     """Features of an image: how they are made of its maps."""
 
-    levels: tuple[int, ...]
+    levels: tuple[LevelName, ...]
     """Strides of the levels, side by side."""
     maxima: bool
     """Whether each channel's maximum over the regions stands beside its mean."""
@@ -49,7 +50,7 @@ class Problem:
         return self.attributes - centred * self.attributes[self.seen].mean(dim=0)
 
 
-Pools = Mapping[int, tuple[Float[Tensor, "image channel"], Float[Tensor, "image channel"]]]
+Pools = Mapping[LevelName, tuple[Float[Tensor, "image channel"], Float[Tensor, "image channel"]]]
 """Mean and maximum over the regions of each image of a store, by stride."""
 
 
@@ -60,7 +61,7 @@ def pools_of(data: Development) -> Pools:
 
 def poolings(data: Development, pools: Pools) -> Iterator[Pooling]:
     """Yield the combinations of levels, maxima and length that are tried."""
-    every = tuple(sorted(data.channels))
+    every = in_order(data.channels)
     choices = [every[-1:]] if len(every) == 1 else [every[-1:], every]
     for levels, maxima, unit in product(choices, (False, True), (False, True)):
         pooling = Pooling(levels, maxima, unit)

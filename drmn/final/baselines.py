@@ -15,6 +15,7 @@ from drmn.evaluation.baselines import KINDS, Baseline, Candidate, Scoring, bilin
 from drmn.evaluation.pooled_features import Pooling, pools_of, standardised
 from drmn.evaluation.validation import Predictions
 from drmn.final.figures import Figures, figures
+from drmn.level_names import parse_levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def refit_baselines(chosen: Sequence[Baseline], store: Path) -> list[BaselineFig
 
 def _scores(line: Baseline, data: Development, pools: Any) -> Tensor:
     """Return the scores of the images to judge by, of the model fitted to the training images."""
-    levels = tuple(map(int, line.levels.split("+")))
+    levels = parse_levels(line.levels)
     settings = line.settings
     pooling = Pooling(levels, settings["maxima"], settings["unit"])
     problem = standardised(data, pools, pooling)

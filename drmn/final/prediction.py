@@ -9,6 +9,7 @@ from torch import Tensor
 
 from drmn.data.splits.development import Classes
 from drmn.errors import ConfigError, DataError
+from drmn.level_names import LevelName
 from drmn.tracking.model_package import Answer, Package
 
 BATCH = 32
@@ -61,7 +62,7 @@ def predict_photos(
             yield _prediction(answer, place, str(file), top)
 
 
-def _maps(package: Package, files: Sequence[Path]) -> Mapping[int, Tensor]:
+def _maps(package: Package, files: Sequence[Path]) -> Mapping[LevelName, Tensor]:
     try:
         return package.maps([file.read_bytes() for file in files])
     except DataError:

@@ -14,6 +14,7 @@ from typing import Any
 import xxhash
 
 from drmn.io import atomic
+from drmn.io.folders import walk
 
 
 def digest_of(file: Path) -> str:
@@ -34,10 +35,12 @@ def files_below(place: Path, leave: Collection[str] = ()) -> list[Path]:
 def stats_below(folder: Path, most: int) -> str:
     """Return a digest of names, sizes and times of change below a folder.
 
-    Empty if it has more than `most` files: reading all of them would take too long.
+    Links to folders are followed. Empty if it has more than `most` files: reading all of them would
+    take too long.
     """
     seen = xxhash.xxh3_128()
-    for count, file in enumerate(files_below(folder), start=1):
+    files = walk(folder).files if folder.is_dir() else [folder]
+    for count, file in enumerate(sorted(filter(Path.is_file, files)), start=1):
         if count > most:
             return ""
         stat = file.stat()

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from drmn.level_names import LevelName
 from drmn.model.backbone import Backbone
 
-Run = Callable[[Tensor], dict[int, Tensor]]
+Run = Callable[[Tensor], dict[LevelName, Tensor]]
 """Pixels to maps by stride."""
 
 MIN_OPERATIONS = 1e13
@@ -66,7 +67,7 @@ def runner(backbone: Backbone, way: InferenceMode, device: torch.device, batch: 
     call = _compiled(body, batch) if way.compiled else body
 
     @torch.no_grad()
-    def run(pixels: Tensor) -> dict[int, Tensor]:
+    def run(pixels: Tensor) -> dict[LevelName, Tensor]:
         there = pixels.to(device, kind, memory_format=torch.channels_last)
         return {s: level.cpu() for s, level in backbone.maps(call(there)).items()}
 
@@ -172,7 +173,7 @@ def _seconds(run: Run, pixels: Tensor) -> float:
     return min(times) / len(pixels)
 
 
-def relative_error(want: dict[int, Tensor], have: dict[int, Tensor]) -> float:
+def relative_error(want: dict[LevelName, Tensor], have: dict[LevelName, Tensor]) -> float:
     """Return the largest relative difference of a level, in length."""
     return max(
         float((have[s].float() - level.float()).norm() / level.float().norm())

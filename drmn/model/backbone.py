@@ -1,4 +1,4 @@
-"""The backbone: a timm model that gives feature maps at several strides."""
+"""The backbone: a timm model that gives feature maps at several strides or blocks."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.decode import Preprocess
-from drmn.errors import ConfigError
-from drmn.fields import strides
-from drmn.model import pretrained
+from drmn.level_names import LevelName
+from drmn.model import pretrained, timm_levels
 from drmn.vision import Format, resolve_model_data_config
 
 
@@ -36,34 +35,35 @@ def components(channels: int, share: float) -> int:
 
 
 class Backbone(nn.Module):
-    """A frozen feature extractor: pixels to maps [image, region, channel], one for each stride.
+    """A frozen feature extractor: pixels to maps [image, region, channel], one for each level.
+
+    Tokens that are no region (CLS, registers) are in no map.
 
     Args:
-        config: The timm model, its weights and strides; and whether its channels are reduced to
+        config: The timm model, its weights and levels; and whether its channels are reduced to
             principal components, whose values have to be loaded.
+
+    Raises:
+        ConfigError: There is no such model, level or file of weights.
     """
 
     def __init__(self, config: FeatureConfig) -> None:
         super().__init__()
-        self.config, self.strides = config, strides(config.levels)
-        self.body = pretrained.create(config)
+        self.config = config
+        outputs = timm_levels.outputs_of(config)
+        self.body = pretrained.create(config, outputs.blocks)
         info: Any = self.body.feature_info
-        self.every = tuple(info.reduction())
+        self.every: tuple[LevelName, ...] = outputs.names or tuple(info.reduction())
         given = dict(zip(self.every, info.channels(), strict=True))
-        missing = [stride for stride in self.strides if stride not in given]
-        if missing:
-            raise ConfigError(
-                f"--levels {config.levels}: {config.backbone} has no level of stride {missing[0]}; "
-                f"it has {', '.join(map(str, given))}."
-            )
+        self.levels = outputs.chosen or timm_levels.chosen_strides(config, self.body)
         self.by_region = getattr(self.body, "output_fmt", None) == Format.NHWC
         """Whether maps come as [image, height, width, channel], as Swin's do."""
         self.full = config.maps == "full"
         share = config.pca_share if config.encoding == "pca" else 0.0
         kept = {s: components(c, share) if share else c for s, c in given.items()}
-        self.channels = {s: kept[s] for s in self.strides}
+        self.channels = {s: kept[s] for s in self.levels}
         self.reduction = nn.ModuleDict(
-            {str(s): Projection(given[s], kept[s]) for s in self.strides if share}
+            {str(s): Projection(given[s], kept[s]) for s in self.levels if share}
         )
         data = resolve_model_data_config(self.body)
         self.preprocess = Preprocess(
@@ -72,26 +72,28 @@ class Backbone(nn.Module):
         self.eval().requires_grad_(requires_grad=False)
 
     @torch.inference_mode()
-    def forward(self, pixels: Tensor) -> dict[int, Tensor]:
-        """Return the maps by stride, on the grid of the coarsest one unless they are kept full."""
+    def forward(self, pixels: Tensor) -> dict[LevelName, Tensor]:
+        """Return the maps by level, on the grid of the coarsest one unless they are kept full."""
         return self.maps(self.body(pixels.contiguous(memory_format=torch.channels_last)))
 
-    def maps(self, outputs: Sequence[Tensor]) -> dict[int, Tensor]:
-        """Return the maps by stride, given the outputs of the body."""
+    def maps(self, outputs: Sequence[Tensor]) -> dict[LevelName, Tensor]:
+        """Return the maps by level, given the outputs of the body."""
         if self.by_region:
             outputs = [level.permute(0, 3, 1, 2) for level in outputs]
-        levels = dict(zip(self.every, outputs, strict=True))
-        kept = {stride: levels[stride].float() for stride in self.strides}
+        levels: dict[LevelName, Tensor] = dict(zip(self.every, outputs, strict=True))
+        kept = {stride: levels[stride].float() for stride in self.levels}
         if not self.full:
-            grid = kept[self.strides[-1]].shape[-2:]
-            kept = {s: nn.functional.adaptive_avg_pool2d(m, grid) for s, m in kept.items()}
+            height, width = kept[self.levels[-1]].shape[-2:]
+            kept = {
+                s: nn.functional.adaptive_avg_pool2d(m, (height, width)) for s, m in kept.items()
+            }
         regions = {stride: level.flatten(2).transpose(1, 2) for stride, level in kept.items()}
         if not self.reduction:
             return regions
         return {s: self.reduction[str(s)](level) for s, level in regions.items()}
 
     @torch.inference_mode()
-    def shapes(self) -> dict[int, tuple[int, int]]:
+    def shapes(self) -> dict[LevelName, tuple[int, int]]:
         """Return the regions and channels of each level.
 
         Raises:

@@ -18,6 +18,7 @@ from drmn.data.store.feature_store import COMPONENTS, FeatureKey, Maps
 from drmn.data.store.layout import RowRange
 from drmn.errors import ConfigError
 from drmn.io.progress import Progress
+from drmn.level_names import join
 from drmn.model.autotune import Run
 from drmn.model.backbone import Backbone
 
@@ -31,7 +32,7 @@ def feature_key(catalogue: Catalogue, config: FeatureConfig, backbone: Backbone)
         weights=backbone.digest,
         image_size=backbone.preprocess.size,
         preprocess=str(backbone.preprocess),
-        levels=backbone.strides,
+        levels=backbone.levels,
         maps=config.maps,
         views=config.views,
     )
@@ -104,7 +105,7 @@ def backbone_of(store: Path) -> tuple[Backbone, FeatureConfig]:
         backbone=key.backbone,
         weights=str(weights_file(store.parent, key.weights)),
         image_size=key.image_size,
-        levels="+".join(map(str, key.levels)),
+        levels=join(key.levels),
         maps=key.maps,
         encoding=key.encoding,
         pca_share=key.components or FeatureConfig().pca_share,

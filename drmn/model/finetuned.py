@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from drmn.config import ComputeConfig
 from drmn.errors import ConfigError
+from drmn.level_names import LevelName
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, Scores
 
@@ -38,7 +39,7 @@ class FinetunedNetwork(nn.Module):
     def __init__(self, backbone: Backbone, head: DRMN) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.stages = _reached(backbone, head.fusion.strides[-1])
+        self.stages = _reached(backbone, head.fusion.levels[-1])
 
     def train(self, mode: bool = True) -> "FinetunedNetwork":  # noqa: FBT001, FBT002
         """Set the head's mode alone."""
@@ -85,7 +86,7 @@ class FinetunedNetwork(nn.Module):
                 weight.requires_grad_(number >= first)
 
 
-def _reached(backbone: Backbone, top: int) -> list[list[nn.Parameter]]:
+def _reached(backbone: Backbone, top: LevelName) -> list[list[nn.Parameter]]:
     """Return the weights below the level of stride `top` stage by stage: others have no effect.
 
     Several workers would wait for their gradients in vain.
@@ -96,7 +97,7 @@ def _reached(backbone: Backbone, top: int) -> list[list[nn.Parameter]]:
     return [stage for stage in kept if stage]
 
 
-def _above(backbone: Backbone, top: int) -> set[str]:
+def _above(backbone: Backbone, top: LevelName) -> set[str]:
     """Return the names of the weights that the gradient of a level does not reach."""
     # Shapes alone: a backbone on "meta" computes nothing.
     body = copy.deepcopy(backbone.body).to("meta").requires_grad_(requires_grad=True)

@@ -8,11 +8,12 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from drmn.level_names import LevelName, in_order
 from drmn.model.norm import BatchNorm
 
-LevelMaps = Mapping[int, Float[Tensor, "image _ _"]]
+LevelMaps = Mapping[LevelName, Float[Tensor, "image _ _"]]
 """Feature maps [image, region, channel] by stride; regions and channels differ between levels."""
-Moments = Mapping[int, tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]]
+Moments = Mapping[LevelName, tuple[Float[Tensor, " channel"], Float[Tensor, " channel"]]]
 """Mean and variance of each channel over images and regions, by stride."""
 
 
@@ -26,7 +27,7 @@ class Fusion(nn.Module):
     the identity where `width` is its number of inputs.
 
     Args:
-        channels: Channels of each level by stride; the largest stride is the last level.
+        channels: Channels of each level by name; the largest stride or block is the last level.
         width: Channels of a fused region; 0 for as many as the inputs of $P$.
         concat: Concatenate the levels instead of adding them.
         normalize: Standardise each level's channels first and give every region the same length;
@@ -36,12 +37,12 @@ class Fusion(nn.Module):
     """
 
     def __init__(
-        self, channels: Mapping[int, int], width: int, *, concat: bool, normalize: bool
+        self, channels: Mapping[LevelName, int], width: int, *, concat: bool, normalize: bool
     ) -> None:
         super().__init__()
-        self.strides = tuple(sorted(channels))
+        self.levels = in_order(channels)
         self.concat = concat
-        *lower, last = self.strides
+        *lower, last = self.levels
         given = sum(channels.values()) if concat else channels[last]
         self.width = width or given
         self.project = nn.Identity() if self.width == given else nn.Linear(given, self.width)
@@ -53,23 +54,23 @@ class Fusion(nn.Module):
         self.standard = nn.ModuleList(
             [
                 BatchNorm(channels[s], affine=False) if normalize else nn.Identity()
-                for s in self.strides
+                for s in self.levels
             ]
         )
         self.normalize = normalize
 
     def standardize_by(self, moments: Moments) -> None:
         """Standardise by these moments from now on, in place of those of each batch."""
-        for stride, norm in zip(self.strides, self.standard, strict=True):
+        for stride, norm in zip(self.levels, self.standard, strict=True):
             if isinstance(norm, BatchNorm):
                 norm.fix(*moments[stride])
 
     def forward(self, maps: LevelMaps) -> Float[Tensor, "image region width"]:
         """Return the fused regions, on the grid of the last level."""
-        regions = maps[self.strides[-1]].shape[1]
+        regions = maps[self.levels[-1]].shape[1]
         *lower, last = (
             _over_regions(norm, pooled(maps[s], regions))
-            for s, norm in zip(self.strides, self.standard, strict=True)
+            for s, norm in zip(self.levels, self.standard, strict=True)
         )
         if self.concat:
             last = torch.cat([*lower, last], dim=-1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from drmn.config import ModelConfig
 from drmn.errors import ConfigError
-from drmn.fields import strides
+from drmn.level_names import LevelName, in_order, join, parse_levels
 from drmn.model.attention import DualAttention
 from drmn.model.fusion import Fusion, LevelMaps
 from drmn.model.interaction import Interaction
@@ -70,7 +70,7 @@ class DRMN(nn.Module):
     def __init__(
         self,
         config: ModelConfig,
-        channels: Mapping[int, int],
+        channels: Mapping[LevelName, int],
         *,
         attributes: int,
         seen: int,
@@ -148,11 +148,11 @@ def score(
     return (features * readers).sum(dim=-1)
 
 
-def _kept(config: ModelConfig, channels: Mapping[int, int]) -> dict[int, int]:
-    wanted = strides(config.levels)[-1 if config.fusion == "none" else 0 :]
+def _kept(config: ModelConfig, channels: Mapping[LevelName, int]) -> dict[LevelName, int]:
+    wanted = parse_levels(config.levels)[-1 if config.fusion == "none" else 0 :]
     for stride in wanted:
         if stride not in channels:
-            have = "+".join(map(str, sorted(channels)))
+            have = join(in_order(channels))
             raise ConfigError(f"model.levels {config.levels}: the features hold {have}.")
     return {stride: channels[stride] for stride in wanted}
 

@@ -1,5 +1,6 @@
 """The weights of a backbone: from the pip package, a file, timm's hub, or random."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,22 @@ PACKAGED = "tf_efficientnet_lite0"
 """The backbone whose weights come by pip."""
 
 
-def create(config: FeatureConfig) -> nn.Module:
+def create(config: FeatureConfig, blocks: tuple[int, ...] = ()) -> nn.Module:
     """Return the timm model of `config`, as features_only, with its weights.
+
+    Args:
+        config: The model, its weights and the size of its images.
+        blocks: Numbers of the blocks that give a map, from 0; by default timm's choice.
 
     Raises:
         ConfigError: timm has no such model or not for this size, or there are no such weights.
         DataError: The weights are another model's.
     """
-    if not timm.is_model(config.backbone):
-        near = did_you_mean(config.backbone, dict.fromkeys(timm.list_models()))
-        raise ConfigError(f"--backbone {config.backbone}: timm has no such model.{near[:80]}")
     source = _resolve(config)
     body: nn.Module
     if source == "hub":
         try:
-            body = _made(config, pretrained=True)
+            body = made(config, blocks, pretrained=True)
         except ConfigError:
             raise
         except Exception as problem:  # noqa: BLE001 - timm raises what its hub client does
@@ -44,23 +46,42 @@ def create(config: FeatureConfig) -> nn.Module:
         return body.to(memory_format=torch.channels_last)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # random weights are part of a store's name: they must be reproducible
-        body = _made(config, pretrained=False)
+        body = made(config, blocks)
     if source != "random":
-        load_strictly(body, _state(config, source), source)
+        load_strictly(body, as_body(_state(config, source), config, body, source), source)
     return body.to(memory_format=torch.channels_last)
 
 
-def _made(config: FeatureConfig, *, pretrained: bool) -> nn.Module:
-    # A transformer with a table of positions is made for one size of image; others take any.
-    fixed = timm.get_pretrained_cfg(config.backbone).fixed_input_size
-    size = {"img_size": config.image_size} if fixed and config.image_size else {}
+def made(
+    config: FeatureConfig, blocks: tuple[int, ...] = (), *, pretrained: bool = False
+) -> nn.Module:
+    """Return the timm model of `config`, as features_only.
+
+    Raises:
+        ConfigError: timm has no such model, or not for this size.
+    """
+    require_model(config.backbone)
+    chosen = {"out_indices": blocks} if blocks else {}
     try:
         body: nn.Module = timm.create_model(
-            config.backbone, pretrained=pretrained, features_only=True, **size
+            config.backbone, pretrained=pretrained, features_only=True, **_size(config), **chosen
         )
     except AssertionError as problem:
         raise other_size(config, problem) from None
     return body
+
+
+def require_model(name: str) -> None:
+    """Raise `ConfigError` if timm has no model of this name."""
+    if not timm.is_model(name):
+        near = did_you_mean(name, dict.fromkeys(timm.list_models()))
+        raise ConfigError(f"--backbone {name}: timm has no such model.{near[:80]}")
+
+
+def _size(config: FeatureConfig) -> dict[str, int]:
+    """Return the argument of a transformer that is made for one size of image; others take any."""
+    fixed = timm.get_pretrained_cfg(config.backbone).fixed_input_size
+    return {"img_size": config.image_size} if fixed and config.image_size else {}
 
 
 def other_size(config: FeatureConfig, problem: Exception) -> ConfigError:
@@ -101,6 +122,9 @@ def _state(config: FeatureConfig, source: str) -> Weights:
         )
     except Exception as problem:  # noqa: BLE001 - torch and safetensors raise all kinds
         raise DataError(f"{path}: not a file of weights ({type(problem).__name__}).") from None
+    for key in ("state_dict", "model"):  # a checkpoint of a training, with its optimizer
+        inner: Any = state.get(key)
+        state = inner if isinstance(inner, Mapping) else state
     return renamed(state, config.backbone) if "_conv_stem.weight" in state else state
 
 
@@ -142,6 +166,38 @@ def _timm_name(name: str, places: list[str], state: Weights) -> str:
     return ".".join([places[int(parts[1])], table[parts[2]], *parts[3:]])
 
 
+def as_body(state: Weights, config: FeatureConfig, body: nn.Module, source: str) -> Weights:
+    """Return weights under the names of a features_only `body`.
+
+    They may have these already, be timm's, or those of a form that timm reads (DINOv2, CLIP, EVA
+    and others as they were published); positions are interpolated to the size of the images.
+
+    Raises:
+        DataError: timm cannot read them as this model's.
+    """
+    own = body.state_dict()
+    if own.keys() <= state.keys():
+        return state
+    with torch.device("meta"):
+        full: Any = timm.create_model(config.backbone, pretrained=False, **_size(config))
+    read = getattr(sys.modules[type(full).__module__], "checkpoint_filter_fn", None)
+    if read is not None:
+        try:
+            state = read(dict(state), full)
+        except Exception as problem:  # noqa: BLE001 - another model's weights fail in any way
+            reason = f"{type(problem).__name__} while timm read it"
+            raise DataError(
+                f"--weights {source}: not weights of {config.backbone} ({reason})."
+            ) from None
+    # timm keeps the model of a transformer within the body, and flattens the stages of others.
+    names = {_flat(name.removeprefix("model.")): name for name in own}
+    return {names.get(_flat(name), name): value for name, value in state.items()}
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "_")
+
+
 def load_strictly(body: nn.Module, state: Weights, source: str) -> None:
     """Load `state` into a features_only `body`: nothing missing or extra but the classifier.
 
@@ -154,7 +210,10 @@ def load_strictly(body: nn.Module, state: Weights, source: str) -> None:
         raise DataError(
             f"--weights {source}: {lacking[0]} and {len(lacking) - 1} more are missing."
         )
-    over = sorted(k for k in state.keys() - own.keys() if not k.startswith(_TOP))
+    # CaIT and XCiT have their CLS token above the last map alone.
+    late = any(name.startswith(_CLASS_ATTENTION) for name in state)
+    top = (*_TOP, *_CLASS_ATTENTION, "cls_token") if late else _TOP
+    over = sorted(k for k in state.keys() - own.keys() if not k.startswith(top))
     if over:
         raise DataError(f"--weights {source}: {over[0]} and {len(over) - 1} more are unknown.")
     for name, value in own.items():
@@ -165,4 +224,5 @@ def load_strictly(body: nn.Module, state: Weights, source: str) -> None:
 
 
 # Layers of a classifier above its last feature map, by timm's names.
-_TOP = ("conv_head", "bn2", "classifier", "fc", "head", "norm")
+_TOP = ("conv_head", "bn2", "classifier", "fc", "head", "norm", "attn_pool", "pool")
+_CLASS_ATTENTION = ("blocks_token_only", "cls_attn_blocks")

@@ -19,6 +19,7 @@ from drmn.data.store.encoding import Form
 from drmn.data.store.feature_store import FeatureKey, Maps, Store
 from drmn.data.store.layout import RowRange, StoreLayout
 from drmn.io.progress import StartProgress
+from drmn.level_names import LevelName
 from drmn.model.backbone import components
 
 READ_BATCH = 64
@@ -64,7 +65,7 @@ def prepare(
 def _plan(key: FeatureKey, source: Store, train: Split) -> StoreLayout:
     shapes = {s: (level.shape[1], level.shape[2]) for s, level in source.levels.items()}
     if key.encoding == "int8":
-        scales: dict[int, Form] = {s: _scale(train, s) for s in shapes}
+        scales: dict[LevelName, Form] = {s: _scale(train, s) for s in shapes}
         return StoreLayout(key=key, catalogue=source.catalogue, shapes=shapes, forms=scales)
     parts: dict[str, Tensor] = {}
     for stride, (_, channels) in shapes.items():
@@ -74,18 +75,18 @@ def _plan(key: FeatureKey, source: Store, train: Split) -> StoreLayout:
     return StoreLayout(key=key, catalogue=source.catalogue, shapes=kept, components=parts)
 
 
-def _projected(maps: Tensor, stride: int, plan: StoreLayout) -> Tensor:
+def _projected(maps: Tensor, stride: LevelName, plan: StoreLayout) -> Tensor:
     if not plan.components:
         return maps
     return (maps - plan.components[f"{stride}.mean"]) @ plan.components[f"{stride}.basis"]
 
 
-def _scale(train: Split, stride: int) -> Form:
+def _scale(train: Split, stride: LevelName) -> Form:
     low, high = extremes(train, stride)
     return encoding.bytes_for(low, high)
 
 
-def extremes(split: Split, stride: int) -> tuple[Tensor, Tensor]:
+def extremes(split: Split, stride: LevelName) -> tuple[Tensor, Tensor]:
     """Return the least and the largest value [channel] of a level.
 
     Raises:
@@ -100,7 +101,7 @@ def extremes(split: Split, stride: int) -> tuple[Tensor, Tensor]:
     return torch.stack(lows).amin(dim=0), torch.stack(highs).amax(dim=0)
 
 
-def principal(split: Split, stride: int, kept: int) -> tuple[Tensor, Tensor]:
+def principal(split: Split, stride: LevelName, kept: int) -> tuple[Tensor, Tensor]:
     """Return the mean [channel] and the first `kept` principal axes [channel, kept] of a level.
 
     Raises:

@@ -14,6 +14,7 @@ from drmn.data.store import build
 from drmn.data.store.feature_store import FeatureKey, Maps
 from drmn.data.store.layout import RowRange, StoreLayout
 from drmn.io.progress import Progress, StartProgress, silent
+from drmn.level_names import LevelName
 from drmn.malloc import give_back_memory, keep_memory
 from drmn.model import autotune
 from drmn.model.backbone import Backbone
@@ -34,7 +35,7 @@ class Source(Protocol):
 
     key: FeatureKey
     """Key of the store that holds them whole."""
-    shapes: Mapping[int, tuple[int, int]]
+    shapes: Mapping[LevelName, tuple[int, int]]
     """Regions and channels of each level by stride."""
     about: dict[str, Any]
     """Entries of the manifest about them; complete once all is filled."""
@@ -107,7 +108,7 @@ class Extraction:
         spread: Spread | None,
     ) -> None:
         self.backbone, self.key = backbone, key
-        self.shapes: Mapping[int, tuple[int, int]] = self.backbone.shapes()
+        self.shapes: Mapping[LevelName, tuple[int, int]] = self.backbone.shapes()
         self.photos, self.told, self.spread = catalogue.photos(), told, spread
         self.about: dict[str, Any] = {}
 

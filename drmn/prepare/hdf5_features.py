@@ -16,6 +16,7 @@ from drmn.data.store.layout import RowRange
 from drmn.errors import DataError
 from drmn.io import file_digest
 from drmn.io.progress import StartProgress
+from drmn.level_names import LevelName
 
 STRIDE = 32
 """Stride of the maps in such files: a ResNet's last level."""
@@ -31,6 +32,8 @@ class Imported:
         told: Starts the progress of the import.
     """
 
+    shapes: Mapping[LevelName, tuple[int, int]]
+
     def __init__(self, catalogue: Catalogue, file: Path, known: Path, told: StartProgress) -> None:
         self.file, self.told = file, told
         self.about: dict[str, Any] = {"file": str(file.absolute())}
@@ -38,7 +41,7 @@ class Imported:
             shape = hdf5.dataset(content, hdf5.MAPS).shape
             self.rows = np.sort(hdf5.integers(content, "trainval_loc"))  # the catalogue's order
         _, channels, height, width = (int(count) for count in shape)
-        self.shapes: Mapping[int, tuple[int, int]] = {STRIDE: (height * width, channels)}
+        self.shapes = {STRIDE: (height * width, channels)}
         self.key = FeatureKey(
             dataset=catalogue.dataset,
             catalogue=catalogue.digest,

@@ -20,6 +20,7 @@ from drmn.data.store.feature_store import Maps
 from drmn.data.store.layout import RowRange
 from drmn.errors import DataError
 from drmn.io.progress import Progress
+from drmn.level_names import LevelName
 from drmn.malloc import keep_memory
 from drmn.model import autotune
 from drmn.model.backbone import Backbone
@@ -48,7 +49,7 @@ class Extractor:
             ((_, maps),) = list(made)
         except DataError as mistake:
             return {"shard": span.shard, "problem": str(mistake), "bits": [], "way": ""}
-        levels = [maps[stride].to(torch.bfloat16) for stride in self.backbone.strides]
+        levels = [maps[stride].to(torch.bfloat16) for stride in self.backbone.levels]
         bits = [level.contiguous().view(torch.int16).numpy().tobytes() for level in levels]
         way = str(self.chosen.way)
         return {"shard": span.shard, "problem": "", "bits": bits, "way": way}
@@ -108,7 +109,9 @@ def _shards(spans: Sequence[RowRange]) -> ray.data.Dataset:
     return ray.data.from_items(rows, override_num_blocks=len(spans))
 
 
-def _maps(bits: Sequence[bytes], shapes: dict[int, tuple[int, int]]) -> dict[int, torch.Tensor]:
+def _maps(
+    bits: Sequence[bytes], shapes: dict[LevelName, tuple[int, int]]
+) -> dict[LevelName, torch.Tensor]:
     return {
         stride: torch.frombuffer(bytearray(data), dtype=torch.bfloat16).reshape(-1, *shape)
         for data, (stride, shape) in zip(bits, shapes.items(), strict=True)

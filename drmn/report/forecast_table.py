@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from drmn.data.splits import development
+from drmn.data.store import feature_store
+from drmn.level_names import join
 from drmn.report.say import say
 from drmn.search.budget import forecast, step_timing
 from drmn.search.budget.forecast import Forecast, quantiles
@@ -30,8 +32,9 @@ def show_forecast(console: Console, plan: StudyPlan, store: Path) -> dict[str, l
     torch.set_num_threads(max(1, int(plan.resources.cpus)))
     device = "cuda" if plan.resources.gpus and torch.cuda.is_available() else "cpu"
     at_once = forecast_places(plan)
+    held = join(feature_store.key_of(feature_store.manifest_of(store)).levels)
     samples = step_timing.measure(
-        step_timing.points(create_study(plan, optuna.create_study(direction="maximize"))),
+        step_timing.points(create_study(plan, optuna.create_study(direction="maximize"), held)),
         lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
         seconds=TIMING_S,
         device=device,

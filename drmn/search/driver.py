@@ -6,12 +6,14 @@ from pathlib import Path
 from rich.console import Console
 
 from drmn.data.images.catalogue import Catalogue
+from drmn.data.store import feature_store
 from drmn.errors import ConfigError, StudyError
 from drmn.evaluation import baselines
 from drmn.experiment import model_export
 from drmn.experiment.trial_checkpoints import trial_folder
 from drmn.experiment.trial_task import TrialTask
 from drmn.fields import flatten
+from drmn.level_names import join
 from drmn.metric_names import Metrics
 from drmn.search.analysis import diagnostics
 from drmn.search.analysis.comparison import comparison_epoch
@@ -25,6 +27,7 @@ from drmn.search.session import Session, open_session
 from drmn.search.storage.factory import RECORD
 from drmn.search.study.plan import RunPlan, StudyPlan
 from drmn.search.trial_summary import INPUTS, epochs
+from drmn.space_levels import require_held_levels
 
 OLD_RUN = "run.json"
 """File of a run that an earlier version started: it had a history in place of a record."""
@@ -46,6 +49,8 @@ def search(
             f"--policy.finetune {plan.policy.finetune}: these features came from a file, without a "
             "backbone to fine-tune; leave it out."
         )
+    held = join(feature_store.key_of(feature_store.manifest_of(store)).levels)
+    require_held_levels(plan.search_space, plan.base, held)
     with open_session(plan, store, catalogue, console) as session:
         record = session.record
         record.study.set_user_attr(INPUTS, dict(plan.inputs))

@@ -17,6 +17,7 @@ from drmn.experiment import model_export
 from drmn.experiment.baseline_cache import cached_baselines
 from drmn.experiment.lock import lock_folder
 from drmn.experiment.trial_checkpoints import CURVE, PICTURE, trial_folder
+from drmn.level_names import join
 from drmn.search.analysis.export_best import pack_best
 from drmn.search.budget.limits import BudgetTracker
 from drmn.search.callbacks.base import Callback
@@ -157,7 +158,8 @@ def open_session(
     """
     storage = make_storage(plan.storage)
     with lock_folder(plan.folder, plan.name, kind=plan.kind), storage.lock(plan.folder):
-        study = create_study(plan, open_study(plan.folder, plan.identity(store), storage))
+        held = join(feature_store.key_of(feature_store.manifest_of(store)).levels)
+        study = create_study(plan, open_study(plan.folder, plan.identity(store), storage), held)
         data = development.open_store(store, fold=plan.base.fold)
         test = data.val_unseen.part == "test"  # nothing is chosen on these, baselines neither
         cache = plan.folder.parents[1] / "baselines"

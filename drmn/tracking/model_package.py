@@ -20,14 +20,16 @@ from torch import Tensor
 
 from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
+from drmn.data.images.pixels import UnreadableError, decode_bytes
 from drmn.data.splits.development import Classes
 from drmn.errors import ConfigError, DataError
 from drmn.evaluation.ensemble import Rule
 from drmn.fields import flatten, with_overrides
+from drmn.io.folders import composed
+from drmn.level_names import LevelName, level_of
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
 from drmn.tracking.package_files import METADATA_FILE, WEIGHTS_FILE
-from drmn.vision import ImageReadMode, decode_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Package:
         Raises:
             ConfigError: A name is taken or unknown, or a row has no length.
         """
+        more = {composed(name): given for name, given in more.items()}
         rows = [self._row(name, given) for name, given in more.items()]
         known = self.classes
         return replace(
@@ -94,6 +97,7 @@ class Package:
         if name in self.classes.names:
             raise ConfigError(f"class {name!r} is there already; give a new one another name.")
         if isinstance(given, Mapping):
+            given = {composed(attribute): value for attribute, value in given.items()}
             for attribute in given:
                 if attribute not in names:
                     close = get_close_matches(attribute, names, n=1) or names[:1]
@@ -109,11 +113,11 @@ class Package:
             )
         return F.normalize(row, dim=0)[None]
 
-    def maps(self, photos: Sequence[bytes]) -> Mapping[int, Tensor]:
+    def maps(self, photos: Sequence[bytes]) -> Mapping[LevelName, Tensor]:
         """Return the backbone's maps of image files given by their bytes.
 
         Raises:
-            DataError: One is no JPEG, PNG, GIF or WebP; says which.
+            DataError: One cannot be decoded; says which and why.
         """
         transform = self.backbone.preprocess.transform()
         pixels = [transform(_decode(photo, place)) for place, photo in enumerate(photos)]
@@ -121,7 +125,7 @@ class Package:
             return self.backbone(torch.stack(pixels))
 
     @torch.inference_mode()
-    def answer(self, maps: Mapping[int, Tensor], classes: Classes | None = None) -> Answer:
+    def answer(self, maps: Mapping[LevelName, Tensor], classes: Classes | None = None) -> Answer:
         """Classify feature maps, among the classes of `candidates` or its own."""
         among = self.classes if classes is None else classes
         scores = self.network(maps)
@@ -134,7 +138,9 @@ class Package:
             F.normalize(scores.attributes, dim=-1),
         )
 
-    def attention(self, maps: Mapping[int, Tensor]) -> Float[Tensor, "image attr side side"] | None:
+    def attention(
+        self, maps: Mapping[LevelName, Tensor]
+    ) -> Float[Tensor, "image attr side side"] | None:
         """Return where each attribute looks, or None without dual attention."""
         looks = self.network.attention(maps)
         if looks is None:
@@ -145,10 +151,11 @@ class Package:
 
 def _decode(photo: bytes, place: int) -> Tensor:
     try:
-        content = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
-        return decode_image(content, mode=ImageReadMode.RGB)
-    except (RuntimeError, ValueError):
-        raise DataError(f"image {place}: no readable JPEG, PNG, WebP or GIF file.") from None
+        return decode_bytes(photo)
+    except UnreadableError as problem:
+        raise DataError(
+            f"image {place}: not a readable image ({problem}); {problem.remedy}."
+        ) from None
 
 
 def save(folder: Path, package: Package, features: FeatureConfig) -> None:
@@ -164,7 +171,7 @@ def save(folder: Path, package: Package, features: FeatureConfig) -> None:
         "classes": package.classes.names,
         "seen": package.classes.seen.tolist(),
         "attribute_names": package.classes.attribute_names,
-        "channels": {str(s): package.backbone.channels[s] for s in package.backbone.strides},
+        "channels": {str(s): package.backbone.channels[s] for s in package.backbone.levels},
         "rule": asdict(package.rule),
     }
     (folder / METADATA_FILE).write_text(json.dumps(about, indent=1))
@@ -184,7 +191,7 @@ def load(folder: Path) -> Package:
         seen=torch.tensor(about["seen"]),
         attribute_names=tuple(about["attribute_names"]),
     )
-    channels = {int(stride): count for stride, count in about["channels"].items()}
+    channels = {level_of(level): count for level, count in about["channels"].items()}
     count, seen = classes.attributes.shape[1], int(classes.seen.sum())
     network = DRMN(run.model, channels, attributes=count, seen=seen)
     network.load_state_dict(_below(tensors, "network."))

@@ -16,6 +16,7 @@ from drmn.config import RunConfig
 from drmn.data.splits.development import Classes, Development, Fold, Images
 from drmn.errors import ConfigError
 from drmn.evaluation.validation import validate
+from drmn.level_names import LevelName
 from drmn.model.backbone import Backbone
 from drmn.model.finetuned import FinetunedNetwork, Network
 from drmn.model.network import DRMN
@@ -44,7 +45,7 @@ class Epoch:
     """Costs of training (`cost/`): seconds, images per second, peak memory of a GPU in MiB."""
 
 
-def build_head(config: RunConfig, classes: Classes, channels: Mapping[int, int]) -> DRMN:
+def build_head(config: RunConfig, classes: Classes, channels: Mapping[LevelName, int]) -> DRMN:
     """Return an untrained network on maps; its weights depend on the seed alone."""
     torch.manual_seed(config.seed)
     return DRMN(
@@ -67,7 +68,7 @@ def assemble(config: RunConfig, data: Fold[Images], backbone: Backbone | None = 
             raise ConfigError(f"tier {config.tier}: a search has stored features; use {JOB}.")
         head = build_head(config, data.classes, data.channels)
         if config.model.normalize:
-            head.fusion.standardize_by(moments_of(data.train, head.fusion.strides))
+            head.fusion.standardize_by(moments_of(data.train, head.fusion.levels))
         return head
     return FinetunedNetwork(backbone, build_head(config, data.classes, backbone.channels))
 

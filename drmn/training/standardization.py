@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from drmn.data.splits.development import Split
+from drmn.level_names import LevelName
 from drmn.model.fusion import Moments, pooled
 
 CHUNK = 256
 """Images read at a time."""
 
 
-def moments_of(train: Split, strides: tuple[int, ...]) -> Moments:
+def moments_of(train: Split, strides: tuple[LevelName, ...]) -> Moments:
     """Return the moments of the training images' plain views, on the grid of the last level.
 
     Every worker computes them from all images in one order, so they are equal to the last bit.

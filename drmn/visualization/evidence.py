@@ -11,6 +11,7 @@ from torch import Tensor
 
 from drmn.data.splits.development import Classes
 from drmn.evaluation.ensemble import Rule
+from drmn.level_names import LevelName
 from drmn.model.network import DRMN, hyperspherical
 
 PLAIN_RULE = Rule()
@@ -32,7 +33,7 @@ class Evidence:
 @torch.inference_mode()
 def evidence(
     model: DRMN,
-    maps: Mapping[int, Tensor],
+    maps: Mapping[LevelName, Tensor],
     classes: Classes,
     *,
     scale: float,

@@ -205,7 +205,7 @@ def test_a_class_that_training_never_saw_is_recognised_by_its_attributes(finishe
 @pytest.mark.parametrize(
     "case",
     [
-        (b"no image", "", "image 0: no readable JPEG, PNG, WebP or GIF file."),
+        (b"no image", "", "image 0: not a readable image (it is no image of a known format)"),
         ("%%%", "", "image must be an image file's bytes, or these in base64"),
         (None, "[1]", 'classes must be such as {"okapi": {"stripes": 1}}.'),
         (None, "{", "classes: no JSON"),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drmn.data.images.decode import Photo, load
+from drmn.data.images.pixels import is_converted
 from drmn.errors import DataError
 from drmn.io import sqlite_cache
 from drmn.io.progress import Progress
@@ -21,9 +22,14 @@ AT_A_TIME = 256
 """Images between two commits, which an interrupted check has to repeat at most."""
 
 
-_TABLE = """CREATE TABLE IF NOT EXISTS images (
+_TABLE = """CREATE TABLE IF NOT EXISTS photos (
     file TEXT, box TEXT, bytes INTEGER, changed INTEGER,
     digest TEXT, height INTEGER, width INTEGER, problem TEXT, PRIMARY KEY (file, box))"""
+
+
+_CONVERTED = b"converted"
+"""Part of the digest of photos that are turned upright or have 16 bits: features that were made
+before they were are of other pixels, and must not be taken for theirs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +37,7 @@ class Inspection:
     """Result of the check of some images."""
 
     digests: tuple[str, ...]
-    """16 hex digits of SHA-256 of each file's content."""
+    """16 hex digits of SHA-256 of each file's content, and of its conversion if it has one."""
     sizes: npt.NDArray[np.int64]
     """[image, 2]: height and width; 0 for one that cannot be read."""
     problems: dict[int, str]
@@ -51,14 +57,14 @@ def inspect(
     """
     rows: list[_Found] = []
     with closing(sqlite_cache.opened(known, _TABLE)) as remembered, ThreadPoolExecutor() as pool:
-        before = {(row[0], row[1]): row for row in remembered.execute("SELECT * FROM images")}
+        before = {(row[0], row[1]): row for row in remembered.execute("SELECT * FROM photos")}
         for start in range(0, len(photos), AT_A_TIME):
             part = photos[start : start + AT_A_TIME]
             # Hashing and decoding let other threads run.
             found = list(pool.map(lambda photo: _look(photo, before), part))
             new = [row for row in found if before.get(row[:2]) != row]
             if new:
-                remembered.executemany("REPLACE INTO images VALUES (?,?,?,?,?,?,?,?)", new)
+                remembered.executemany("REPLACE INTO photos VALUES (?,?,?,?,?,?,?,?)", new)
                 remembered.commit()
             rows += found
             progress(len(rows), len(photos))
@@ -86,7 +92,8 @@ def _found(photo: Photo, name: str, box: str, before: dict[tuple[str, str], _Fou
     old = before.get((name, box))
     if old is not None and old[2:4] == (stat.st_size, stat.st_mtime_ns):
         return old
-    digest = hashlib.sha256(photo.file.read_bytes()).hexdigest()[:16]
+    content = photo.file.read_bytes()
+    digest = hashlib.sha256(content + _CONVERTED * is_converted(content)).hexdigest()[:16]
     height, width, problem = _decode(photo)
     return name, box, stat.st_size, stat.st_mtime_ns, digest, height, width, problem
 

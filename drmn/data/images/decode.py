@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from drmn.data.images.pixels import UnreadableError, decode_bytes
 from drmn.errors import DataError
-from drmn.vision import ImageReadMode, InterpolationMode, decode_image, v2
+from drmn.vision import InterpolationMode, v2
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""
@@ -114,20 +115,19 @@ def _toned(pixels: Tensor, tone: float) -> Tensor:
 
 
 def load(path: Path, box: Box | None = None) -> Tensor:
-    """Return the uint8 pixels [3, height, width] of an image file, or of a box in it.
+    """Return the uint8 pixels [3, height, width] of an image file, upright, or of a box in it.
 
     Raises:
         DataError: The file is not an image that can be decoded, or the box is outside it.
     """
     try:
-        pixels = decode_image(str(path), mode=ImageReadMode.RGB)
-    except RuntimeError as problem:
-        reason = str(problem).splitlines()[0].rpartition("] ")[2]  # less torchvision's own paths
+        pixels = decode_bytes(path.read_bytes())
+    except OSError as problem:  # a dangling link, no right to read it
+        raise DataError(f"{path}: not a readable image ({problem.strerror}).") from None
+    except UnreadableError as problem:
         raise DataError(
-            f"{path}: not a readable image ({reason}); fetch it again, or use --on-bad skip."
+            f"{path}: not a readable image ({problem}); {problem.remedy}, or use --on-bad skip."
         ) from None
-    if pixels.ndim != 3:
-        raise DataError(f"{path}: not a readable image (it moves); use --on-bad skip.")
     if box is None:
         return pixels
     left, top, right, bottom = box

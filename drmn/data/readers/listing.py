@@ -3,6 +3,7 @@
 This is the only module that holds both. Nothing that trains or searches may import it.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,19 +89,22 @@ def development(listing: Listing, found: Inspection) -> Catalogue:
 
 
 def _check_folds(listing: Listing, found: Inspection) -> None:
-    """Raise `DataError` where a side of a fold has no class with a readable image."""
+    """Raise `DataError` where a side of a fold has too few readable images."""
     good = [i for i in np.flatnonzero(listing.of("trainval")) if i not in found.problems]
-    pictured = {listing.classes[c] for c in listing.labels[good]}
+    counts = Counter(listing.classes[c] for c in listing.labels[good])
     for fold, held in listing.folds.items():
-        for side, classes in (
-            ("validation", pictured & set(held)),
-            ("training", pictured - set(held)),
-        ):
+        train = {name: count for name, count in counts.items() if name not in held}
+        for side, classes in (("validation", counts.keys() & set(held)), ("training", train)):
             if not classes:
                 raise DataError(
                     f"{listing.dataset}: no {side} class of fold {fold} has a readable image; mend "
                     "the images, or name other classes."
                 )
+        if max(train.values()) < 2:
+            raise DataError(
+                f"{listing.dataset}: no training class of fold {fold} has two photos, one to train "
+                "and one to validate on; add photos: five a class are a fifth for validation."
+            )
 
 
 def sealed_part(listing: Listing, found: Inspection, catalogue: Catalogue) -> TestPart:

@@ -21,7 +21,7 @@ from drmn.data.splits.epoch_rng import EpochRng
 from drmn.data.store import feature_store
 from drmn.data.store.feature_level import Level
 from drmn.errors import ConfigError, DataError
-from drmn.fields import strides
+from drmn.level_names import LevelName, in_order, join, parse_levels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,10 @@ class Classes:
         return replace(self, attributes=self.attributes.to(device), seen=self.seen.to(device))
 
 
-Inputs = Mapping[int, Float[Tensor, "image region channel"]] | Float[Tensor, "image 3 height width"]
+Inputs = (
+    Mapping[LevelName, Float[Tensor, "image region channel"]]
+    | Float[Tensor, "image 3 height width"]
+)
 """Input of a network: stored maps by stride, or pixels."""
 
 
@@ -88,7 +91,7 @@ class Images(Protocol):
 class Split:
     """Some images of a store."""
 
-    levels: dict[int, Level]
+    levels: dict[LevelName, Level]
     rows: Int[Tensor, " image"]
     """Rows of the images in the store."""
     labels: Int[Tensor, " image"]
@@ -114,7 +117,7 @@ class Split:
         rows = self.rows[chosen] if view is None else self.rows[chosen] + view * self.stored
         return Batch(self.maps(rows), self.labels[chosen])
 
-    def maps(self, rows: Int[Tensor, " image"]) -> dict[int, Tensor]:
+    def maps(self, rows: Int[Tensor, " image"]) -> dict[LevelName, Tensor]:
         """Return the maps [image, region, channel] in these rows of the store, by stride."""
         return {stride: level.rows(rows).float() for stride, level in self.levels.items()}
 
@@ -154,7 +157,7 @@ class Development(Fold[Split]):
     """A fold whose images are in a feature store."""
 
     @property
-    def channels(self) -> dict[int, int]:
+    def channels(self) -> dict[LevelName, int]:
         """Return the channels of each level by stride."""
         return {stride: level.shape[-1] for stride, level in self.train.levels.items()}
 
@@ -168,14 +171,12 @@ def open_store(
         ConfigError: The store lacks the division or a level, or was fitted on another fold.
         DataError: There is no whole store there, or sealed data are in it.
     """
-    store, division = (
-        feature_store.read(folder),
-        Division(fold=fold, block=block, held_out=held_out),
-    )
-    wanted = strides(levels) if levels else tuple(store.levels)
+    store = feature_store.read(folder)
+    division = Division(fold=fold, block=block, held_out=held_out)
+    wanted = parse_levels(levels) if levels else tuple(store.levels)
     for stride in wanted:
         if stride not in store.levels:
-            have = "+".join(map(str, store.levels))
+            have = join(in_order(store.levels))
             raise ConfigError(f"model.levels {levels}: the feature store {folder} holds {have}.")
     if store.key.fold and (store.key.fold != fold or block):
         raise ConfigError(
@@ -190,7 +191,7 @@ def open_store(
 
 def divide(
     catalogue: Catalogue,
-    levels: dict[int, Level],
+    levels: dict[LevelName, Level],
     division: Division = OFFICIAL,
     *,
     digest: str,

@@ -15,6 +15,7 @@ from drmn.data.store import feature_store
 from drmn.data.store.feature_store import Store
 from drmn.errors import DataError
 from drmn.io import atomic
+from drmn.level_names import LevelName, in_order
 
 EXPORT_BATCH = 32
 
@@ -30,7 +31,7 @@ def write_hdf5(file: Path, folder: Path, fold: int) -> tuple[str, ...]:
         DataError: The file exists, or the disk has no space for it, or its maps are not square.
     """
     store, data = feature_store.read(folder), development.open_store(folder, fold=fold)
-    stride = max(store.levels)
+    stride = in_order(store.levels)[-1]
     images, shape = len(store.catalogue.images), store.levels[stride].shape[1:]
     _check(file, images, shape)
     building = file.with_name(f".{file.name}.new")
@@ -80,7 +81,7 @@ def _write_tables(content: h5py.File, store: Store, data: Development) -> None:
         content["w2v_att"] = catalogue.words
 
 
-def _write_maps(content: h5py.File, store: Store, stride: int) -> None:
+def _write_maps(content: h5py.File, store: Store, stride: LevelName) -> None:
     level, images = store.levels[stride], len(store.catalogue.images)
     _, regions, channels = level.shape
     side = math.isqrt(regions)
@@ -92,13 +93,13 @@ def _write_maps(content: h5py.File, store: Store, stride: int) -> None:
         maps[rows[0] : rows[-1] + 1] = part.reshape(len(rows), channels, side, side).numpy()
 
 
-def _notes(store: Store, data: Development, stride: int) -> tuple[str, ...]:
+def _notes(store: Store, data: Development, stride: LevelName) -> tuple[str, ...]:
     parts = (
         f"{len(data.train)} training images are its trainval, {len(data.val_seen)} of val-seen its "
         f"test_seen, {len(data.val_unseen)} of val-unseen its test_unseen; no test image is in it."
     )
     notes = [parts]
-    others = [str(s) for s in sorted(store.levels) if s != stride]
+    others = [str(s) for s in in_order(store.levels) if s != stride]
     if others:
         notes.append(f"of the levels {stride} alone is in it, without {'+'.join(others)}.")
     if store.catalogue.words is None:

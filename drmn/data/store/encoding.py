@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from drmn.level_names import LevelName
+
 Raw = npt.NDArray[Any]
 
 
@@ -57,7 +59,7 @@ def bytes_for(low: Tensor, high: Tensor) -> UInt8:
     return UInt8(low, ((high - low) / 255).clamp(min=torch.finfo(torch.float32).tiny))
 
 
-def save(path: Path, forms: Mapping[int, Form]) -> None:
+def save(path: Path, forms: Mapping[LevelName, Form]) -> None:
     """Write the scales of a store's levels; nothing where there are none."""
     scaled = {s: form for s, form in forms.items() if isinstance(form, UInt8)}
     if scaled:
@@ -65,7 +67,7 @@ def save(path: Path, forms: Mapping[int, Form]) -> None:
         save_file(both, path)
 
 
-def load(path: Path, strides: tuple[int, ...]) -> dict[int, Form]:
+def load(path: Path, strides: tuple[LevelName, ...]) -> dict[LevelName, Form]:
     """Return the form of each level of a store."""
     if not path.is_file():
         return dict.fromkeys(strides, BFloat16())

@@ -9,6 +9,7 @@ from typing import Any
 
 from drmn.data.feature_config import Encoding, Resolution
 from drmn.errors import DataError
+from drmn.level_names import LevelName
 
 MANIFEST, USED = "manifest.json", "used"
 IMPORTED = "hdf5"
@@ -31,7 +32,7 @@ class FeatureKey:
     image_size: int
     preprocess: str
     """How pixels are resized and normalised, in words."""
-    levels: tuple[int, ...]
+    levels: tuple[LevelName, ...]
     maps: Resolution = "pooled"
     views: int = 0
     """Augmented views of each image, beside the plain one."""
@@ -56,9 +57,9 @@ class FeatureKey:
         return f"{self.dataset}-{self.backbone}-{self.image_size}px{form}-{digest}"
 
 
-def level_file(folder: Path, stride: int) -> Path:
+def level_file(folder: Path, level: LevelName) -> Path:
     """Return the file of a level."""
-    return folder / f"level-{stride}.arrow"
+    return folder / f"level-{level}.arrow"
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from drmn.data.store.feature_key import (
 )
 from drmn.data.store.feature_level import Level
 from drmn.errors import DataError
+from drmn.level_names import LevelName
 
 __all__ = [
     "IMPORTED",
@@ -40,7 +41,7 @@ __all__ = [
     "manifest_of",
 ]
 SCALES, COMPONENTS = "scales.safetensors", "components.safetensors"
-Maps = Mapping[int, Tensor]
+Maps = Mapping[LevelName, Tensor]
 """Maps [image, region, channel] by stride."""
 
 
@@ -51,7 +52,7 @@ class Store:
     folder: Path
     key: FeatureKey
     catalogue: Catalogue
-    levels: dict[int, Level]
+    levels: dict[LevelName, Level]
     """Levels by stride. Row `view * images + i` is a view of image i; view 0 is the plain one."""
 
 

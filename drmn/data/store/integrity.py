@@ -41,10 +41,10 @@ def check(folder: Path, progress: Progress = lambda *_: None) -> IntegrityReport
     every, done = sum(map(len, written.values())), 0
     for stride, digests in written.items():
         told = partial(_later, progress, done, every)
-        wrong = _differing(level_file(folder, int(stride)), digests, told)
+        wrong = _differing(level_file(folder, stride), digests, told)
         done += len(digests)
         bad |= set(wrong)
-        damage += [f"{level_file(folder, int(stride)).name}, shard {i}" for i in wrong]
+        damage += [f"{level_file(folder, stride).name}, shard {i}" for i in wrong]
     count = len(next(iter(written.values())))
     intact: dict[int, Digests] = {
         i: {s: d[i] for s, d in written.items()} for i in range(count) if i not in bad

@@ -9,6 +9,7 @@ from torch import Tensor
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.store.encoding import BFloat16, Form
 from drmn.data.store.feature_store import FeatureKey, Maps
+from drmn.level_names import LevelName
 
 SHARD_BYTES = 32 << 20
 """Bytes of a shard, all levels together: small enough to check at the first read, large enough to
@@ -34,14 +35,14 @@ class StoreLayout:
 
     key: FeatureKey
     catalogue: Catalogue
-    shapes: Mapping[int, tuple[int, int]]
+    shapes: Mapping[LevelName, tuple[int, int]]
     """Regions and channels of each level by stride."""
-    forms: Mapping[int, Form] = field(default_factory=dict)
+    forms: Mapping[LevelName, Form] = field(default_factory=dict)
     """Encoding of each level; bfloat16 by default."""
     components: Mapping[str, Tensor] = field(default_factory=dict)
     """Mean and basis of a PCA, which project the backbone's channels to those stored."""
 
-    def form(self, stride: int) -> Form:
+    def form(self, stride: LevelName) -> Form:
         """Return the encoding of a level."""
         return self.forms.get(stride, BFloat16())
 

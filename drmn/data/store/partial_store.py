@@ -21,6 +21,7 @@ from drmn.data.store.shards import Shards, digest, lay_out
 from drmn.errors import DataError
 from drmn.io import atomic
 from drmn.io.file_digest import tables
+from drmn.level_names import LevelName
 
 
 class PartialStore:
@@ -56,7 +57,7 @@ class PartialStore:
                 "(--levels, --maps pooled, --encoding int8)."
             )
 
-    def _level(self, stride: int) -> Shards:
+    def _level(self, stride: LevelName) -> Shards:
         path, plan = level_file(self.folder, stride), self.plan
         shape, dtype = plan.shapes[stride], plan.form(stride).dtype
         try:
@@ -87,7 +88,7 @@ class PartialStore:
         """Write the rows of a shard into every level, then add it to the journal."""
         self._add(shard, {s: self.plan.form(s).encode(maps[s]) for s in self.levels})
 
-    def _add(self, shard: int, rows: Mapping[int, Raw]) -> None:
+    def _add(self, shard: int, rows: Mapping[LevelName, Raw]) -> None:
         digests = {}
         for stride, level in self.levels.items():
             raw = rows[stride]

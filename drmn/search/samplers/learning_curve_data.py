@@ -3,19 +3,35 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 from optuna.trial import FrozenTrial
 
-from drmn.search.samplers.learning_curve_gp import CurveData
 from drmn.search.samplers.unit_cube import Distributions, one_hot, to_unit_point
 from drmn.search.trial_summary import bests
 
+PointMatrix = Float[np.ndarray, "value setting"]
+Vector = Float[np.ndarray, " value"]
 MAX_CURVES, BEST_CURVES = 300, 60
 """Maximum number of trials that are fitted, and how many of them are the best of all; the others
 are the latest. Time and memory grow with the cube and the square of their number."""
+FIRST_FIT, REFIT_GROWTH = 6, 1.2
+"""Trials of the first fit, and the factor by which their number grows until the next."""
 EPOCH_FACTOR = 3
 """The epochs 1, 3, 9, … of a curve are kept, and the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurveData:
+    """Values of trials at epochs."""
+
+    points: PointMatrix
+    """Settings, each scaled to [0, 1]."""
+    epochs: Vector
+    trials: Int[np.ndarray, " value"]
+    values: Vector
 
 
 def selected(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

@@ -13,17 +13,16 @@ fitted in a moment.
 """
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.special import ndtr
 from torch import Tensor
 
-PointMatrix = Float[np.ndarray, "value setting"]
-Vector = Float[np.ndarray, " value"]
+from drmn.search.samplers.learning_curve_data import CurveData, PointMatrix, Vector
+
 OPTIMISER_STEPS = 30
 """Maximum number of steps of the optimiser that fits the kernel."""
 PRIOR = {"length": (math.log(0.8), 1.0), "memory": (math.log(0.7), 1.0)}
@@ -36,17 +35,6 @@ LEAST = 1e-6
 EXACT = "donot_use_mm_for_euclid_dist"
 PART = 64
 """Points that are predicted in one batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class CurveData:
-    """Values of trials at epochs."""
-
-    points: PointMatrix
-    """Settings, each scaled to [0, 1]."""
-    epochs: Vector
-    trials: Int[np.ndarray, " value"]
-    values: Vector
 
 
 class LearningCurveGP:

@@ -8,24 +8,16 @@ from typing import Any
 
 import numpy as np
 import optuna
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from drmn.search.samplers.learning_curve_data import MAX_CURVES, data_of, selected, worth
-from drmn.search.samplers.learning_curve_gp import (
-    CurveData,
-    LearningCurveGP,
-    PointMatrix,
-    expected_improvement,
-)
-from drmn.search.samplers.single_thread import lean
+from drmn.search.samplers.learning_curve_data import FIRST_FIT, worth
 from drmn.search.samplers.unit_cube import (
     Distributions,
     UnitPoints,
     from_unit_points,
     grid_values,
-    one_hot,
     to_unit,
     to_unit_point,
 )
@@ -37,8 +29,6 @@ STEP = 0.15
 """Standard deviation of a step to a candidate nearby, in a range of 1."""
 SMALL_GRID = 1024
 """Maximum number of points of a grid that is evaluated as a whole."""
-FIRST_FIT, REFIT_GROWTH = 6, 1.2
-"""Trials of the first fit, and the factor by which their number grows until the next."""
 
 
 class KernelCache:
@@ -49,19 +39,6 @@ class KernelCache:
         """Kernels by the number of trials and the names of settings."""
         self.common = optuna.search_space.IntersectionSearchSpace(include_pruned=True)
         """The settings that all trials have; each trial is read once."""
-
-    def kernel(self, trials: Sequence[FrozenTrial], space: Distributions, last: int) -> Any:
-        """Return a kernel fitted to the first of these trials.
-
-        Their number grows in steps, as fitting takes longest.
-        """
-        count = FIRST_FIT
-        while math.ceil(REFIT_GROWTH * count) <= min(len(trials), MAX_CURVES):
-            count = math.ceil(REFIT_GROWTH * count)
-        key = min(count, len(trials)), tuple(space)
-        if key not in self.kernels:
-            self.kernels[key] = LearningCurveGP(data_of(trials[:count], space, last)).kernel
-        return self.kernels[key]
 
 
 class LearningCurveSampler(optuna.samplers.BaseSampler):
@@ -95,10 +72,6 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
     ) -> Params:
         """Return the candidate of the highest expected improvement; empty if too few are known."""
         del trial
-        with lean():
-            return self._sampled(study, search_space)
-
-    def _sampled(self, study: optuna.Study, search_space: Distributions) -> Params:
         if not search_space:
             return {}
         trials = study.get_trials(deepcopy=False)
@@ -107,29 +80,16 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
         known = over + [each for each in running if each.intermediate_values]
         if len(known) < FIRST_FIT:
             return {}
-        curves, last = self._process(known, running, search_space)
+        # torch and SciPy: the first trials of a search, and a look at them, do without.
+        from drmn.search.samplers.learning_curve_process import promise  # noqa: PLC0415
+
         found = self._candidates(known, search_space)
-        points = one_hot(found, search_space)
-        for best in np.argsort(-_promise(curves, points, last), kind="stable"):
+        gains = promise(self.fits.kernels, known, running, search_space, found)
+        for best in np.argsort(-gains, kind="stable"):
             params = from_unit_points(found[best], search_space)
             if not any(_same(params, each.params) for each in trials):
                 return params
         return {}
-
-    def _process(
-        self, known: Sequence[FrozenTrial], running: Sequence[FrozenTrial], space: Distributions
-    ) -> tuple[LearningCurveGP, int]:
-        """Return the process fitted to known and running trials, and the last epoch of any."""
-        seen = selected(known)
-        last = max(max(each.intermediate_values, default=1) for each in known)
-        kernel = self.fits.kernel(known, space, last)
-        curves = LearningCurveGP(data_of(seen, space, last), kernel)
-        if running:
-            places = {each.number: place for place, each in enumerate(seen)}
-            own = np.array([places.get(each.number, -1) for each in running])
-            points = one_hot(to_unit_point([each.params for each in running], space), space)
-            curves = _believing(curves, points, own, last)
-        return curves, last
 
     def sample_independent(
         self,
@@ -162,37 +122,6 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
         words = [isinstance(each, CategoricalDistribution) for each in space.values()]
         other = np.where(words, self.chance.random(shape), moved)
         return np.where(self.chance.random(shape) < 2 / (len(space) + 1), other, near)
-
-
-def _promise(curves: LearningCurveGP, points: PointMatrix, last: int) -> Any:
-    """Return the expected improvement of new settings at the last epoch."""
-    mean, spread = curves.predict(points, last, np.full(len(points), -1))
-    return expected_improvement(mean, spread, _best(curves, last))
-
-
-def _best(curves: LearningCurveGP, last: int) -> float:
-    """Return the best value at the last epoch, measured or predicted; if none, at any epoch."""
-    ends = curves.data.values[curves.data.epochs == last]
-    return float((ends if len(ends) else curves.data.values).max())
-
-
-def _believing(
-    curves: LearningCurveGP, running: PointMatrix, own: Int[np.ndarray, " trial"], last: int
-) -> LearningCurveGP:
-    """Return a process that takes its predictions for running trials as their values.
-
-    `own` has their indices among the data's trials; -1 for those without an epoch.
-    """
-    mean, _ = curves.predict(running, last, own)
-    data, count = curves.data, len(running)
-    new = int(data.trials.max()) + 1 + np.arange(count)
-    more = CurveData(
-        points=np.concatenate([data.points, running]),
-        epochs=np.concatenate([data.epochs, np.full(count, float(last))]),
-        trials=np.concatenate([data.trials, np.where(own < 0, new, own)]),
-        values=np.concatenate([data.values, mean]),
-    )
-    return LearningCurveGP(more, curves.kernel)
 
 
 def _told(trial: FrozenTrial, space: Distributions) -> bool:

@@ -1,6 +1,7 @@
 """A study that is asked for trials and given their epochs: its record and its searcher."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -13,10 +14,13 @@ from drmn.fields import with_overrides
 from drmn.metric_names import Metrics
 from drmn.search.config import PolicyConfig
 from drmn.search.study.record import StudyRecord, not_finite
-from drmn.search.study.searcher import Searcher
+from drmn.search.study.searcher import Searcher, Suggestion
 from drmn.search.study.warm_start import first_points, inherited_trials
 from drmn.search.trial_summary import FINETUNES, TrialSpec, ranking
 from drmn.space import Space, ask, settings
+
+MOST_INVALID = 10
+"""Points in a row that are no valid run: a space that has so many is checked too little."""
 
 
 class AskTellStudy:
@@ -61,17 +65,25 @@ class AskTellStudy:
 
         None if the next one waits for results (`policy.window`).
 
+        A point that is no valid run is recorded as a failed trial, and the next one is asked for.
+
         Raises:
-            ConfigError: The space cannot be asked, or its point is no valid run.
+            ConfigError: `MOST_INVALID` points in a row were no valid run.
         """
         if self.record.interrupted:
             return self.record.spec(self.record.interrupted.pop(0))
-        found = self.searcher.ask(self.record.count, self.record.chosen())
+        found = self._next_valid()
         if found is None:
             return None
         # A repeated point gives more information with another seed than with the same.
         run = with_overrides(found.run, {"seed": self.base.seed + found.repeats})
         return self.record.add(found.trial, run)
+
+    def _next_valid(self) -> Suggestion[RunConfig] | None:
+        for _ in range(MOST_INVALID - 1):
+            with suppress(ConfigError):  # recorded by `_evaluate`
+                return self.searcher.ask(self.record.count, self.record.chosen())
+        return self.searcher.ask(self.record.count, self.record.chosen())
 
     def ask_finetune(self) -> TrialSpec | None:
         """Return one of the best trials, to be trained again with a fine-tuned backbone.

@@ -68,7 +68,7 @@ def apy(tmp_path):
     places = {name: np.array(loc, np.uint16)[:, None] for name, loc in SPLITS.items()}
     names = {"allclasses_names": cells(CLASSES), "original_att": values, "att": values}
     savemat(splits / "att_splits.mat", names | places)
-    (splits / "valclasses1.txt").write_text("boat\n")
+    (splits / "valclasses1.txt").write_text("dog\n")
     return tmp_path
 
 

@@ -14,7 +14,7 @@ from drmn.experiment.lock import lock_folder
 from drmn.fields import flatten, with_overrides
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
-from drmn.search.study.ask_tell import AskTellStudy
+from drmn.search.study.ask_tell import MOST_INVALID, AskTellStudy
 
 
 def small(trial):
@@ -244,7 +244,22 @@ def test_a_space_that_raises_is_named_and_the_study_goes_on_when_it_is_mended(tm
         study.ask()
     again = open_toy(tmp_path)
     assert finish(again, [0.6] * 3).value == 0.6
-    assert [row.number for row in again.record.trial_summaries()] == [0, 2]
+    assert [row.number for row in again.record.trial_summaries()] == [0, 1 + MOST_INVALID]
+
+
+def test_a_point_that_is_no_valid_run_fails_its_trial_and_not_the_search(tmp_path):
+    points = []
+
+    def broken_once(trial):
+        points.append(trial.suggest_float("optim.lr", 1e-4, 1e-2, log=True))
+        return {"optim.epochs": 0 if len(points) == 3 else 3}  # the baseline is asked for first
+
+    study = open_toy(tmp_path, broken_once)
+    finish(study, [0.5] * 3)
+    assert finish(study, [0.6] * 3).number == 2
+    failed = study.record.trial(1)
+    assert failed.state.name == "FAIL"
+    assert "optim.epochs must be positive; got 0." in failed.user_attrs["cause"]
 
 
 def test_before_anything_was_found_out_settings_may_change(tmp_path):

@@ -1,0 +1,45 @@
+"""Names of a backbone's levels: by stride (16), or by block ("b4") where blocks share a stride."""
+
+import re
+from collections.abc import Iterable
+
+from drmn.fields import require
+
+LevelName = int | str
+"""A stride, or "b" and the number of a block, counted from 1."""
+
+
+def parse_levels(text: str, name: str = "levels") -> tuple[LevelName, ...]:
+    """Return the levels that a setting such as "8+16+32" or "b4+b8+b-1" names, lowest first.
+
+    Blocks may be counted from the last one, which is b-1; these stay as they are and come last.
+
+    Raises:
+        ConfigError: It names neither strides nor blocks, or both.
+    """
+    parts = text.split("+")
+    by_stride = all(part.isdecimal() and int(part) > 0 for part in parts)
+    by_block = all(re.fullmatch(r"b-?[1-9]\d*", part) for part in parts)
+    rule = 'strides joined by "+", such as "16+32", or blocks, such as "b4+b8+b12"'
+    require(name, text, by_stride or by_block, rule)
+    return in_order({level_of(part) for part in parts})
+
+
+def level_of(text: str) -> LevelName:
+    """Return the level that `join` wrote as `text`."""
+    return int(text) if text.isdecimal() else text
+
+
+def in_order(levels: Iterable[LevelName]) -> tuple[LevelName, ...]:
+    """Return levels from the lowest to the last one."""
+    return tuple(sorted(levels, key=_order))
+
+
+def _order(level: LevelName) -> tuple[bool, int]:
+    number = level if isinstance(level, int) else int(level.removeprefix("b"))
+    return number < 0, number
+
+
+def join(levels: Iterable[LevelName]) -> str:
+    """Return levels as a setting names them."""
+    return "+".join(map(str, levels))
