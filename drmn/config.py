@@ -211,13 +211,12 @@ class ComputeConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CarriedConfig:
-    """A rule that was chosen on other classes: H by it is judged beside H by the best own rule."""
+    """A rule that was chosen on other classes, to judge H by beside the best own rule."""
 
     beta: float = 0.0
     """Its weight of the global branch."""
     kept: float = -1.0
-    """Its share of held-out images of seen classes that are classified as seen, from which gamma
-    follows; -1 for no rule."""
+    """Its share of held-out seen images that are classified as seen: gamma follows; -1 for none."""
 
     def __post_init__(self) -> None:
         """Check each value."""

@@ -8,7 +8,7 @@ python jobs/finalize.py --study cub --reopen "new features"  # test again; every
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -19,6 +19,11 @@ from drmn.experiment.config import require_name
 from drmn.fields import require
 from drmn.final.config import ConfirmConfig, RefitConfig
 from drmn.tracking.uri import default_store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from drmn.final.context import Context, Search
 
 COMMON = {
     "Study": ("--study", "--data-root", "--reopen", "--plan"),
@@ -71,9 +76,7 @@ def main(job: FinalizeJob) -> None:
 
     from rich.console import Console
 
-    from drmn.final.context import Context, Search
-    from drmn.report.progress import progress
-    from drmn.report.terminal import prepared
+    from drmn.final.context import Search
 
     console = Console()
     search = Search(name=job.study, results=job.results, storage=job.storage)
@@ -83,16 +86,29 @@ def main(job: FinalizeJob) -> None:
 
         write_json(job.json, forecast(search, job.confirm, job.refit, console))
         return
+    context = opened(job, search, console)
+
+    from drmn.final.finalize import finalize
+    from drmn.report.final_report import show, write_report
+
+    result = finalize(context, job.confirm, job.refit, reopen=job.reopen)
+    write_json(job.json, result.plain())
+    show(console, result, write_report(context.out, search, result))
+
+
+def opened(job: FinalizeJob, search: "Search", console: "Console") -> "Context":
+    """Return a search with its features, which must be those that it was made on."""
+    from drmn.final.context import Context
+    from drmn.report.progress import progress
+    from drmn.report.terminal import prepared
+
     store, catalogue = prepared(console, search.request(job.data_root))
     if store.name != search.identity["data"]:
         raise ConfigError(
             f"--study {job.study}: it was made on the features {search.identity['data']}, and the "
             f"data now give {store.name}: the photos, the split or the weights have changed since."
         )
-    from drmn.final.finalize import finalize
-    from drmn.report.final_report import show, write_report
-
-    context = Context(
+    return Context(
         search=search,
         store=store,
         catalogue=catalogue,
@@ -102,9 +118,6 @@ def main(job: FinalizeJob) -> None:
         console=console,
         progress=progress,
     )
-    result = finalize(context, job.confirm, job.refit, reopen=job.reopen)
-    write_json(job.json, result.plain())
-    show(console, result, write_report(context.out, search, result))
 
 
 if __name__ == "__main__":

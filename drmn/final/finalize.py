@@ -38,12 +38,7 @@ def finalize(
 
     Each step has its record, so the same command resumes it after any end.
 
-    Args:
-        context: The search and its features.
-        confirming: How the winner is confirmed.
-        refitting: How it is refitted.
-        reopen: Reason for opening the test split again, if it was opened before.
-        spread: Extracts features on a cluster.
+    `reopen` is the reason for opening the test split again; `spread` extracts on a cluster.
 
     Raises:
         UserError: A step cannot be done; says what to do.

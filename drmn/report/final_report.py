@@ -6,7 +6,6 @@ The page makes no request: its style is inline, its plots are SVG, and its polic
 import base64
 import html
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,36 +17,17 @@ from drmn.final.result import FinalResult
 from drmn.io import atomic
 from drmn.report import tables
 from drmn.report.final_words import verdict
+from drmn.report.page_parts import STYLE, TEST_NOTE, grid
 from drmn.report.say import say
 from drmn.report.svg import plot
 from drmn.search.study_totals import StudyTotals
 from drmn.units import duration
 
 PAGE, RESULT, SCRIPT = "report.html", "result.json", "repro.sh"
+FEWEST = 3
+"""Blocks of an interval that says anything."""
 WORST = 20
 """Classes of the lowest accuracy that the page lists."""
-TEST_NOTE = (
-    "<p>Mean ± standard deviation over seeds. U, S and H are at the gamma that was carried from "
-    "validation; oracle H is at the best gamma for these very images and is no result. Baselines "
-    "are refitted and calibrated by the same protocol.</p>"
-)
-STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff;max-width:52rem;
-margin:0 auto;padding:1rem}
-h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}
-.verdict{background:#f3f6fa;border-left:4px solid #1f5fa8;padding:.75rem 1rem}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-td:first-child,th:first-child{text-align:left}
-figure{margin:1rem 0}svg{width:100%;height:auto}svg text{font-size:13px;fill:#444}
-.grid{stroke:#e3e3e3}.line{fill:none;stroke-width:2}img{max-width:100%;height:auto}
-.c0{stroke:#1f5fa8;fill:#1f5fa8}.c1{stroke:#c4571b;fill:#c4571b}.c2{stroke:#2c8a4b;fill:#2c8a4b}
-polyline.line{fill:none}.key{margin-right:1rem;font-size:.9rem}
-.key i{display:inline-block;width:.8rem;height:.8rem;margin-right:.3rem;border-radius:50%}
-.key i.c0{background:#1f5fa8}.key i.c1{background:#c4571b}.key i.c2{background:#2c8a4b}
-code,pre{font:13px/1.4 ui-monospace,monospace}pre{background:#f6f6f6;padding:.75rem;overflow-x:auto}
-.warn{color:#8a2f00}@media print{body{max-width:none}.scroll{overflow:visible}}
-"""
 
 
 def write_report(folder: Path, search: Search, result: FinalResult) -> Path:
@@ -111,16 +91,6 @@ def page(search: Search, result: FinalResult, script: str, picture: Path) -> str
     )
 
 
-def grid(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
-    """Return a table; text is escaped."""
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (name, *cells))}</tr>"
-        for name, cells in rows
-    )
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
-
-
 def _ledger(result: FinalResult) -> str:
     lines = [
         f"{entry.when}, study {entry.study}{', opened again' if entry.again else ''}: "
@@ -147,14 +117,19 @@ def _confirmation(result: FinalResult) -> str:
         rows.append((f"trial {each['trial']}", [*cells, p, spent]))
     blocks = [f"block {n + 1}" for n in range(longest)]
     low, high = plain["interval"]
+    sure = (
+        f"95 % interval {100 * low:.1f} to {100 * high:.1f}"
+        if plain["fresh_blocks"] >= FEWEST
+        else "too few blocks for an interval"
+    )
     estimate = {name: 100 * value for name, value in plain["estimate"].items()}
     return (
         f"<p>{html.escape(result.objective)} of each candidate on random divisions of the classes, "
         "percent. The first two blocks choose the leader; p is of the exact sign-flip test on the "
         "later ones.</p>"
         + grid(["", *blocks, "p", "s an epoch"], rows)
-        + f"<p>Winner: trial {plain['winner']}, {100 * plain['value']:.1f} on fresh blocks (95 % "
-        f"interval {100 * low:.1f} to {100 * high:.1f}). The search's own best value, "
+        + f"<p>Winner: trial {plain['winner']}, {100 * plain['value']:.1f} on fresh blocks "
+        f"({sure}). The search's own best value, "
         f"{100 * plain['search_value']:.1f}, is optimistic. By a rule carried from the search, "
         f"blocks gave U {estimate['U']:.1f}, S {estimate['S']:.1f}, H {estimate['H']:.1f}: the "
         "estimate of the test before it was opened.</p>"
@@ -173,10 +148,12 @@ def _curve(result: FinalResult) -> str:
 
 def _search(search: Search, result: FinalResult) -> str:
     rows = [row for row in search.trials() if row.value is not None]
-    best, so_far = [], 0.0
+    best: list[tuple[float, float]] = []
+    so_far = 0.0
     for row in rows:
-        so_far = max(so_far, row.value or 0.0)
-        best.append((float(row.number), 100 * so_far))
+        steps = (so_far, max(so_far, row.value or 0.0)) if best else (row.value or 0.0,)
+        so_far = steps[-1]
+        best += [(float(row.number), 100 * value) for value in steps]
     marks = {
         state.lower(): [(float(r.number), 100 * (r.value or 0.0)) for r in rows if r.state == state]
         for state in ("COMPLETE", "PRUNED")
@@ -186,7 +163,7 @@ def _search(search: Search, result: FinalResult) -> str:
     causes = [f"trial {r.number}: {r.cause}" for r in search.trials() if r.state == "FAIL"]
     failed = f"<p>Failed: {html.escape('; '.join(causes))}</p>" if causes else ""
     settings = sorted(
-        (name, [str(result.decision.settings[name])])
+        (name, [_short(result.decision.settings[name])])
         for name in next(r.params for r in search.trials() if r.number == result.decision.trial)
     )
     return (
@@ -197,6 +174,10 @@ def _search(search: Search, result: FinalResult) -> str:
         + "<p>Settings of the winner:</p>"
         + grid(["setting", "value"], settings)
     )
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _attention(picture: Path) -> list[str]:

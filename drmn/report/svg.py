@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Points = Sequence[tuple[float, float]]
-WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 44
+WIDTH, HEIGHT = 480, 270
+LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 44
 MOST_POINTS = 400
 """Points of a line that are drawn; more are not to be told apart."""
 
@@ -38,7 +38,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     first = -(-low // step)
     found = []
     while first * step <= high + 1e-9 * span:
-        found.append(round(first * step, 10))
+        found.append(round(first * step, 10) + 0.0)  # no -0
         first += 1
     return found
 

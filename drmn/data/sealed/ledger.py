@@ -9,7 +9,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,9 +54,7 @@ def append(
         entries, unfinished = _checked(path, file.read(), _known(root))
         before = [entry for entry in entries if sealed == entry.sealed or split == entry.split]
         if before and not again:
-            if resume and (before[-1].study, before[-1].purpose) == (study, purpose):
-                return before[-1]
-            raise DataError(_opened(before[0]))
+            return _resumed(before, study, purpose, resume=resume)
         about = {"dataset": dataset, "sealed": sealed, "split": split, "study": study}
         entry = hash_chain.following(entries, **about, purpose=purpose, again=bool(before))
         if unfinished:
@@ -65,6 +63,13 @@ def append(
         atomic.sync(root)
         atomic.write(folder / OPENED, json.dumps({"number": entry.number, "hash": entry.hash}))
     return entry
+
+
+def _resumed(before: Sequence[Entry], study: str, purpose: str, *, resume: bool) -> Entry:
+    """Return the last opening if it may go on; a second one is refused."""
+    if resume and (before[-1].study, before[-1].purpose) == (study, purpose):
+        return before[-1]
+    raise DataError(_opened(before[0]))
 
 
 def verify(root: Path) -> list[Entry]:

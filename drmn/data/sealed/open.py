@@ -36,9 +36,8 @@ def open_test(
 ) -> TestPart:
     """Return the test part of a development catalogue, and record its opening in the ledger.
 
-    A part is opened once, whichever study asks: two studies that read one test set choose on it,
-    as one that reads it twice does. The entry is written before labels are read, so an opening that
-    then fails counts.
+    A part is opened once, whichever study asks: two studies that read one test set choose on it.
+    The entry is written before labels are read, so an opening that then fails counts.
 
     Args:
         root: The folder of sealed parts and their ledger.
@@ -55,17 +54,8 @@ def open_test(
     """
     folder = _find(root, dataset, development)
     digest, split = _checked(folder, dataset, development)
-    ledger.append(
-        root,
-        folder,
-        dataset=dataset,
-        sealed=digest,
-        split=split,
-        study=study,
-        purpose=purpose,
-        again=again,
-        resume=resume,
-    )
+    about = {"dataset": dataset, "sealed": digest, "split": split, "study": study}
+    ledger.append(root, folder, **about, purpose=purpose, again=again, resume=resume)
     part = _read(folder, dataset, development)
     if (part.digest, split_of(part)) != (digest, split):
         raise _altered(folder / ABOUT_FILE)
