@@ -20,6 +20,7 @@ JOBS = {
     "tune": "TuneJob",
     "train": "TrainJob",
     "finalize": "FinalizeJob",
+    "predict": "PredictJob",
     "sync": "SyncJob",
     "doctor": "DoctorJob",
 }

@@ -55,7 +55,7 @@ def _joined(catalogue: Catalogue, test: TestPart) -> Catalogue:
     return replace(
         catalogue,
         images=(*catalogue.images, *test.images),
-        files=(*catalogue.files, *(file.absolute() for file in test.files)),
+        files=(*catalogue.files, *_files(catalogue, test)),
         digests=(*catalogue.digests, *test.digests),
         sizes=None if sizes is None else np.concatenate([sizes, test.sizes]),
         boxes=None if boxes is None or test.boxes is None else np.concatenate([boxes, test.boxes]),
@@ -68,3 +68,24 @@ def _joined(catalogue: Catalogue, test: TestPart) -> Catalogue:
         notes=(),
         skipped=(*catalogue.skipped, *test.skipped),
     )
+
+
+def _files(catalogue: Catalogue, test: TestPart) -> list[Path]:
+    """Return the current path of each test image.
+
+    The sealed part has the paths of when it was sealed; where the data have moved since, the test
+    images have moved with those of trainval.
+    """
+    root = _root(catalogue)
+    found = []
+    for name, file in zip(test.images, test.files, strict=True):
+        moved = None if root is None else root / name
+        found.append(moved if moved is not None and moved.is_file() else file.absolute())
+    return found
+
+
+def _root(catalogue: Catalogue) -> Path | None:
+    """Return the folder that holds the images; None if their paths do not end in their names."""
+    name, file = Path(catalogue.images[0]), catalogue.files[0]
+    root = file.parents[len(name.parts) - 1]
+    return root if root / name == file else None

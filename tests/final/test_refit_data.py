@@ -1,5 +1,6 @@
 """Trainval and the opened test split, as one catalogue."""
 
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -68,3 +69,14 @@ def test_an_opening_that_died_before_it_had_the_data_goes_on(opened):
     again = open_refit(catalogue, results, study="s", purpose="a test")
     assert again.digest == data.digest
     assert ledger.verify(results / "sealed") == before
+
+
+def test_test_images_are_found_where_the_data_have_moved(opened, shared, tmp_path):
+    _, catalogue, _ = opened
+    moved = tmp_path / "moved"
+    shutil.copytree(shared("cub2010_mini"), moved / "data")
+    shutil.copytree(opened[0], moved / "results")
+    development = open_dataset("cub", moved / "data", moved / "results")
+    assert development.digest == catalogue.digest
+    again = open_refit(development, moved / "results", study="s", purpose="a test")
+    assert all(file.is_relative_to(moved) for file in again.files)
