@@ -62,16 +62,13 @@ class FinalizeJob:
     json: Path | None = None
     """Write the result as JSON into this file."""
 
-    def __post_init__(self) -> None:
-        """Check each value."""
-        require("at_once", self.at_once, self.at_once >= 0, "0 or more")
-
 
 def main(job: FinalizeJob) -> None:
     """Confirm, refit, test and report; print the table."""
     if not job.study:
         raise ConfigError("--study is missing: which search. jobs/tune.py --list shows them.")
     require_name("study", job.study)
+    require("--at-once", job.at_once, job.at_once >= 0, "0 or more")
     require_place(job.json)
 
     from rich.console import Console

@@ -35,13 +35,6 @@ class PredictJob:
     json: Path | None = None
     """Write all predictions, with all attributes, as JSON into this file."""
 
-    def __post_init__(self) -> None:
-        """Check each value."""
-        require("top", self.top, self.top > 0, "positive")
-        if self.out is not None:
-            kind = self.out.suffix
-            require("out", str(self.out), kind in (".csv", ".parquet"), "a .csv or .parquet file")
-
 
 def main(job: PredictJob) -> None:
     """Load the model, classify, and print or write the predictions."""
@@ -50,6 +43,10 @@ def main(job: PredictJob) -> None:
             "--model is missing: a folder such as results/studies/NAME/final/model, or "
             "models:/drmn-DATASET@champion."
         )
+    require("--top", job.top, job.top > 0, "positive")
+    kinds = (".csv", ".parquet")
+    fits = job.out is None or job.out.suffix in kinds
+    require("--out", str(job.out), fits, "a .csv or .parquet file")
     require_place(job.json)
 
     from rich.console import Console

@@ -197,13 +197,7 @@ def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
         warm_start=job.warm_start,
         given=given_settings(job),
         data=data_options(job),
-        inputs={"data_root": absolute_root(job.data_root), **flatten(job.features)},
     )
-
-
-def absolute_root(root: str) -> str:
-    """Return a data root that means the same from any folder."""
-    return root if "://" in root else str(Path(root).expanduser().absolute())
 
 
 def given_settings(job: TuneJob) -> dict[str, Any]:

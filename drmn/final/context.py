@@ -21,7 +21,7 @@ from drmn.prepare.job import FeatureRequest
 from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.studies import load_study
 from drmn.search.study.plan import EnqueuedPlan
-from drmn.search.trial_summary import INPUTS, METADATA, TrialSummary, summarize_all
+from drmn.search.trial_summary import METADATA, TrialSummary, summarize_all
 
 STUDIES = "studies"
 
@@ -81,11 +81,6 @@ class Search:
         """
         if "policy.objective" not in self.study.user_attrs.get("identity", {}):
             raise StudyError(f"--study {self.name}: not a search; give the name of one.")
-        if INPUTS not in self.study.user_attrs or METADATA not in self.study.user_attrs:
-            raise StudyError(
-                f"--study {self.name}: its record does not say which features it was made on; run "
-                "its jobs/tune.py command once more."
-            )
         if self.identity["code"] != code_digest.digest():
             raise StudyError(
                 f"--study {self.name}: it was made by other code than this, so its trials are not "
@@ -100,12 +95,12 @@ class Search:
 
     def request(self, data_root: str = "") -> FeatureRequest:
         """Return the request of its features; `data_root` is where the data are now, if moved."""
-        inputs = dict(self.study.user_attrs[INPUTS])
-        known = inputs.pop("data_root")
+        options = self.study.user_attrs[METADATA]["options"]
+        own = {name: value for name, value in options.items() if name in flatten(FeatureConfig())}
         return FeatureRequest(
             dataset=self.dataset,
-            data_root=data_root or known,
-            features=with_overrides(FeatureConfig(), inputs),
+            data_root=data_root or options.get("data_root", ""),
+            features=with_overrides(FeatureConfig(), own),
             results=self.results,
             fold=self.fold,
         )
@@ -166,6 +161,7 @@ class Context:
             tracking_uri=self.tracking_uri,
             storage=self.search.storage,
             resources=self.resources,
+            data=self.search.study.user_attrs[METADATA]["options"],
             queue=[{**flatten(RunConfig()), **settings} for settings in queue],
             basis={"search": self.search.name, **basis},
             note=note,

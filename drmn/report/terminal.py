@@ -52,6 +52,9 @@ def summary(console: Console, outcome: SearchResult, tracking_uri: str, experime
         console.print(front_table(outcome))
     for note in outcome.notes:
         say(console, f"note: {note}")
+    program = shlex.join([_python(), str(Path(sys.argv[0]).with_name("finalize.py"))])
+    place = shlex.join(["--study", outcome.study, *outcome.place])
+    say(console, f"\nConfirm the best, refit it and test it once: {program} {place}")
     see_in_mlflow(console, tracking_uri, experiment)
 
 

@@ -26,7 +26,7 @@ from drmn.search.callbacks.terminal_progress import TerminalProgress
 from drmn.search.session import Session, open_session
 from drmn.search.storage.factory import RECORD
 from drmn.search.study.plan import RunPlan, StudyPlan
-from drmn.search.trial_summary import INPUTS, epochs
+from drmn.search.trial_summary import epochs
 from drmn.space_levels import require_held_levels
 
 OLD_RUN = "run.json"
@@ -53,7 +53,6 @@ def search(
     require_held_levels(plan.search_space, plan.base, held)
     with open_session(plan, store, catalogue, console) as session:
         record = session.record
-        record.study.set_user_attr(INPUTS, dict(plan.inputs))
         quota = CheckpointQuota(record, plan.folder, plan.budget.checkpoint_mb, console)
         with _progress(session, console) as progress:
             session.execute([progress, quota, figures])

@@ -98,8 +98,6 @@ class StudyPlan(Plan):
     """The study whose trials this one learns from."""
     warm_start: str = ""
     """The study, or JSON file, whose best settings this one tries first."""
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    """The data root and the feature settings: the record keeps them, for `jobs/finalize.py`."""
 
     given: Constants = field(default_factory=dict)
     """Settings of the command line: they hold in every trial, whatever the space says."""
