@@ -85,12 +85,14 @@ def main(job: FinalizeJob) -> None:
         return
     context = opened(job, search, console)
 
-    from drmn.final.finalize import finalize
-    from drmn.report.final_report import show, write_report
+    from drmn.final.finalize import finalize, publish
+    from drmn.report.final_report import PAPER, show, write_report
 
     result = finalize(context, job.confirm, job.refit, reopen=job.reopen)
     write_json(job.json, result.plain())
-    show(console, result, write_report(context.out, search, result))
+    page = write_report(context.out, search, result)
+    publish(context, result, [page, *(page.with_name(name) for name in PAPER)])
+    show(console, result, page)
 
 
 def opened(job: FinalizeJob, search: "Search", console: "Console") -> "Context":

@@ -11,7 +11,7 @@ python jobs/prepare.py --prune --max-bytes 20GB
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -20,6 +20,9 @@ from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.fields import require
 from drmn.flags import refuse_unused
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 COMMON = {
     "Data": ("--dataset", "--data-root", "--hdf5", "--on-bad"),
@@ -102,11 +105,7 @@ def main(job: PrepareJob) -> None:
 
     console, root = Console(), job.results / "features"
     if job.show_levels:
-        from drmn.data import specs
-        from drmn.report import levels
-
-        size = specs.spec(job.dataset).image_size if job.dataset else 0
-        levels.show(console, job.features, size)
+        show_levels(job, console)
         return
     if job.dataset:
         from drmn.data.splits.export_hdf5 import check_target
@@ -134,6 +133,15 @@ def main(job: PrepareJob) -> None:
         stores.verify(console, root)
     if job.prune:
         stores.prune(console, root, job.max_bytes)
+
+
+def show_levels(job: PrepareJob, console: "Console") -> None:
+    """Print the levels of the backbone."""
+    from drmn.data import specs
+    from drmn.report import levels
+
+    size = specs.spec(job.dataset).image_size if job.dataset else 0
+    levels.show(console, job.features, size)
 
 
 if __name__ == "__main__":

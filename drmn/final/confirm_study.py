@@ -1,5 +1,7 @@
 """The study that confirms a winner: candidates on blocks, as far as the verdict needs them."""
 
+import hashlib
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -141,10 +143,12 @@ def _trained(
 ) -> tuple[list[TrialSummary], dict[Place, Mapping[int, Metrics]]]:
     """Train what is not trained yet; return all trials and their epochs."""
     settings = [_settings(candidates[c], block) for c, block in queue]
-    basis = {"candidates": [each.trial for each in candidates]}
+    trials = [each.trial for each in candidates]
+    # A search that went on may have other candidates: that is another confirmation.
+    step, basis = f"confirm-{_short(trials)}", {"candidates": trials}
     objective = context.search.objective
     fold = context.search.fold
-    plan = context.plan("confirm", objective, settings, basis, NOTE, fold=fold)
+    plan = context.plan(step, objective, settings, basis, NOTE, fold=fold)
     names = [f"block {b}, candidate {c + 1} (trial {candidates[c].trial})" for c, b in queue]
     with open_session(plan, context.store, context.catalogue, context.console) as session:
         over = [t for t in session.record.trial_summaries() if t.state != "RUNNING"]
@@ -158,6 +162,10 @@ def _trained(
         session.ship(context.console)
         found = [epochs(session.record.trial(row.number)) for row in rows]
         return rows, dict(zip(queue, found, strict=True))
+
+
+def _short(trials: Sequence[int]) -> str:
+    return hashlib.sha256(json.dumps(trials).encode()).hexdigest()[:8]
 
 
 def _settings(candidate: Candidate, block: int) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """From a search to a tested model: confirm, decide, refit, test, and log it."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from drmn.final.model_card import model_card
 from drmn.final.refit import Refit, join_data, prepare_refit, refit
 from drmn.final.result import FinalResult, model_folder, openings
 from drmn.io import atomic
+from drmn.io.content import is_made, note_made
 from drmn.prepare.features import Spread
 from drmn.search.analysis.export_best import best_state
 from drmn.search.session import open_session
@@ -49,7 +51,7 @@ def finalize(
     catalogue = join_data(context, decision, reopen)
     store = prepare_refit(context, catalogue, spread)
     made = refit(context, decision, catalogue, store)
-    result = FinalResult(
+    return FinalResult(
         study=context.search.name,
         dataset=context.search.dataset,
         objective=context.search.objective,
@@ -59,9 +61,8 @@ def finalize(
         baselines=refit_baselines(_chosen_baselines(context), store),
         openings=openings(context),
         data=_data(made),
+        refit=made,
     )
-    publish(context, made, result)
-    return result
 
 
 def _chosen_baselines(context: Context) -> Any:
@@ -83,9 +84,9 @@ def _data(made: Refit) -> dict[str, Any]:
     }
 
 
-def publish(context: Context, made: Refit, result: FinalResult) -> None:
-    """Pack the refitted model with its card, and log figures and model to MLflow."""
-    card = model_card(result)
+def publish(context: Context, result: FinalResult, files: Sequence[Path]) -> None:
+    """Pack the refitted model with its card, and log figures, model and files to MLflow."""
+    card, made = model_card(result), result.refit
     atomic.write(context.out / CARD, card)
     with open_session(made.plan, made.store, made.catalogue, context.console) as session:
         key = session.logger.key
@@ -100,31 +101,43 @@ def publish(context: Context, made: Refit, result: FinalResult) -> None:
         run, event = events.metrics(key, flat, 0)
         session.spool.put(f"{run}#test", event)
         session.spool.put(*events.tags(key, {"mlflow.note.content": card}))
-        session.spool.put(*events.artifact(key, context.out / CARD, "final"))
+        for file in (context.out / CARD, *files):
+            session.spool.put(*events.artifact(key, file, "final"))
         if takes_photos(made.store):
-            session.spool.put(*_model(context, made, result, key, card))
+            _pack(context, result)
+            session.spool.put(*_model(context, result, key, card))
         session.ship(context.console)
 
 
-def _model(context: Context, made: Refit, result: FinalResult, key: str, card: str) -> events.Keyed:
-    """Return the event that registers the first seed's network; no seed is chosen by the test."""
-    first, folder = made.networks[0], model_folder(context.out)
-    if not folder.is_dir():
-        context.say(f"packing the model: {folder}")
-        state = best_state(made.plan.folder, first.row)
-        building = Path(f"{folder}.building")
-        shutil.rmtree(building, ignore_errors=True)
-        pack(building, first.config, state, first.data, made.store, rule=made.rule)
-        building.replace(folder)
+def _pack(context: Context, result: FinalResult) -> None:
+    """Pack the first seed's network, unless it is there; no seed is chosen by the test."""
+    made, folder = result.refit, model_folder(context.out)
+    first = made.networks[0]
+    of = {
+        "decision": result.decision.digest,
+        "checkpoint": first.row.checkpoint["sha256"],
+        "features": made.store.name,
+    }
+    if is_made(folder, of):
+        return
+    context.say(f"packing the model: {folder}")
+    shutil.rmtree(folder, ignore_errors=True)
+    state = best_state(made.plan.folder, first.row)
+    pack(folder, first.config, state, first.data, made.store, rule=made.rule)
+    note_made(folder, of)
+
+
+def _model(context: Context, result: FinalResult, key: str, card: str) -> events.Keyed:
+    """Return the event that registers the packed model."""
+    row = result.refit.networks[0].row
     told = {
-        "run": f"{key}/{first.row.number:04d}",
+        "run": f"{key}/{row.number:04d}",
         "name": f"{result.study}-refit",
-        "folder": str(folder.absolute()),
+        "folder": str(model_folder(context.out).absolute()),
         "metrics": {f"test/{k}": v["mean"] for k, v in result.test.mean().items()},
-        "step": first.row.best_epoch,
+        "step": row.best_epoch,
     }
     value = result.confirmation.plain()["value"]
-    about = events.registered(
-        result.dataset, result.data["digest"], value, refitted=True, card=card
-    )
+    data = result.data["digest"]
+    about = events.registered(result.dataset, data, value, refitted=True, card=card)
     return events.models(key, [told], about)

@@ -126,7 +126,7 @@ def refit(context: Context, decision: Decision, catalogue: Catalogue, store: Pat
     names += [f"refit without third {number}, to carry gamma" for number in range(1, THIRDS + 1)]
     settings = [{**decision.settings, **own} for own in queue]
     basis = {"decision": decision.digest}
-    plan = context.plan("refit", LAST_EPOCH, settings, basis, NOTE)
+    plan = context.plan(f"refit-{decision.digest[:8]}", LAST_EPOCH, settings, basis, NOTE)
     with open_session(plan, store, catalogue, context.console) as session:
         rows = _trained(context, session, names)
         session.ship(context.console)

@@ -12,6 +12,7 @@ from drmn.final.confirm_study import Confirmation
 from drmn.final.context import Context
 from drmn.final.decision import Decision
 from drmn.final.figures import FinalFigures
+from drmn.final.refit import Refit
 from drmn.final.refit_data import SEALED
 
 
@@ -31,6 +32,8 @@ class FinalResult:
     """All openings of this test split, oldest first."""
     data: Mapping[str, Any]
     """Digests and sizes of the data."""
+    refit: Refit
+    """The networks and their rule; not part of the JSON."""
 
     @property
     def baseline(self) -> BaselineFigures:

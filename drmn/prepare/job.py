@@ -35,9 +35,7 @@ class FeatureRequest:
 def prepare_features(
     request: FeatureRequest, say: Callable[[str], None], progress: StartProgress
 ) -> tuple[Path, Catalogue]:
-    """Return a dataset's feature store, made if need be, and its catalogue.
-
-    Unlike the store's own, this catalogue has the paths of the image files.
+    """Return a dataset's feature store, made if need be, and its catalogue with image paths.
 
     Args:
         request: The features to prepare.

@@ -24,6 +24,8 @@ from drmn.search.study_totals import StudyTotals
 from drmn.units import duration
 
 PAGE, RESULT, SCRIPT = "report.html", "result.json", "repro.sh"
+PAPER = (RESULT, "table.md", "table.tex", SCRIPT)
+"""Files beside the page."""
 FEWEST = 3
 """Blocks of an interval that says anything."""
 WORST = 20
