@@ -33,13 +33,16 @@ def main(job: SyncJob) -> None:
         raise ConfigError(f"no folder {job.folder}; a study's is results/studies/NAME.")
 
     from drmn.search.callbacks.sync_mlflow import resend
-    from drmn.tracking.shipper import absolute, ship
+    from drmn.tracking.shipper import absolute, refusals, ship
 
     spool = resend(job.folder, job.storage)
-    ship(spool, absolute(job.tracking_uri), closed=lambda: True)
-    lacks = f", but for {spool.count} entries" if spool.count else ""
+    ship(spool, absolute(job.tracking_uri), closed=lambda: True, restore=True)
+    refused = f"; {refusals(spool)}" if spool.refused else ""
+    lacks = (
+        f", but for {left} entries{refused}" if (left := spool.count + len(spool.refused)) else ""
+    )
     print(f"MLflow at {job.tracking_uri} has all that the record of {job.folder} holds{lacks}.")
-    sys.exit(bool(spool.count))
+    sys.exit(bool(left))
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ class Session:
         self.logger.files()
         drain(self.shipper, self.spool, self.plan.tracking_uri, console)
         self.logger.note_runs()
-        return not (self.spool.count or self.spool.missed)
+        return not (self.spool.count or self.spool.missed or self.spool.refused)
 
 
 @contextmanager

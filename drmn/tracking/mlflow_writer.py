@@ -10,17 +10,29 @@ from itertools import groupby
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunInfo, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunInfo,
+    RunTag,
+    ViewType,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from drmn.tracking import registry, saved_view
-from drmn.tracking.spool import Event
+from drmn.tracking.spool import Event, Refusal
 
 RUN_TAG = "drmn.run"
 """The tag by which a run is found: `study` or `study/0007`."""
 FOR_GOOD = ("INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
 """Errors that a retry would not change, such as for a run that was deleted in the UI."""
+DELETED = "deleted"
+"""Life-cycle stage of an experiment or run that was deleted in the UI, and can be restored."""
 METRICS_PER_CALL = 900
 """Metrics in one call; MLflow takes at most 1,000."""
 
@@ -32,11 +44,12 @@ class MlflowWriter:
         uri: URI of the tracking store.
         artifacts: The folder for the artifacts of a new experiment, where the store is a database
             without a server; else empty.
+        restore: Restore experiments and runs of ours that were deleted in the UI.
     """
 
-    def __init__(self, uri: str, artifacts: str = "") -> None:
+    def __init__(self, uri: str, artifacts: str = "", *, restore: bool = False) -> None:
         self.client = MlflowClient(uri)
-        self.artifacts = artifacts
+        self.artifacts, self.restore = artifacts, restore
         self._runs: dict[str, str] = {}
         self._homes: dict[str, str] = {}
         """The experiments of known runs."""
@@ -51,11 +64,13 @@ class MlflowWriter:
             "status": self._status,
         }
 
-    def apply(self, events: Sequence[Event]) -> None:
+    def apply(self, events: Sequence[Event]) -> list[Refusal]:
         """Log `events` to MLflow: runs in their order, then metrics, then the rest in order.
 
         The epochs of parallel trials alternate in a batch; those of one run go in one call.
+        Returns those that MLflow refuses for good.
         """
+        refused: list[Refusal] = []
         ordered = sorted(events, key=_turn)
         for (kind, *_), group in groupby(ordered, key=_subject):
             together = list(group)
@@ -67,6 +82,10 @@ class MlflowWriter:
                     raise
                 # It must not block the events after it.
                 print(f"refused: {problem}"[:500], flush=True)  # noqa: T201
+                if not isinstance(problem, FileNotFoundError):  # of which nothing is left to send
+                    why = str(problem).splitlines()[0][:300]
+                    refused += [(event, why) for event in together]
+        return refused
 
     def _run(self, events: list[Event]) -> None:
         event = events[-1]
@@ -172,11 +191,29 @@ class MlflowWriter:
         if key not in self._runs:
             home = self._homes.get(key.split("/", maxsplit=1)[0])  # that of its study
             every = [home] if home else [e.experiment_id for e in self.client.search_experiments()]
-            found = self.client.search_runs(every, f"tags.`{RUN_TAG}` = '{key}'", max_results=1)
+            found = self._search(every, key, ViewType.ACTIVE_ONLY)
+            if not found and self.restore:
+                found = self._restored(key)
             if not found:
                 return None
             self._met(key, found[0].info)
         return self._runs[key]
+
+    def _restored(self, key: str) -> list[Run]:
+        """Restore the run with our key, and its experiment; return it, if there was one."""
+        every = self.client.search_experiments(ViewType.ALL)
+        gone = {e.experiment_id for e in every if e.lifecycle_stage == DELETED}
+        found = self._search([e.experiment_id for e in every], key, ViewType.DELETED_ONLY)
+        for run in found:
+            if run.info.experiment_id in gone:
+                self.client.restore_experiment(run.info.experiment_id)  # and its runs
+            if self.client.get_run(run.info.run_id).info.lifecycle_stage == DELETED:
+                self.client.restore_run(run.info.run_id)
+        return found
+
+    def _search(self, experiments: Sequence[str], key: str, view: int) -> list[Run]:
+        wanted = f"tags.`{RUN_TAG}` = '{key}'"
+        return list(self.client.search_runs(list(experiments), wanted, view, max_results=1))
 
 
 def _turn(event: Event) -> tuple[int, str]:

@@ -91,7 +91,7 @@ class ShipperProcess:
         return spool.count == 0
 
 
-def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
+def ship(spool: Spool, uri: str, *, closed: Callable[[], bool], restore: bool = False) -> None:
     """Ship events until no more come and all are shipped, however long MLflow is away.
 
     Without a driver, give up once MLflow has not answered for `ORPHAN` seconds.
@@ -100,10 +100,11 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
         spool: The queue of events.
         uri: URI of MLflow's tracking store.
         closed: Returns whether no more events come.
+        restore: Restore experiments and runs that were deleted in the UI.
     """
     from drmn.tracking.mlflow_writer import MlflowWriter  # noqa: PLC0415 - MLflow takes seconds to import
 
-    shipper = MlflowWriter(uri, artifact_folder(uri))
+    shipper = MlflowWriter(uri, artifact_folder(uri), restore=restore)
     noted = spool.runs()
     heard = time.monotonic()
     while True:
@@ -114,9 +115,9 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
         if last and not waiting:
             return
         try:
-            shipper.apply([event for _, event in waiting])
+            refused = shipper.apply([event for _, event in waiting])
             fresh = {key: run for key, run in shipper.runs.items() if key not in noted}
-            spool.shipped([number for number, _ in waiting], fresh)
+            spool.shipped([number for number, _ in waiting], fresh, refused)
         except Exception as problem:  # noqa: BLE001 - whatever MLflow raises, the spool keeps all
             print(f"{type(problem).__name__}: {problem}"[:500], flush=True)  # noqa: T201
             time.sleep(RETRY_S)
@@ -127,13 +128,30 @@ def ship(spool: Spool, uri: str, *, closed: Callable[[], bool]) -> None:
 
 
 def drain(shipper: ShipperProcess, spool: Spool, uri: str, console: Console) -> None:
-    """Wait until MLflow has all events, or print how many it lacks."""
-    if shipper.drain(spool) and not spool.missed:
+    """Wait until MLflow has all events, or print how many it lacks, and why."""
+    if shipper.drain(spool) and not (spool.missed or spool.refused):
         return
-    lacks = f"{spool.count + spool.missed} entries"
-    why = f"{spool.path} had no room for {spool.missed}" if spool.missed else "it does not answer"
+    lacks = f"{spool.count + spool.missed + len(spool.refused)} entries"
     again = f"python jobs/sync.py {spool.path.parent} --tracking-uri {uri}"
     console.print(
-        f"MLflow at {uri} lacks {lacks}: {why}. They are safe in {spool.path.parent}: {again}",
+        f"MLflow at {uri} lacks {lacks}: {_why(spool)}. They are safe in {spool.path.parent}: "
+        f"{again}",
         soft_wrap=True,
+        markup=False,
+        highlight=False,
     )
+
+
+def _why(spool: Spool) -> str:
+    if spool.missed:
+        return f"{spool.path} had no room for {spool.missed}"
+    if spool.count:
+        return "it does not answer"
+    return refusals(spool)
+
+
+def refusals(spool: Spool) -> str:
+    """Return how many entries MLflow has refused, and why it did the first."""
+    refused = spool.refused
+    event, why = refused[0]
+    return f"it refused {len(refused)}, the first ({event['kind']} of {event['run']}): {why}"

@@ -7,12 +7,14 @@ queue and no archive: only keys of shipped events stay, and all can be logged ag
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 Event = Mapping[str, Any]
+Refusal = tuple[Event, str]
+"""An event that MLflow refuses however often it is sent, and its reason."""
 MOST_BYTES = 256 * 2**20
 """Maximum size of a spool: some two million epochs that were not shipped."""
 
@@ -21,6 +23,7 @@ SPOOL_TABLES = (
     "waiting (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL)",
     "told (key TEXT PRIMARY KEY) WITHOUT ROWID",
     "runs (key TEXT PRIMARY KEY, id TEXT NOT NULL)",
+    "refused (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, why TEXT NOT NULL)",
 )
 
 
@@ -101,12 +104,25 @@ class Spool:
         rows = self._db.execute("SELECT id, body FROM waiting ORDER BY id LIMIT ?", (limit,))
         return [(number, json.loads(body)) for number, body in rows]
 
-    def shipped(self, numbers: list[int], runs: Mapping[str, str]) -> None:
-        """Remove events that were shipped, and record MLflow's ids of `runs` by our keys."""
+    def shipped(
+        self, numbers: list[int], runs: Mapping[str, str], refused: Sequence[Refusal] = ()
+    ) -> None:
+        """Remove events that were shipped, and record MLflow's ids of `runs` by our keys.
+
+        Those that MLflow has refused among them are kept apart, with its reason.
+        """
+        kept = [(json.dumps(event), why) for event, why in refused]
         with closing(self._db.cursor()) as cursor, self._db:
             cursor.execute("BEGIN IMMEDIATE")
             cursor.executemany("DELETE FROM waiting WHERE id = ?", [(n,) for n in numbers])
             cursor.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?)", runs.items())
+            cursor.executemany("INSERT INTO refused (body, why) VALUES (?, ?)", kept)
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """The events that MLflow has refused for good, and why."""
+        rows = self._db.execute("SELECT body, why FROM refused ORDER BY id")
+        return [(json.loads(body), why) for body, why in rows]
 
     def runs(self) -> dict[str, str]:
         """Return MLflow's ids of the runs that it has, by our keys."""
@@ -115,7 +131,7 @@ class Spool:
     def clear(self) -> None:
         """Delete all events, keys and run ids: all are about to be logged again."""
         with self.together():
-            for table in ("told", "waiting", "runs"):
+            for table in ("told", "waiting", "runs", "refused"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608
 
     @property

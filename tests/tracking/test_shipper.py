@@ -1,15 +1,24 @@
 """From the spool to MLflow: the tree of runs, once, whatever dies."""
 
+import io
 import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow_trees import EPOCHS, TRIALS, begin, check_tree, fill, runs, ship_all
+from rich.console import Console
 
 from drmn.tracking import events
 from drmn.tracking.mlflow_writer import MlflowWriter
-from drmn.tracking.shipper import ShipperProcess, absolute, artifact_folder
+from drmn.tracking.shipper import (
+    ShipperProcess,
+    absolute,
+    artifact_folder,
+    drain,
+    refusals,
+    ship,
+)
 from drmn.tracking.spool import Spool
 
 
@@ -82,6 +91,46 @@ def test_what_mlflow_refuses_for_good_does_not_hold_up_the_rest(tmp_path, uri):
     spool.put(*events.end("s", {"state": "COMPLETE"}))
     ship_all(spool, uri)
     assert runs(uri)["s"].info.status == "FINISHED"
+
+
+def test_what_mlflow_refuses_is_kept_and_counted_not_called_sent(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    begin(spool)
+    spool.put(*events.metrics("s", {"no'such;name": 1.0}, 1))
+    spool.put(*events.end("s", {"state": "COMPLETE"}))
+    ship_all(spool, uri)
+    ((event, why),) = spool.refused
+    assert (event["kind"], event["run"], spool.count) == ("metrics", "s", 0)
+    assert "no'such;name" in why
+    said = refusals(spool)
+    assert said.startswith("it refused 1, the first (metrics of s): ")
+    console = Console(file=io.StringIO(), width=500)
+    drain(ShipperProcess(spool.path, uri), spool, uri, console)
+    assert f"MLflow at {uri} lacks 1 entries: {said}" in console.file.getvalue()
+    spool.clear()
+    assert spool.refused == []
+
+
+@pytest.mark.parametrize("deleted", ["run", "experiment"])
+def test_what_was_deleted_in_the_ui_is_refused_live_and_restored_by_sync(tmp_path, uri, deleted):
+    spool = Spool(tmp_path / "spool.db")
+    fill(spool)
+    ship_all(spool, uri)
+    client, run = MlflowClient(uri), runs(uri)["s"]
+    if deleted == "run":
+        for each in runs(uri).values():
+            client.delete_run(each.info.run_id)
+    else:
+        client.delete_experiment(run.info.experiment_id)
+    spool.put(*events.metrics("s/0000", {"val/H": 0.5}, 99))
+    ship_all(spool, uri)
+    assert [event["run"] for event, _ in spool.refused] == ["s/0000"]
+    spool.clear()
+    fill(spool)
+    ship(spool, uri, closed=lambda: True, restore=True)
+    assert spool.refused == []
+    check_tree(uri)
+    assert runs(uri)["s"].info.run_id == run.info.run_id
 
 
 def artifacts(uri):
