@@ -28,7 +28,9 @@ class StudyTotals:
         self.states[trial.state] += 1
         self.epochs += trial.epochs
         self.seconds += trial.seconds
-        if is_better(trial, self.best):
+        # A refit has no validation classes, so none of its trainings is the better one.
+        judged = any(name.startswith("val/") for name in trial.metrics)
+        if judged and is_better(trial, self.best):
             self.best = trial
 
     @property

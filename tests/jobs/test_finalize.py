@@ -112,6 +112,15 @@ def test_a_second_opening_needs_a_reason_and_is_told(final, folder, demo):
     assert "one seed is enough" in page
 
 
+def test_the_list_of_studies_names_no_best_training_of_a_refit(final, folder, demo):
+    del final
+    done = run_job("tune", folder, "--list", "--results", demo)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split()[2] for line in done.stdout.splitlines()[1:]}
+    assert [best for name, best in rows.items() if name.startswith("s-refit")] == ["-"]
+    assert [best for name, best in rows.items() if name.startswith("s-confirm")] != ["-"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
