@@ -48,7 +48,7 @@ def require_held_levels(space: Space, base: RunConfig, held: str) -> None:
     if not set(wanted) <= set(parse_levels(held)):
         raise ConfigError(
             f"model.levels {model.levels}: the features hold {held}; name some of them with "
-            "--base.model.levels, or in the space."
+            "--model.levels, or in the space."
         )
 
 

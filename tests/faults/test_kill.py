@@ -153,33 +153,33 @@ def test_the_same_command_after_the_end_runs_nothing_and_says_the_same(demo, tmp
 
 
 def test_a_setting_that_the_features_cannot_serve_is_the_trials_own_failure(demo, tmp_path):
-    space = tmp_path / "levels.py"
+    space = tmp_path / "words.py"
     space.write_text(
         "def space(trial):\n"
-        "    trial.suggest_categorical('model.levels', ['4+32'])\n"
+        "    trial.suggest_categorical('model.prototypes', ['words'])\n"
         "    return {'model.sit': 'none', 'optim.epochs': 1}\n"
     )
     arguments = [*command(tmp_path, demo), "--space", space, "--budget.trials", "1"]
     done = run_job("tune", tmp_path, *arguments[2:], ray=True)
     assert done.returncode == 2
-    assert "trial 0: ConfigError: model.levels 4+32: the feature store" in done.stderr
+    assert "trial 0: ConfigError: model.prototypes words: this dataset has no word" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
 def test_a_group_of_workers_goes_on_after_a_trial_that_failed(demo, tmp_path):
-    space = tmp_path / "levels.py"
+    space = tmp_path / "words.py"
     space.write_text(
         "def space(trial):\n"
-        "    trial.suggest_categorical('model.levels', ['4+32', '16+32'])\n"
+        "    trial.suggest_categorical('model.prototypes', ['words', 'normal'])\n"
         "    return {'model.sit': 'none', 'optim.epochs': 1, 'model.width': 16}\n"
     )
     arguments = [*command(tmp_path, demo, "--backend", "pool", "--workers", "2"), "--space", space]
     plain = finish(arguments, tmp_path)
-    states = {trial["params"]["model.levels"]: trial["state"] for trial in plain["trials"]}
-    assert states == {"4+32": "FAIL", "16+32": "COMPLETE"}
+    states = {trial["params"]["model.prototypes"]: trial["state"] for trial in plain["trials"]}
+    assert states == {"words": "FAIL", "normal": "COMPLETE"}
     failed = next(trial for trial in plain["trials"] if trial["state"] == "FAIL")
-    assert failed["cause"].startswith("ConfigError: model.levels 4+32: the feature store")
+    assert failed["cause"].startswith("ConfigError: model.prototypes words: this dataset")
     assert plain["trials"][-1]["number"] == TRIALS - 1
     assert any(t["state"] == "COMPLETE" for t in plain["trials"][failed["number"] + 1 :])
 
