@@ -115,8 +115,7 @@ class LossConfig:
     attribute_regression: float = 0.0
     """A sibling's term: mean squared error between attribute scores and class attributes."""
     classes: LossClasses = "seen"
-    """Candidates of the attribute branch's cross-entropy: seen, or all, as in the methods that
-    self-calibration comes from."""
+    """Candidates of the cross-entropy: seen, or all, as self-calibration was made for."""
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -141,14 +140,11 @@ class OptimConfig:
     batch_size: int = 32
     """Images of a step, of all workers together. Micro-batches included."""
     sampling: Sampling = "shuffle"
-    """Images of an epoch: shuffle (each once), or balanced (as many draws, of each class equally
-    many)."""
+    """Images of an epoch: shuffle (each once), or balanced (as many draws, evenly over classes)."""
     averaging: float = 0.0
-    """Decay of the moving average of weights that is validated and kept, a step; 0 for the weights
-    themselves."""
+    """Decay a step of the moving average of weights that is validated and kept; 0 for none."""
     views: bool = True
-    """Train on the augmented views that the feature store holds (`--views`), not the plain ones
-    alone."""
+    """Train on the stored augmented views (`--views`) too, not on the plain ones alone."""
 
     def __post_init__(self) -> None:
         """Check each value."""

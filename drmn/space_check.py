@@ -32,7 +32,7 @@ def check_space(space: Space, base: RunConfig) -> None:
     counts: Counter[tuple[str, int]] = Counter()
     rng = random.Random(0)  # noqa: S311 - points, not secrets
     for _ in range(POINTS):
-        point = _Point(rng, known, counts)
+        point = RandomPoint(rng, known, counts)
         constants = ask(space, point)
         try:
             settings(base, constants, point.params)
@@ -44,27 +44,35 @@ def check_space(space: Space, base: RunConfig) -> None:
 
 
 @dataclass
-class _Point:
-    """A trial that answers by chance: ends of ranges too, and the choices drawn least so far."""
+class RandomPoint:
+    """A trial that answers by chance: ends of ranges too, and the choices drawn least so far.
+
+    It raises `ConfigError` if it is asked otherwise than `known`, or for a setting twice.
+    """
 
     rng: random.Random
     known: dict[str, Range]
+    """How each setting was asked for at earlier points."""
     counts: Counter[tuple[str, int]]
+    """How often each choice was drawn at earlier points."""
     params: dict[str, Value] = field(default_factory=dict)
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
+        """Return a number in [low, high]."""
         self._note(name, "float", (log, step))
         return self._answer(name, self._number(low, high, step))
 
     def suggest_int(
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
+        """Return a whole number in low..high."""
         self._note(name, "int", (log, step))
         return self._answer(name, int(self._number(low, high, step)))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return one of `choices`."""
         odd = [each for each in choices if type(each) not in get_args(Value)]
         if odd or not choices:
             raise ConfigError(

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from drmn.data.splits.development import Development
 from drmn.evaluation import calibration
+from drmn.evaluation.carrying import kept_share
+from drmn.evaluation.ensemble import Rule
 from drmn.evaluation.pooled_features import (
     Pooling,
     Pools,
@@ -149,8 +151,8 @@ def _judged(scores: Tensor, problem: Problem) -> dict[str, float]:
     leads = calibration.reduce(scores, problem.val_labels, problem.seen)
     gamma, _ = calibration.choose_gamma(leads)
     found = figures_at(leads, conventional(made, problem.seen), gamma)
-    kept = (leads.lead[~leads.unseen] > gamma).double().mean()
-    return found | {"val/beta": 0.0, "val/delta": 0.0, "val/kept": float(kept)}
+    kept = kept_share(leads.lead[~leads.unseen], Rule("logits", gamma=gamma))
+    return found | {"val/beta": 0.0, "val/delta": 0.0, "val/kept": kept}
 
 
 # Closed forms

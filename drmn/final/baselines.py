@@ -12,6 +12,8 @@ from drmn.config import THIRDS
 from drmn.data.splits import development
 from drmn.data.splits.development import Development
 from drmn.evaluation.baselines import KINDS, Baseline, Candidate, Scoring, bilinear
+from drmn.evaluation.carrying import leads_before
+from drmn.evaluation.ensemble import Rule
 from drmn.evaluation.pooled_features import Pooling, pools_of, standardised
 from drmn.evaluation.validation import Predictions
 from drmn.final.figures import Figures, figures
@@ -77,5 +79,5 @@ def _scores(line: Baseline, data: Development, pools: Any) -> Tensor:
 
 def _held_out(scores: Tensor, data: Development) -> Tensor:
     """Return the leads of the held-out images of seen classes, which come first."""
-    own, seen = scores[: len(data.val_seen)], data.classes.seen
-    return own[:, seen].amax(dim=1) - own[:, ~seen].amax(dim=1)
+    own = scores[: len(data.val_seen)]
+    return leads_before(Rule("logits"), own, None, data.classes.seen)

@@ -1,10 +1,12 @@
 """The study that confirms a winner: candidates on blocks, as far as the verdict needs them."""
 
 import hashlib
+import itertools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from drmn.errors import StudyError
@@ -15,7 +17,9 @@ from drmn.final.queue_lines import QueueLines
 from drmn.metric_names import Metrics
 from drmn.search.analysis.candidates import Candidate, find_candidates
 from drmn.search.session import open_session
-from drmn.search.trial_summary import TrialSummary, epochs
+from drmn.search.storage.studies import load_study, study_names
+from drmn.search.study.plan import EnqueuedPlan
+from drmn.search.trial_summary import TrialSummary, epochs, summarize_all
 
 FIRST_SEED = 1_000
 """Seed of block 1: the search's own seeds are below."""
@@ -25,6 +29,8 @@ NOTE = (
 )
 Place = tuple[int, int]
 """A candidate and a block."""
+Trained = tuple[TrialSummary, Mapping[int, Metrics]]
+"""A trial that is over, and the metrics of its epochs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,60 +118,85 @@ def confirm(context: Context, config: ConfirmConfig) -> Confirmation:
     candidates = find_candidates(context.search.study, config.candidates)
     expected = {number: each.expected for number, each in enumerate(candidates)}
     queue: list[Place] = []
-    rows: list[TrialSummary] = []
-    curves: dict[Place, Mapping[int, Metrics]] = {}
+    first = _plan(context, candidates, [(0, 1)])  # the queue is no part of the identity
+    trained = _recorded(first, context.store)
     while True:
-        failed = {c: r.cause for (c, _), r in zip(queue, rows, strict=True) if r.state == "FAIL"}
-        values = _values(queue, rows, [c for c in expected if c not in failed])
+        rows = dict(zip(queue, (row for row, _ in trained), strict=False))
+        failed = {c: row.cause for (c, _), row in rows.items() if row.state == "FAIL"}
+        values = _values(rows, [c for c in expected if c not in failed])
         if not values:
             raise StudyError(f"Each candidate failed: {'; '.join(failed.values())}.")
         verdict = judge(values, expected, config.blocks)
         if not verdict.need:
-            best = {place: row.best_epoch for place, row in zip(queue, rows, strict=True)}
+            curves = dict(zip(queue, (curve for _, curve in trained), strict=False))
+            best = {place: row.best_epoch for place, row in rows.items()}
             return Confirmation(candidates, verdict, values, curves, best, failed)
         have = set(queue)
         blocks = range(1, verdict.need + 1)
-        wanted = [(c, b) for b in blocks for c in verdict.alive if (c, b) not in have]
-        queue += wanted
-        rows, curves = _trained(context, candidates, queue)
+        queue += [(c, b) for b in blocks for c in verdict.alive if (c, b) not in have]
+        if len(trained) < len(queue):
+            trained = _train(context, candidates, queue)
 
 
-def _values(queue: Sequence[Place], rows: Sequence[TrialSummary], alive: Sequence[int]) -> Values:
+def _values(rows: Mapping[Place, TrialSummary], alive: Sequence[int]) -> Values:
     found: dict[int, list[float]] = {c: [] for c in alive}
-    for (candidate, _), row in zip(queue, rows, strict=True):  # blocks in rising order
+    for (candidate, _), row in rows.items():  # blocks in rising order
         if candidate in found:
             found[candidate].append(row.value or 0.0)
     return found
 
 
-def _trained(
+def _plan(
     context: Context, candidates: Sequence[Candidate], queue: Sequence[Place]
-) -> tuple[list[TrialSummary], dict[Place, Mapping[int, Metrics]]]:
-    """Train what is not trained yet; return all trials and their epochs."""
-    settings = [_settings(candidates[c], block) for c, block in queue]
+) -> EnqueuedPlan:
     trials = [each.trial for each in candidates]
     # A search that went on may have other candidates: that is another confirmation.
-    step, basis = f"confirm-{_short(trials)}", {"candidates": trials}
-    objective = context.search.objective
-    fold = context.search.fold
-    plan = context.plan(step, objective, settings, basis, NOTE, fold=fold)
+    step = f"confirm-{hashlib.sha256(json.dumps(trials).encode()).hexdigest()[:8]}"
+    return context.plan(
+        step,
+        context.search.objective,
+        [_settings(candidates[c], block) for c, block in queue],
+        {"candidates": trials},
+        NOTE,
+        fold=context.search.fold,
+    )
+
+
+def _recorded(plan: EnqueuedPlan, store: Path) -> list[Trained]:
+    """Return the trials that the record has, up to the first that is not over.
+
+    None of a record that was made otherwise: opening it to train says what differs.
+    """
+    studies = plan.folder.parent
+    if plan.name not in study_names(studies, plan.storage):
+        return []
+    study = load_study(studies, plan.name, plan.storage)
+    if study.user_attrs.get("identity") != json.loads(json.dumps(plan.identity(store))):
+        return []
+    return _over(summarize_all(study), study.get_trials(deepcopy=False))
+
+
+def _over(rows: Sequence[TrialSummary], trials: Sequence[Any]) -> list[Trained]:
+    over = itertools.takewhile(lambda row: row.state != "RUNNING", rows)
+    return [(row, epochs(trials[row.number])) for row in over]
+
+
+def _train(
+    context: Context, candidates: Sequence[Candidate], queue: Sequence[Place]
+) -> list[Trained]:
+    """Train what is not trained yet; return all trials of the queue."""
     names = [f"block {b}, candidate {c + 1} (trial {candidates[c].trial})" for c, b in queue]
+    plan = _plan(context, candidates, queue)
     with open_session(plan, context.store, context.catalogue, context.console) as session:
         over = [t for t in session.record.trial_summaries() if t.state != "RUNNING"]
-        if len(over) < len(queue):
-            left = len(queue) - len(over)
-            context.say(f"confirm: {left} trials on {queue[-1][1]} blocks")
-        session.execute([QueueLines(context.console, names, objective, len(over))])
-        rows = session.record.trial_summaries()[: len(queue)]  # a resumed one may have more
-        if len(rows) < len(queue) or any(row.state == "RUNNING" for row in rows):
+        left = len(queue) - len(over)
+        context.say(f"confirm: {left} trials on {queue[-1][1]} blocks")
+        session.execute([QueueLines(context.console, names, context.search.objective, len(over))])
+        trained = _over(session.record.trial_summaries(), session.record.trials())
+        if len(trained) < len(queue):
             raise StudyError("The confirmation was stopped; the same command resumes it.")
         session.ship(context.console)
-        found = [epochs(session.record.trial(row.number)) for row in rows]
-        return rows, dict(zip(queue, found, strict=True))
-
-
-def _short(trials: Sequence[int]) -> str:
-    return hashlib.sha256(json.dumps(trials).encode()).hexdigest()[:8]
+        return trained
 
 
 def _settings(candidate: Candidate, block: int) -> Mapping[str, Any]:

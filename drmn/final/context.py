@@ -162,7 +162,7 @@ class Context:
             storage=self.search.storage,
             resources=self.resources,
             data=self.search.study.user_attrs[METADATA]["options"],
-            queue=[{**flatten(RunConfig()), **settings} for settings in queue],
+            queue=queue,
             basis={"search": self.search.name, **basis},
             note=note,
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from drmn.config import Formula, RunConfig
 from drmn.evaluation.carrying import CarriedRule, mean_rule
-from drmn.fields import flatten, with_overrides
+from drmn.fields import flatten
 from drmn.final.config import RefitConfig
 from drmn.final.confirm_study import Confirmation
 from drmn.io import atomic
@@ -31,11 +31,6 @@ class Decision:
     """All settings of a run; `optim.epochs` is the number of epochs to train."""
     rule: CarriedRule
     seeds: int
-
-    @property
-    def config(self) -> RunConfig:
-        """The settings of the refit."""
-        return with_overrides(RunConfig(), self.settings)
 
     @property
     def digest(self) -> str:

@@ -20,7 +20,6 @@ from drmn.final.refit import Refit, join_data, prepare_refit, refit
 from drmn.final.result import FinalResult, model_folder, openings
 from drmn.io import atomic
 from drmn.io.content import is_made, note_made
-from drmn.prepare.features import Spread
 from drmn.search.analysis.export_best import best_state
 from drmn.search.session import open_session
 from drmn.tracking import events
@@ -34,13 +33,12 @@ def finalize(
     refitting: RefitConfig,
     *,
     reopen: str = "",
-    spread: Spread | None = None,
 ) -> FinalResult:
     """Confirm a search's winner, refit it on trainval, and judge it once on the test split.
 
     Each step has its record, so the same command resumes it after any end.
 
-    `reopen` is the reason for opening the test split again; `spread` extracts on a cluster.
+    `reopen` is the reason for opening the test split again.
 
     Raises:
         UserError: A step cannot be done; says what to do.
@@ -49,7 +47,7 @@ def finalize(
     decision = decide(found, refitting)
     decision.write(context.out)
     catalogue = join_data(context, decision, reopen)
-    store = prepare_refit(context, catalogue, spread)
+    store = prepare_refit(context, catalogue)
     made = refit(context, decision, catalogue, store)
     return FinalResult(
         study=context.search.name,

@@ -30,7 +30,8 @@ def _figures(result: FinalResult) -> str:
     def spread(name: str) -> str:
         return f"{100 * mean[name]['mean']:.1f} ± {100 * mean[name]['sd']:.1f}"
 
-    own = _row(f"DRMN, {len(result.test.seeds)} seeds", [spread(name) for name in COLUMNS])
+    count = len(result.test.seeds)
+    own = _row(f"DRMN, {count} seed{'s' * (count > 1)}", [spread(name) for name in COLUMNS])
     rival = f"{best.name}, same features and protocol"
     again = sum(entry.again for entry in result.openings)
     times = f"{len(result.openings)} time{'s' * (len(result.openings) != 1)}"

@@ -21,7 +21,7 @@ from drmn.final.queue_lines import QueueLines
 from drmn.final.refit_data import open_refit
 from drmn.io import atomic
 from drmn.model.finetuned import Network
-from drmn.prepare.features import Spread, prepare
+from drmn.prepare.features import prepare
 from drmn.search.analysis.export_best import best_state
 from drmn.search.session import Session, open_session
 from drmn.search.study.plan import EnqueuedPlan
@@ -97,7 +97,7 @@ def _with_files(known: Catalogue, context: Context, folder: Path) -> Catalogue:
     return replace(known, files=tuple(own))
 
 
-def prepare_refit(context: Context, catalogue: Catalogue, spread: Spread | None = None) -> Path:
+def prepare_refit(context: Context, catalogue: Catalogue) -> Path:
     """Return the feature store of trainval and test, made if it is not there.
 
     Raises:
@@ -111,7 +111,7 @@ def prepare_refit(context: Context, catalogue: Catalogue, spread: Spread | None 
         )
     with context.progress(context.console) as start:
         root = context.search.results / "features"
-        return prepare(catalogue, config, root, told=start, spread=spread)
+        return prepare(catalogue, config, root, told=start)
 
 
 def refit(context: Context, decision: Decision, catalogue: Catalogue, store: Path) -> Refit:

@@ -22,7 +22,7 @@ def is_leftover(name: str) -> bool:
 
 
 def composed(name: str) -> str:
-    """Return a name in composed Unicode (NFC); macOS writes accents as characters of their own."""
+    """Return a name in composed Unicode (NFC); macOS writes accents as separate characters."""
     return unicodedata.normalize("NFC", name)
 
 

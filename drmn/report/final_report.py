@@ -3,7 +3,6 @@
 The page makes no request: its style is inline, its plots are SVG, and its policy forbids the rest.
 """
 
-import base64
 import html
 import json
 from pathlib import Path
@@ -11,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from drmn.experiment.trial_checkpoints import PICTURE
 from drmn.final.context import Search
 from drmn.final.result import FinalResult
 from drmn.io import atomic
@@ -41,7 +39,7 @@ def write_report(folder: Path, search: Search, result: FinalResult) -> Path:
     script = tables.repro(search, result)
     atomic.write(folder / SCRIPT, script)
     (folder / SCRIPT).chmod(0o755)
-    atomic.write(folder / PAGE, page(search, result, script, folder / PICTURE))
+    atomic.write(folder / PAGE, page(search, result, script))
     return folder / PAGE
 
 
@@ -60,10 +58,10 @@ def show(console: Console, result: FinalResult, written: Path) -> None:
     say(console, f"Table for a paper: {written.with_name('table.tex')}")
 
 
-def page(search: Search, result: FinalResult, script: str, picture: Path) -> str:
+def page(search: Search, result: FinalResult, script: str) -> str:
     """Return the page."""
     title = f"Study {result.study} on {result.dataset}"
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f'<p class="verdict">{html.escape(verdict(result))}</p>',
@@ -77,7 +75,6 @@ def page(search: Search, result: FinalResult, script: str, picture: Path) -> str
         _curve(result),
         "<h2>The search</h2>",
         _search(search, result),
-        *_attention(picture),
         "<h2>Classes</h2>",
         _classes(result),
         "<h2>Data, code and the way to repeat it</h2>",
@@ -180,16 +177,6 @@ def _search(search: Search, result: FinalResult) -> str:
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _attention(picture: Path) -> list[str]:
-    if not picture.is_file():
-        return []
-    text = base64.b64encode(picture.read_bytes()).decode()
-    return [
-        "<h2>Where the network looks</h2>",
-        f'<img alt="Attention maps on photos" src="data:image/jpeg;base64,{text}">',
-    ]
 
 
 def _classes(result: FinalResult) -> str:

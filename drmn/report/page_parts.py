@@ -17,7 +17,7 @@ h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem}
 td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 td:first-child,th:first-child{text-align:left;white-space:normal}
 figure{margin:1rem 0;max-width:44rem}svg{width:100%;height:auto}svg text{font-size:14px;fill:#444}
-.grid{stroke:#e3e3e3}.line{fill:none;stroke-width:2}img{max-width:100%;height:auto}
+.grid{stroke:#e3e3e3}.line{fill:none;stroke-width:2}
 .c0{stroke:#1f5fa8;fill:#1f5fa8}.c1{stroke:#c4571b;fill:#c4571b}.c2{stroke:#2c8a4b;fill:#2c8a4b}
 polyline.line{fill:none}.key{margin-right:1rem;font-size:.9rem}
 .key i{display:inline-block;width:.8rem;height:.8rem;margin-right:.3rem;border-radius:50%}

@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 from in_process import run_job
@@ -63,6 +65,28 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(final, folder, 
     assert json.loads((folder / "final.json").read_text()) == before
     assert "trials on" not in done.stdout
     assert len(ledger.verify(demo / "sealed")) == 1
+
+
+def interrupt(record, number):
+    """Make a trial one that was running when its driver was killed, without a checkpoint."""
+    with closing(sqlite3.connect(record)) as db, db:
+        (trial,) = db.execute("SELECT trial_id FROM trials WHERE number = ?", (number,)).fetchone()
+        db.execute(
+            "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = ?",
+            (trial,),
+        )
+        db.execute("DELETE FROM trial_values WHERE trial_id = ?", (trial,))
+
+
+def test_a_trial_of_a_later_stage_is_resumed_to_the_same_result(final, folder, demo):
+    # Trials 0 to 3 are of the two blocks that choose the leader, 4 to 7 of the fresh ones.
+    (study,) = (demo / "studies").glob("s-confirm-*")
+    interrupt(study / "record.db", 6)
+    done = run_job("finalize", folder, *command(demo), ray=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads((folder / "final.json").read_text()) == final[1]
+    assert "confirm: 1 trials on 4 blocks" in done.stdout
+    assert "block 4, candidate 1" in done.stdout
 
 
 def test_the_report_asks_for_nothing_and_has_the_printed_figures(final, demo):

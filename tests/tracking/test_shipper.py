@@ -84,21 +84,24 @@ def test_a_killed_shipper_process_is_followed_by_another(tmp_path, uri):
     check_tree(uri)
 
 
-def test_what_mlflow_refuses_for_good_does_not_hold_up_the_rest(tmp_path, uri):
+@pytest.fixture
+def refused(tmp_path, uri):
+    """Return a shipped spool of which MLflow has refused one event."""
     spool = Spool(tmp_path / "spool.db")
     begin(spool)
     spool.put(*events.metrics("s", {"no'such;name": 1.0}, 1))
     spool.put(*events.end("s", {"state": "COMPLETE"}))
     ship_all(spool, uri)
+    return spool
+
+
+def test_what_mlflow_refuses_for_good_does_not_hold_up_the_rest(refused, uri):
+    assert refused.count == 0
     assert runs(uri)["s"].info.status == "FINISHED"
 
 
-def test_what_mlflow_refuses_is_kept_and_counted_not_called_sent(tmp_path, uri):
-    spool = Spool(tmp_path / "spool.db")
-    begin(spool)
-    spool.put(*events.metrics("s", {"no'such;name": 1.0}, 1))
-    spool.put(*events.end("s", {"state": "COMPLETE"}))
-    ship_all(spool, uri)
+def test_what_mlflow_refuses_is_kept_and_counted_not_called_sent(refused, uri):
+    spool = refused
     ((event, why),) = spool.refused
     assert (event["kind"], event["run"], spool.count) == ("metrics", "s", 0)
     assert "no'such;name" in why

@@ -32,12 +32,7 @@ def read(root: Path, dataset: str) -> Listing:
     pictured = [name for name in names if images[name]]
     if not pictured:
         raise DataError(f"{root / 'images'}: no photo of a class of attributes.csv.")
-    if splits:
-        seen = [name for name in pictured if splits[name] != "test"]
-        folds = {1: tuple(name for name in seen if splits[name] == "val")}
-    else:
-        seen = _seen(pictured)
-        folds = drawn_folds(seen)
+    seen, folds = _divided(pictured, splits)
     rows = [
         (path, file, c, _part(path, name in seen, tested))
         for c, name in enumerate(names)
@@ -60,6 +55,17 @@ def read(root: Path, dataset: str) -> Listing:
         folds=folds,
         notes=notes + word_vectors.note(vectors, attribute_names),
     )
+
+
+def _divided(
+    pictured: Sequence[str], splits: Mapping[str, str]
+) -> tuple[list[str], dict[int, tuple[str, ...]]]:
+    """Return the seen classes and the folds: those of splits.csv, or drawn ones."""
+    if not splits:
+        seen = _seen(pictured)
+        return seen, drawn_folds(seen)
+    seen = [name for name in pictured if splits[name] != "test"]
+    return seen, {1: tuple(name for name in seen if splits[name] == "val")}
 
 
 def _part(path: str, seen: bool, tested: set[str]) -> str:  # noqa: FBT001

@@ -65,7 +65,7 @@ def _check_header(path: Path, header: Row) -> None:
         if first.setdefault(name, column) != column:
             raise DataError(
                 f"{path}: line {header.line}: columns {first[name]} and {column} are both called "
-                f"{name!r}; give each attribute a name of its own."
+                f"{name!r}; give each attribute another name."
             )
 
 
@@ -92,7 +92,7 @@ def _twins(path: Path, rows: Sequence[Row], values: Attributes) -> tuple[str, ..
     if len(first) == 1 and len(rows) > 1:
         raise DataError(
             f"{path}: lines {rows[0].line} to {rows[-1].line}: all classes have the same "
-            "attributes, up to a factor, so none can be told from another; give each its own."
+            "attributes, up to a factor, so no class differs from another; give each its values."
         )
     pairs = [(rows[first[k]], row) for k, row in zip(which, rows, strict=True)]
     twins = [(one, other) for one, other in pairs if one is not other]

@@ -48,7 +48,7 @@ def find_candidates(study: optuna.Study, count: int) -> list[Candidate]:
     """
     rows = ranking(summarize_all(study))
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
-    expected = _expected([trials[row.number] for row in rows], rows)
+    expected = _expected(study, [trials[row.number] for row in rows], rows)
     order = sorted(range(len(rows)), key=lambda place: -expected[place])
     chosen: list[int] = []
     for place in order:
@@ -72,13 +72,11 @@ def _candidate(row: TrialSummary, expected: float) -> Candidate:
     )
 
 
-def _expected(trials: Sequence[FrozenTrial], rows: Sequence[TrialSummary]) -> list[float]:
-    space = optuna.search_space.IntersectionSearchSpace(include_pruned=True).calculate
-    common = {}
-    if trials:
-        fake = optuna.create_study()
-        fake.add_trials(trials)
-        common = {name: each for name, each in space(fake).items() if not each.single()}
+def _expected(
+    study: optuna.Study, trials: Sequence[FrozenTrial], rows: Sequence[TrialSummary]
+) -> list[float]:
+    space = optuna.search_space.IntersectionSearchSpace(include_pruned=True).calculate(study)
+    common = {name: each for name, each in space.items() if not each.single()}
     if len(trials) < FEWEST or not common:
         return [_mean_of_repeats(row, rows) for row in rows]
     last = max(max(trial.intermediate_values, default=1) for trial in trials)

@@ -23,12 +23,8 @@ def limits(
         baselines: Metrics of the baselines by name.
         unseen: Number of unseen classes on validation.
     """
-    found = []
-    if unseen < FEW_CLASSES:
-        found.append(
-            f"validation has {unseen} unseen classes alone: on other classes the figures may be "
-            "far from these"
-        )
+    few = f"validation has {unseen} unseen classes alone: on other classes the figures may be "
+    found = [f"{few}far from these"] if unseen < FEW_CLASSES else []
     others = [row for row in ranking(rows) if row.number != best.number]
     lines = {name: each["val/H"] for name, each in baselines.items()}
     value, error = best.metrics["val/H"], standard_error(best)

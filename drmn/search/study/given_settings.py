@@ -1,17 +1,16 @@
 """Settings given on the command line of a search: they win over its space, in every trial."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from drmn.errors import UserError
 from drmn.experiment.identity import GIVEN
 from drmn.flags import flag
 from drmn.space import Constants, Space, Trial, Value, ask
-
-POINTS = 200
-"""Random points of a space at which it is asked what it decides: rare branches are reached."""
+from drmn.space_check import POINTS, RandomPoint
 
 
 def with_given(space: Space, given: Constants) -> Space:
@@ -27,13 +26,14 @@ def decided(space: Space) -> dict[str, str]:
     Points at which it raises say nothing: they are reported where they are asked for.
     """
     found: dict[str, str] = {}
-    for seed in range(POINTS):
-        trial = _Random(random.Random(seed))  # noqa: S311 - no secret
+    rng, counts = random.Random(0), Counter[tuple[str, int]]()  # noqa: S311 - no secret
+    for _ in range(POINTS):
+        point = RandomPoint(rng, {}, counts)
         try:
-            constants = ask(space, trial)
+            constants = ask(space, point)
         except UserError:
             constants = {}
-        found |= dict.fromkeys(trial.asked, "searches it")
+        found |= dict.fromkeys(point.params, "searches it")
         found |= {n: f"fixes {v}" for n, v in constants.items() if n not in found}
     return found
 
@@ -74,33 +74,6 @@ class _Given:
         if name in self.given:
             return self.given[name]
         return self.trial.suggest_categorical(name, choices)
-
-
-@dataclass(frozen=True, slots=True)
-class _Random:
-    """A trial that answers at random and notes what it was asked for."""
-
-    chance: random.Random
-    asked: dict[str, Value] = field(default_factory=dict)
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        del step, log
-        return self._note(name, self.chance.uniform(low, high))
-
-    def suggest_int(
-        self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
-    ) -> int:
-        del log
-        return self._note(name, low + step * self.chance.randint(0, max(0, high - low) // step))
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self._note(name, self.chance.choice(choices))
-
-    def _note(self, name: str, value: Any) -> Any:
-        self.asked[name] = value
-        return value
 
 
 def given_of(identity: Mapping[str, Any]) -> dict[str, Value]:
