@@ -31,7 +31,8 @@ from drmn.experiment.trial_task import TrialTask
 from drmn.metric_names import COST
 from drmn.search.callbacks.base import Callback
 from drmn.search.config import PolicyConfig
-from drmn.search.executors.tune_executor import ExecutorConfig, execute
+from drmn.search.executors.config import ExecutorConfig
+from drmn.search.executors.tune_executor import execute
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.trial_summary import TrialSummary

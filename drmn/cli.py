@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar, get_args
@@ -92,9 +94,12 @@ def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -
 
     With `common` options, `--help` shows those on one screen, and `--help-all` every one.
 
-    A user's mistake ends in one sentence and exit status 2; Ctrl-C and SIGTERM in 130.
+    A user's mistake ends in one sentence and exit status 2; Ctrl-C, SIGTERM and a lost terminal
+    (SIGHUP) in 130; an error that nobody foresaw in one sentence, a log with its traceback, and 70.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     print_in_any_encoding()
     try:
         if common and helping.asked(arguments()):
@@ -109,9 +114,11 @@ def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as problem:
         if problem.errno not in _REMEDIES:
-            raise
+            sys.exit(_unforeseen(problem))
         remedy = _REMEDIES[problem.errno]
         sys.exit(_say(f"error: {problem.filename}: {problem.strerror}; {remedy}.", 2))
+    except Exception as problem:  # noqa: BLE001 - no traceback on a person's terminal
+        sys.exit(_unforeseen(problem))
 
 
 _ELSEWHERE, _ROOM = "give --results a folder that may be written to", "make room and start again"
@@ -124,6 +131,19 @@ _REMEDIES = {
     errno.EISDIR: "give a file",
 }
 """Remedies for errors of a disk; any other error of the system is a bug."""
+
+
+def _unforeseen(problem: Exception) -> int:
+    """Print an error in a sentence, with the path of a log that has its traceback."""
+    lines = traceback.format_exception(problem)
+    with tempfile.NamedTemporaryFile("w", prefix="drmn-", suffix=".log", delete=False) as log:
+        log.write(f"{' '.join(sys.argv)}\n\n{''.join(lines)}")
+    first = (str(problem).splitlines() or [""])[0][:200]
+    return _say(
+        f"error: {type(problem).__name__}: {first}; this was not foreseen: {log.name} has all of "
+        "it. Nothing that was finished is lost: the same command resumes.",
+        os.EX_SOFTWARE,
+    )
 
 
 def _say(text: str, status: int) -> int:

@@ -1,4 +1,7 @@
-"""Durations as text."""
+"""Units: durations as text, megabytes."""
+
+MEGABYTE = 1_000_000
+"""Bytes."""
 
 
 def duration(seconds: float) -> str:

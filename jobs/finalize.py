@@ -3,6 +3,7 @@
 python jobs/finalize.py --study demo                         # confirm, refit, test, report
 python jobs/finalize.py --study cub --plan                   # how many trainings, and how long
 python jobs/finalize.py --study cub --confirm.blocks 6       # fewer blocks, less sure
+python jobs/finalize.py --study cub --ablate                 # and the paper's ablation table
 python jobs/finalize.py --study cub --reopen "new features"  # test again; every report says so
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from drmn.final.context import Context, Search
 
 COMMON = {
-    "Study": ("--study", "--data-root", "--reopen", "--plan"),
+    "Study": ("--study", "--data-root", "--ablate", "--reopen", "--plan"),
     "Confirm and refit": ("--confirm.candidates", "--confirm.blocks", "--refit.seeds"),
     "Workers": ("--backend", "--at-once", "--workers", "--cpus", "--gpus"),
     "Where": ("--results", "--storage", "--tracking-uri", "--json"),
@@ -44,6 +45,8 @@ class FinalizeJob:
     """Folder or s3:// URI of the dataset, if it has moved since the search."""
     reopen: str = ""
     """Reason for opening a test split that was opened before; every report shows it."""
+    ablate: bool = False
+    """Train the winner without each part of the paper's ablation table too, on its blocks."""
     plan: bool = False
     """Say which trainings are left and how long they take. Start nothing."""
     confirm: ConfirmConfig = field(default_factory=ConfirmConfig)
@@ -85,14 +88,15 @@ def main(job: FinalizeJob) -> None:
         return
     context = opened(job, search, console)
 
-    from drmn.final.finalize import finalize, publish
-    from drmn.report.final_report import PAPER, show, write_report
+    from drmn.final.finalize import finalize
+    from drmn.final.publish import publish
+    from drmn.report.final_report import show, write_report
 
-    result = finalize(context, job.confirm, job.refit, reopen=job.reopen)
+    result = finalize(context, job.confirm, job.refit, reopen=job.reopen, with_ablation=job.ablate)
     write_json(job.json, result.plain())
-    page = write_report(context.out, search, result)
-    publish(context, result, [page, *(page.with_name(name) for name in PAPER)])
-    show(console, result, page)
+    files = write_report(context.out, search, result)
+    publish(context, result, files)
+    show(console, result, files[0])
 
 
 def opened(job: FinalizeJob, search: "Search", console: "Console") -> "Context":

@@ -13,7 +13,8 @@ from drmn.experiment.trial_task import TrialTask
 from drmn.metric_names import COST
 from drmn.search.config import PolicyConfig
 from drmn.search.executors import tune_executor
-from drmn.search.executors.tune_executor import ExecutorConfig, execute
+from drmn.search.executors.config import ExecutorConfig
+from drmn.search.executors.tune_executor import execute
 from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy

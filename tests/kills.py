@@ -21,7 +21,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 def command(folder, demo, *more):
     return [
         *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--space", SPACE),
-        *("--no-figures", "--budget.models", "1"),
+        *("--no-figures", "--budget.model-mb", "0"),
         *("--budget.trials", str(TRIALS), "--budget.at-once", "1", "--policy.pruner", "none"),
         *("--results", demo, "--study", folder.name, "--policy.sampler", "random"),
         *("--tracking-uri", f"sqlite:///{folder}/mlflow.db", "--json", folder / "out.json", *more),

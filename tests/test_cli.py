@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from conftest import ROOT
@@ -112,3 +113,41 @@ def test_what_cannot_be_used_is_refused_in_a_sentence_before_anything_is_made(
     assert done.stderr.count("\n") == 1
     assert words in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_nobody_foresaw_is_a_sentence_with_a_log(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError("what nobody thought of")
+
+    monkeypatch.setattr("drmn.report.look_after.look_after", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    done = run_job("tune", tmp_path, "--list")
+    assert done.returncode == os.EX_SOFTWARE
+    (log,) = tmp_path.glob("drmn-*.log")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"error: ZeroDivisionError: what nobody thought of; this was not foreseen: {log} has all"
+    )
+    assert "jobs/tune.py --list\n" in log.read_text()
+    assert "Traceback" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "end"), [("trap '' HUP; ", 0), ("", 130)], ids=["nohup", "a lost terminal"]
+)
+def test_a_lost_terminal_ends_a_job_as_ctrl_c_does_unless_it_is_ignored(tmp_path, before, end):
+    job = tmp_path / "job.py"
+    job.write_text(
+        "import os, signal, sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "from dataclasses import dataclass\n"
+        "from drmn.cli import run\n"
+        "@dataclass\n"
+        "class Job:\n"
+        "    pass\n"
+        "run(lambda job: os.kill(os.getpid(), signal.SIGHUP), Job)\n"
+    )
+    command = ["sh", "-c", f"{before}exec {sys.executable} {job}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == end, done.stderr
+    assert done.stderr == ("interrupted; the same command resumes it\n" if end else "")

@@ -12,11 +12,12 @@ from drmn.evaluation import calibration
 from drmn.evaluation.ensemble import Rule, rule_of
 from drmn.evaluation.validation import predict
 from drmn.experiment.trial_checkpoints import CURVE, PICTURE
+from drmn.io.content import is_made, note_made
 from drmn.model.backbone import Backbone
 from drmn.model.extraction import backbone_of
 from drmn.model.finetuned import FinetunedNetwork
 from drmn.model.network import DRMN
-from drmn.tracking.model_package import Package, save
+from drmn.tracking.model_package import Package, save, save_backbone
 from drmn.training.checkpoint import State
 from drmn.training.loop import build_head
 from drmn.visualization import seen_unseen_curve
@@ -47,6 +48,7 @@ def pack(
     store: Path,
     *,
     rule: Rule | None = None,
+    shared: Path | None = None,
 ) -> Packed:
     """Write the network of a checkpoint into `folder`, with all it needs to classify photos.
 
@@ -57,12 +59,19 @@ def pack(
         data: The images, for their classes.
         store: The features; the backbone is the one they were made with.
         rule: How the classes are scored; by default as its figures say.
+        shared: The study's file of the backbone, made where it is missing, for the package to refer
+            to; by default, and where the backbone was trained too, the package has it itself.
     """
     backbone, config = backbone_of(store)
     network = restore_network(run, state, data.classes, backbone)
     rule = rule or rule_of(run.model.ensemble, state["metrics"])
     package = Package(backbone, network, run, data.classes, rule)
-    save(folder, package, config)
+    if run.tier == "finetuned":
+        shared = None
+    if shared is not None and not is_made(shared, of := {"features": store.name}):
+        save_backbone(shared, backbone)
+        note_made(shared, of)
+    save(folder, package, config, shared)
     return Packed(folder, package)
 
 

@@ -11,13 +11,15 @@ PACKAGE, PICTURE, CURVE = "package", "attention.png", "seen-unseen.png"
 """Names in a trial's folder: packed network, attention maps, accuracies at every gamma."""
 PICTURES = "pictures"
 """Folder of attention maps drawn in training, in a trial's folder and in MLflow's artifacts."""
+TRIALS = "trials"
+"""Folder of the trials' folders, in a study's folder."""
 OWNER = "holder"
 """File of a running trial's folder: the name of the process that may write there."""
 
 
 def trial_folder(study: Path, number: int) -> Path:
     """Return the folder of a trial's checkpoints."""
-    return study / "trials" / f"{number:04d}"
+    return study / TRIALS / f"{number:04d}"
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:
@@ -87,5 +89,7 @@ def drop_last(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+REPORT = Path("final/report.html")
+"""The report of a finalized search, in its folder."""
 FIGURES = "figures"
 """Folder of figures, in a study's folder and in MLflow's artifacts."""

@@ -1,5 +1,8 @@
 """A trial as every backend runs it: the stream of its epochs, each saved before it is reported."""
 
+import hashlib
+import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,13 +37,14 @@ class TrialProgress:
         objective: The metric that the best epoch maximises.
         writer: Writes the checkpoints; None on all workers but the first.
         state: The state that the trial resumes from, if it does.
+        trial: Digest of the trial, by which its states are known again (`TrialTask.digest`).
     """
 
     def __init__(
-        self, objective: str, writer: CheckpointWriter | None, state: State | None
+        self, objective: str, writer: CheckpointWriter | None, state: State | None, trial: str = ""
     ) -> None:
         known = NEW_TRIAL if state is None else state
-        self.objective, self.writer = objective, writer
+        self.objective, self.writer, self.trial = objective, writer, trial
         self.best, self.kept, self.last = known["best"], known["kept"], known["told"]
         self.spent: float = known["spent"]
         if writer is not None and state is not None:
@@ -70,7 +74,8 @@ class TrialProgress:
             self.writer.last(state | self._known(seconds))
 
     def _known(self, spent: float) -> State:
-        return {"told": self.last, "best": self.best, "kept": self.kept, "spent": spent}
+        known = {"told": self.last, "best": self.best, "kept": self.kept, "spent": spent}
+        return known | {"trial": self.trial}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +93,8 @@ class TrialTask:
     """The photos, for the finetuned tier and for pictures."""
     objective: str
     """The metric that the best epoch maximises."""
+    study: str = ""
+    """Key of the study's record."""
     threads: int = 1
     system: bool = False
     """Whether system metrics are among an epoch's."""
@@ -116,8 +123,8 @@ class TrialTask:
         folder, first = Path(self.folder), distributed.rank() == 0
         writer = CheckpointWriter(folder) if first else None
         run, data, backbone = open_run_data(self.settings, Path(self.store), self.catalogue)
-        resume = load(folder / LAST)
-        trial = TrialProgress(self.objective, writer, resume)
+        resume = self._own(load(folder / LAST))
+        trial = TrialProgress(self.objective, writer, resume, self.digest)
         if trial.last is not None:
             yield trial.result()
         machine = SystemMetrics() if self.system else None
@@ -137,6 +144,26 @@ class TrialTask:
         except PreemptedError as leaving:
             trial.add_part(leaving.state, time.monotonic() - began)
             raise TrialPreemptedError(str(leaving)) from None
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits of all that decides a trial's epochs: its states belong to no other."""
+        settings = {k: v for k, v in self.settings.items() if not k.startswith("compute.")}
+        basis = self.study, Path(self.folder).name, settings, Path(self.store).name, self.objective
+        return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _own(self, state: State | None) -> State | None:
+        """Return the state if this trial saved it; another's is put aside."""
+        if state is None or state.get("trial") == self.digest:
+            return state
+        last = Path(self.folder) / LAST
+        if distributed.rank() == 0:
+            last.replace(last.with_suffix(".other"))
+        print(  # noqa: T201 - the log of the trial's process
+            f"{last}: the state of another trial, study or data; put aside, training starts anew.",
+            file=sys.stderr,
+        )
+        return None
 
     def _picture(self) -> Callable[[Epoch], None] | None:
         """Return a function that draws an epoch's attention maps, if wanted and possible."""

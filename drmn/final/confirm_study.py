@@ -1,7 +1,6 @@
 """The study that confirms a winner: candidates on blocks, as far as the verdict needs them."""
 
 import hashlib
-import itertools
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,13 +12,12 @@ from drmn.errors import StudyError
 from drmn.final.config import ConfirmConfig
 from drmn.final.confirm import SELECTION, Values, Verdict, interval, judge
 from drmn.final.context import Context
-from drmn.final.queue_lines import QueueLines
+from drmn.final.run_queue import Trained, over, run_queue
 from drmn.metric_names import Metrics
 from drmn.search.analysis.candidates import Candidate, find_candidates
-from drmn.search.session import open_session
 from drmn.search.storage.studies import load_study, study_names
 from drmn.search.study.plan import EnqueuedPlan
-from drmn.search.trial_summary import TrialSummary, epochs, summarize_all
+from drmn.search.trial_summary import TrialSummary, summarize_all
 
 FIRST_SEED = 1_000
 """Seed of block 1: the search's own seeds are below."""
@@ -29,8 +27,6 @@ NOTE = (
 )
 Place = tuple[int, int]
 """A candidate and a block."""
-Trained = tuple[TrialSummary, Mapping[int, Metrics]]
-"""A trial that is over, and the metrics of its epochs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +151,7 @@ def _plan(
     return context.plan(
         step,
         context.search.objective,
-        [_settings(candidates[c], block) for c, block in queue],
+        [settings_on(candidates[c], block) for c, block in queue],
         {"candidates": trials},
         NOTE,
         fold=context.search.fold,
@@ -173,12 +169,7 @@ def _recorded(plan: EnqueuedPlan, store: Path) -> list[Trained]:
     study = load_study(studies, plan.name, plan.storage)
     if study.user_attrs.get("identity") != json.loads(json.dumps(plan.identity(store))):
         return []
-    return _over(summarize_all(study), study.get_trials(deepcopy=False))
-
-
-def _over(rows: Sequence[TrialSummary], trials: Sequence[Any]) -> list[Trained]:
-    over = itertools.takewhile(lambda row: row.state != "RUNNING", rows)
-    return [(row, epochs(trials[row.number])) for row in over]
+    return over(summarize_all(study), study.get_trials(deepcopy=False))
 
 
 def _train(
@@ -186,20 +177,12 @@ def _train(
 ) -> list[Trained]:
     """Train what is not trained yet; return all trials of the queue."""
     names = [f"block {b}, candidate {c + 1} (trial {candidates[c].trial})" for c, b in queue]
-    plan = _plan(context, candidates, queue)
-    with open_session(plan, context.store, context.catalogue, context.console) as session:
-        over = [t for t in session.record.trial_summaries() if t.state != "RUNNING"]
-        left = len(queue) - len(over)
-        context.say(f"confirm: {left} trials on {queue[-1][1]} blocks")
-        session.execute([QueueLines(context.console, names, context.search.objective, len(over))])
-        trained = _over(session.record.trial_summaries(), session.record.trials())
-        if len(trained) < len(queue):
-            raise StudyError("The confirmation was stopped; the same command resumes it.")
-        session.ship(context.console)
-        return trained
+    doing = f"confirm on {queue[-1][1]} blocks"
+    return run_queue(context, _plan(context, candidates, queue), names, doing, "The confirmation")
 
 
-def _settings(candidate: Candidate, block: int) -> Mapping[str, Any]:
+def settings_on(candidate: Candidate, block: int) -> dict[str, Any]:
+    """Return all settings of a candidate's trial on a block."""
     return {
         **candidate.settings,
         "block": block,

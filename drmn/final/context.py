@@ -156,7 +156,7 @@ class Context:
             dataset=self.search.dataset,
             base=replace(RunConfig(), fold=fold),
             policy=policy,
-            budget=Budget(trials=len(queue), at_once=self.at_once, models=1),
+            budget=Budget(trials=len(queue), at_once=self.at_once),
             folder=self.search.folder.with_name(f"{self.search.name}-{step}"),
             tracking_uri=self.tracking_uri,
             storage=self.search.storage,

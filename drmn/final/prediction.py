@@ -1,7 +1,7 @@
 """Predictions of a packed network for photos, with the attributes for and against them."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,11 @@ from torch import Tensor
 
 from drmn.data.splits.development import Classes
 from drmn.errors import ConfigError, DataError
-from drmn.level_names import LevelName
+from drmn.final.exported import Exported
+from drmn.tracking.candidates import with_classes
 from drmn.tracking.model_package import Answer, Package
 
+Classifier = Package | Exported
 BATCH = 32
 """Photos that are classified at a time."""
 
@@ -48,7 +50,7 @@ class Prediction:
 
 
 def predict_photos(
-    package: Package, photos: Sequence[Path], classes: Classes, top: int = 5
+    model: Classifier, photos: Sequence[Path], classes: Classes, top: int = 5
 ) -> Iterator[Prediction]:
     """Yield the prediction for each photo, in their order.
 
@@ -57,18 +59,18 @@ def predict_photos(
     """
     for start in range(0, len(photos), BATCH):
         files = photos[start : start + BATCH]
-        answer = package.answer(_maps(package, files), classes)
+        answer = _answer(model, files, classes)
         for place, file in enumerate(files):
             yield _prediction(answer, place, str(file), top)
 
 
-def _maps(package: Package, files: Sequence[Path]) -> Mapping[LevelName, Tensor]:
+def _answer(model: Classifier, files: Sequence[Path], classes: Classes) -> Answer:
     try:
-        return package.maps([file.read_bytes() for file in files])
+        return model.classify([file.read_bytes() for file in files], classes)
     except DataError:
         for file in files:  # which one it is
             try:
-                package.maps([file.read_bytes()])
+                model.classify([file.read_bytes()], classes)
             except DataError:
                 raise DataError(f"{file}: not a photo that can be read.") from None
         raise
@@ -106,7 +108,7 @@ def _named(values: Tensor, names: Sequence[str], *, most: bool) -> list[tuple[st
     return [(names[a], float(values[a])) for a in order.tolist()]
 
 
-def new_classes(package: Package, table: Path) -> Classes:
+def new_classes(known: Classes, table: Path) -> Classes:
     """Return a model's classes with those of a CSV: a name, then a column an attribute.
 
     Raises:
@@ -131,7 +133,7 @@ def new_classes(package: Package, table: Path) -> Classes:
             )
         more[row[0]] = dict(zip(head, values, strict=True))
     try:
-        return package.candidates(more)
+        return with_classes(known, more)
     except ConfigError as problem:
         raise ConfigError(f"--classes {table}: {problem}") from None
 

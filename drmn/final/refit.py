@@ -22,7 +22,7 @@ from drmn.final.refit_data import open_refit
 from drmn.io import atomic
 from drmn.model.finetuned import Network
 from drmn.prepare.features import prepare
-from drmn.search.analysis.export_best import best_state
+from drmn.search.analysis.pack_trials import best_state
 from drmn.search.session import Session, open_session
 from drmn.search.study.plan import EnqueuedPlan
 from drmn.search.trial_summary import TrialSummary

@@ -7,6 +7,7 @@ from typing import Any
 
 from drmn.data.sealed import ledger
 from drmn.data.sealed.hash_chain import Entry
+from drmn.final.ablation import AblationRow
 from drmn.final.baselines import BaselineFigures
 from drmn.final.confirm_study import Confirmation
 from drmn.final.context import Context
@@ -32,6 +33,8 @@ class FinalResult:
     """All openings of this test split, oldest first."""
     data: Mapping[str, Any]
     """Digests and sizes of the data."""
+    ablation: Sequence[AblationRow] = ()
+    """The paper's rows, of the winner; empty if none was asked for."""
     refit: Refit
     """The networks and their rule; not part of the JSON."""
 
@@ -59,6 +62,7 @@ class FinalResult:
             "baselines": [line.plain() for line in self.baselines],
             "ledger": [asdict(entry) for entry in self.openings],
             "data": dict(self.data),
+            "ablation": [row.plain() for row in self.ablation],
         }
 
 

@@ -7,8 +7,9 @@ from drmn.errors import ConfigError
 from drmn.fields import did_you_mean, with_overrides
 from drmn.space import Value
 
+FULL = "full"
 ABLATIONS: Mapping[str, Mapping[str, Value]] = {
-    "full": {},
+    FULL: {},
     "no-dab": {"model.dab": False},
     "no-fusion": {"model.fusion": "none"},
     "no-channel-attention": {"model.channel_attention": False},
@@ -16,6 +17,14 @@ ABLATIONS: Mapping[str, Mapping[str, Value]] = {
     "no-global-branch": {"model.global_branch": False},
 }
 """Overrides of a run's settings, by name; "full" has none."""
+LABELS: Mapping[str, str] = {
+    "no-dab": "without dual attention",
+    "no-fusion": "without fusion of levels",
+    "no-channel-attention": "without channel attention",
+    "no-sit": "without the semantic interaction transformer",
+    "no-global-branch": "without the global branch",
+}
+"""What each row but the full network is, in words."""
 
 
 def ablated(config: RunConfig, name: str) -> RunConfig:

@@ -1,14 +1,14 @@
-"""A study's figures: Optuna's plots as pictures and as one interactive page, drawn while it runs.
+"""The page of a study: its plots as SVG and its best trials, drawn while it runs.
 
     python -m drmn.report.figures results/studies/NAME
 
-draws them once. `drmn.report.live_figures` does so from time to time; this imports little, to be
-quick.
+draws it and queues it for MLflow. `drmn.report.live_figures` does so from time to time; this
+imports little, to be quick.
 """
 
 import argparse
-import warnings
-from collections.abc import Callable, Container, Mapping
+import html
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -18,74 +18,104 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.io import atomic
 from drmn.io.content import note_made
-from drmn.report.study_plots import history_of, plot_effects, plot_history
+from drmn.report.page_parts import document, grid
+from drmn.report.study_plots import (
+    history_of,
+    plot_effects,
+    plot_history,
+    plot_parallel,
+    plot_slices,
+)
 from drmn.search.analysis.comparison import chosen, comparison_epoch
 from drmn.search.analysis.diagnostics import effects
 from drmn.search.storage.studies import load_study
-from drmn.search.trial_summary import bests
+from drmn.search.study_totals import StudyTotals
+from drmn.search.trial_summary import METADATA, TrialSummary, bests, ranking, summarize_all
 from drmn.tracking import events
 from drmn.tracking.spool import open_spool
 
 PAGE = "study.html"
+BEST = 10
+"""Trials that the page lists."""
 
 
-def draw_study(study: optuna.Study, folder: Path) -> list[Path]:
-    """Draw the figures that a study has enough trials for; return their files.
+def draw_study(study: optuna.Study, folder: Path) -> Path:
+    """Write the page of a study into its folder of figures; return it.
 
     The history is of all trials, parallel coordinates of complete ones. Slices and importances are
     of all trials at one epoch (`compared`), where those that were stopped early count as any other.
     """
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - seconds
-
-    plt.switch_backend("agg")
     place = folder / FIGURES
     place.mkdir(exist_ok=True)
-    made = []
-    for name, (picture, title) in _plots(study, optuna.visualization.matplotlib).items():
-        figure = _arranged(picture(), title)
-        figure.savefig(place / f".{name}.png", dpi=110, bbox_inches="tight")
-        (place / f".{name}.png").replace(place / f"{name}.png")
-        plt.close(figure)
-        made.append(place / f"{name}.png")
-    plots = _plots(study, optuna.visualization)
-    if plots:
-        atomic.write(place / PAGE, _page(study.study_name, plots))
-        made.append(place / PAGE)
-    return made
+    rows = summarize_all(study)
+    title = f"Study {study.study_name}"
+    parts = [f"<h1>{html.escape(title)}</h1>", _summary(study, rows), *_plots(study)]
+    parts += [_best(study, rows), _failures(rows)]
+    atomic.write(place / PAGE, document(title, parts))
+    return place / PAGE
 
 
-Plots = Mapping[str, tuple[Callable[[], Any], str]]
-"""A function that draws each figure, and its title."""
-
-
-def _plots(study: optuna.Study, backend: Any) -> Plots:
-    """Return the figures that can be drawn of a study, by name."""
+def _summary(study: optuna.Study, rows: list[TrialSummary]) -> str:
+    """Return the study in a paragraph: its best trial beside the baselines, and what was spent."""
     objective = study.user_attrs["identity"]["policy.objective"]
-    complete, early, epoch = finished(study), *compared(study)
-    interactive, history = backend is optuna.visualization, history_of(study)
-    found: dict[str, tuple[Callable[[], Any], str]] = {}
+    totals = StudyTotals([row for row in rows if row.state != "RUNNING"])
+    said = [f"Trials: {totals.counts or 'none'}. Spent: {totals}."]
+    if (best := totals.best) is not None:
+        lines = study.user_attrs.get(METADATA, {}).get("lines", [])
+        known = {line["name"]: line["metrics"].get(objective) for line in lines}
+        beside = ", ".join(f"{name} {100 * v:.1f}" for name, v in known.items() if v is not None)
+        value = f"The best is trial {best.number}: {objective} {100 * (best.value or 0.0):.1f}"
+        said.insert(0, f"{value}{f' (baselines: {beside})' if beside else ''}, on validation.")
+    return f'<p class="verdict">{html.escape(" ".join(said))}</p>'
+
+
+def _plots(study: optuna.Study) -> list[str]:
+    """Return the plots that a study has enough trials for, below their titles."""
+    objective = study.user_attrs["identity"]["policy.objective"]
+    complete, (early, epoch), history = finished(study), compared(study), history_of(study)
+    found: list[tuple[str, str]] = []
     if len(history.best) > 1:
-        found["history"] = (
-            lambda: plot_history(history, objective, interactive=interactive),
-            f"Optimisation history: {objective} at each trial's best epoch",
-        )
-    if len(complete.trials) > 1:
-        found["parallel"] = (
-            lambda: backend.plot_parallel_coordinate(complete, target_name=objective),
-            f"Parallel coordinates: {objective}, complete trials",
+        found.append(
+            (f"History: {objective} at each trial's best epoch", plot_history(history, objective))
         )
     reached = f"{objective} by epoch {epoch}"
-    if len(early.trials) > 1 and _common(early):
-        found["slices"] = (
-            lambda: backend.plot_slice(early, target_name=reached),
-            f"Each setting against {reached}, all {len(early.trials)} trials that got there",
-        )
+    if len(early.trials) > 1:
+        title = f"Each setting against {reached}, all {len(early.trials)} trials that got there"
+        found.append((title, plot_slices(early.trials, reached)))
     if shares := effects(study.get_trials(deepcopy=False), epoch):
-        found["importances"] = (
-            lambda: plot_effects(shares, interactive=interactive),
-            f"What explains {reached}, as the search says; bounds hold for random trials",
+        title = f"What explains {reached}, as the search says; bounds hold for random trials"
+        found.append((title, plot_effects(shares)))
+    if len(complete.trials) > 1:
+        title = f"Parallel coordinates: {objective}, complete trials"
+        found.append((title, plot_parallel(complete.trials, objective)))
+    return [f"<h2>{html.escape(title)}</h2>{drawn}" for title, drawn in found]
+
+
+def _best(study: optuna.Study, rows: list[TrialSummary]) -> str:
+    ranked = ranking(rows)[:BEST]
+    if not ranked:
+        return ""
+    params = list(dict.fromkeys(name for row in ranked for name in row.params))
+    listed = [
+        (
+            f"trial {row.number}",
+            [f"{100 * (row.value or 0.0):.1f}", str(row.best_epoch), row.state.lower()]
+            + [_short(row.params.get(name, "")) for name in params],
         )
-    return found
+        for row in ranked
+    ]
+    objective = study.user_attrs["identity"]["policy.objective"]
+    head = ["", f"{objective}, %", "epoch", "state", *params]
+    return f"<h2>The best trials</h2>{grid(head, listed)}"
+
+
+def _failures(rows: list[TrialSummary]) -> str:
+    failed = [(f"trial {row.number}", [row.cause]) for row in rows if row.state == "FAIL"]
+    return f"<h2>Failed trials</h2>{grid(['', 'cause'], failed)}" if failed else ""
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def drawn_of(study: optuna.Study) -> dict[str, Any]:
@@ -123,12 +153,6 @@ def _valued(trial: FrozenTrial, value: float) -> FrozenTrial:
     return made
 
 
-def _common(study: optuna.Study) -> set[str]:
-    """Return the settings that all trials have."""
-    trials = study.get_trials(deepcopy=False)
-    return set.intersection(*(set(trial.params) for trial in trials)) if trials else set()
-
-
 class _Selection(optuna.Study):
     """Some trials of a study, under their numbers there: a copy in a storage gets new ones."""
 
@@ -147,50 +171,20 @@ class _Selection(optuna.Study):
         return [trial for trial in self._selected if states is None or trial.state in states]
 
 
-def _arranged(drawn: Any, title: str) -> Any:
-    """Return the figure of Optuna's axes, one or an array, large enough for the settings' names."""
-    each = list(drawn.flat) if hasattr(drawn, "flat") else [drawn]
-    figure = each[0].figure
-    figure.set_size_inches(max(14.0, 2.6 * len(each)), 7)
-    for axes in each:
-        axes.set_title("")
-        if len(each) > 1:
-            axes.tick_params(axis="x", labelsize=8, labelrotation=90, which="both")
-            axes.xaxis.label.set_size(9)
-    figure.suptitle(title)
-    return figure
-
-
-def _page(name: str, plots: Plots) -> str:
-    """Return one page of interactive figures that needs no network: plotly is embedded once."""
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415 - seconds
-
-    parts = []
-    for picture, title in plots.values():
-        figure = picture()
-        figure.update_layout(title=title, height=560)
-        parts.append(figure.to_html(full_html=False, include_plotlyjs=False))
-    head = f"<meta charset='utf-8'><title>Study {name}</title><script>{get_plotlyjs()}</script>"
-    return f"<!doctype html><html><head>{head}</head><body>{''.join(parts)}</body></html>"
-
-
 def main() -> None:
-    """Draw the figures of the study in a folder and put them into MLflow's spool."""
+    """Draw the page of the study in a folder and put it into MLflow's spool."""
     parser = argparse.ArgumentParser(prog="python -m drmn.report.figures", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("folder", type=Path)
     parser.add_argument("--storage", default="", help="the PostgreSQL that has its record")
     asked = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore")  # Optuna calls all of its pictures experimental
     folder = asked.folder.absolute()
     study = load_study(folder.parent, folder.name, asked.storage)
     of = drawn_of(study)  # before: a trial may end while they are drawn
-    made = draw_study(study, folder)
+    page = draw_study(study, folder)
     note_made(folder / FIGURES, of)
-    spool = open_spool(folder / "spool.db")
-    for path in made:
-        spool.put(*events.artifact(study.user_attrs["key"], path, FIGURES))
+    open_spool(folder / "spool.db").put(*events.artifact(study.user_attrs["key"], page, FIGURES))
 
 
 if __name__ == "__main__":

@@ -14,33 +14,34 @@ from drmn.final.context import Search
 from drmn.final.result import FinalResult
 from drmn.io import atomic
 from drmn.report import tables
+from drmn.report.final_files import ABLATION, PAGE, PAPER, RESULT, SCRIPT
 from drmn.report.final_words import verdict
-from drmn.report.page_parts import STYLE, TEST_NOTE, grid
+from drmn.report.page_parts import TEST_NOTE, document, grid
 from drmn.report.say import say
 from drmn.report.svg import plot
 from drmn.search.study_totals import StudyTotals
 from drmn.units import duration
 
-PAGE, RESULT, SCRIPT = "report.html", "result.json", "repro.sh"
-PAPER = (RESULT, "table.md", "table.tex", SCRIPT)
-"""Files beside the page."""
 FEWEST = 3
 """Blocks of an interval that says anything."""
 WORST = 20
 """Classes of the lowest accuracy that the page lists."""
 
 
-def write_report(folder: Path, search: Search, result: FinalResult) -> Path:
-    """Write the page, the JSON, both tables and the script; return the page."""
+def write_report(folder: Path, search: Search, result: FinalResult) -> list[Path]:
+    """Write the page, the JSON, the tables and the script; return them, the page first."""
     folder.mkdir(parents=True, exist_ok=True)
     atomic.write(folder / RESULT, json.dumps(result.plain(), indent=1))
     atomic.write(folder / "table.md", tables.markdown(result))
     atomic.write(folder / "table.tex", tables.latex(result))
+    if result.ablation:
+        atomic.write(folder / ABLATION, tables.ablation_markdown(result))
     script = tables.repro(search, result)
     atomic.write(folder / SCRIPT, script)
     (folder / SCRIPT).chmod(0o755)
     atomic.write(folder / PAGE, page(search, result, script))
-    return folder / PAGE
+    more = [ABLATION] if result.ablation else []
+    return [folder / name for name in (PAGE, *PAPER, *more)]
 
 
 def show(console: Console, result: FinalResult, written: Path) -> None:
@@ -61,7 +62,6 @@ def show(console: Console, result: FinalResult, written: Path) -> None:
 def page(search: Search, result: FinalResult, script: str) -> str:
     """Return the page."""
     title = f"Study {result.study} on {result.dataset}"
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f'<p class="verdict">{html.escape(verdict(result))}</p>',
@@ -73,6 +73,7 @@ def page(search: Search, result: FinalResult, script: str) -> str:
         _confirmation(result),
         "<h2>Seen and unseen accuracy</h2>",
         _curve(result),
+        *_ablation(result),
         "<h2>The search</h2>",
         _search(search, result),
         "<h2>Classes</h2>",
@@ -81,13 +82,7 @@ def page(search: Search, result: FinalResult, script: str) -> str:
         _origin(search, result),
         f"<pre>{html.escape(script)}</pre>",
     ]
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title><style>{STYLE}</style></head>"
-        f"<body>{''.join(parts)}</body></html>"
-    )
+    return document(title, parts)
 
 
 def _ledger(result: FinalResult) -> str:
@@ -143,6 +138,23 @@ def _curve(result: FinalResult) -> str:
     carried = {"carried gamma": [(100 * point["S"], 100 * point["U"])]}
     labels = ("accuracy on seen classes, %", "on unseen classes, %")
     return plot({"every gamma (ensemble)": line}, carried, labels, "Seen and unseen accuracy")
+
+
+def _ablation(result: FinalResult) -> list[str]:
+    if not result.ablation:
+        return []
+    blocks = max((len(row.values) for row in result.ablation), default=0)
+    words = (
+        f"Each part removed from the winner's settings, trained on the same {blocks} divisions "
+        "of the classes with the same seeds; percent, with 95 % intervals of the paired "
+        "differences. An interval that includes 0 shows no effect. The settings were found for the "
+        "whole network."
+    )
+    return [
+        "<h2>Ablation of the winner</h2>",
+        f"<p>{words}</p>",
+        grid(["", *tables.ABLATION_COLUMNS], tables.ablation_rows(result)),
+    ]
 
 
 def _search(search: Search, result: FinalResult) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 Points = Sequence[tuple[float, float]]
+Marks = Sequence[tuple[float, str]]
+"""Marks of an axis: where each is, and its text."""
 WIDTH, HEIGHT = 480, 270
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 44
 MOST_POINTS = 400
@@ -17,6 +19,8 @@ class Scale:
 
     x: tuple[float, float]
     y: tuple[float, float]
+    width: int = WIDTH
+    height: int = HEIGHT
 
     def place(self, point: tuple[float, float]) -> tuple[float, float]:
         """Return where a point is drawn."""
@@ -24,8 +28,8 @@ class Scale:
         across = (point[0] - x0) / ((x1 - x0) or 1)
         up = (point[1] - y0) / ((y1 - y0) or 1)
         return (
-            LEFT + across * (WIDTH - LEFT - RIGHT),
-            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM),
+            LEFT + across * (self.width - LEFT - RIGHT),
+            self.height - BOTTOM - up * (self.height - TOP - BOTTOM),
         )
 
 
@@ -61,7 +65,8 @@ def plot(
     if not every:
         return ""
     scale = Scale(_range([p[0] for p in every]), _range([p[1] for p in every]))
-    parts = [_axes(scale, labels)]
+    below = [(value, f"{value:g}") for value in ticks(*scale.x)]
+    parts = [axes(scale, labels, below, ticks(*scale.y))]
     for number, points in enumerate(lines.values()):
         placed = [scale.place(p) for p in _thinned(points)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
@@ -69,15 +74,56 @@ def plot(
     for number, points in enumerate(marks.values(), len(lines)):
         for point in points:
             x, y = scale.place(point)
-            parts.append(f'<circle class="c{number}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
+            parts.append(
+                f'<circle class="c{number}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>'
+                f"{html.escape(labels[0])} {point[0]:.4g}: {point[1]:.1f}</title></circle>"
+            )
     legend = "".join(
         f'<span class="key"><i class="c{n}"></i>{html.escape(name)}</span>'
         for n, name in enumerate([*lines, *marks])
     )
-    return (
-        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}">'
-        f"{''.join(parts)}</svg><figcaption>{legend}</figcaption></figure>"
+    return figure((WIDTH, HEIGHT), parts, title, legend)
+
+
+def figure(
+    size: tuple[int, int],
+    parts: Sequence[str],
+    title: str,
+    legend: str = "",
+    *,
+    fixed: bool = False,
+) -> str:
+    """Return drawn parts as a figure; a `fixed` one keeps its width and is scrolled."""
+    width, height = size
+    style = f' style="width:{width}px"' if fixed else ""
+    drawn = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"{style} '
+        f'role="img" aria-label="{html.escape(title)}">{"".join(parts)}</svg>'
     )
+    drawn = f'<div class="scroll">{drawn}</div>' if fixed else drawn
+    caption = f"<figcaption>{legend}</figcaption>" if legend else ""
+    return f"<figure{' class=fixed' if fixed else ''}>{drawn}{caption}</figure>"
+
+
+def axes(scale: Scale, labels: tuple[str, str], below: Marks, beside: Sequence[float]) -> str:
+    """Return the axes of a plot: the marks of x, a line for each of y, and both names."""
+    parts, bottom = [], scale.height - BOTTOM
+    for value in beside:
+        _, y = scale.place((scale.x[0], value))
+        parts.append(
+            f'<line class="grid" x1="{LEFT}" x2="{scale.width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
+    for value, text in below:
+        x, _ = scale.place((value, scale.y[0]))
+        name = html.escape(text)
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{name}</text>')
+    middle, centre = (TOP + bottom) / 2, (LEFT + scale.width) / 2
+    parts.append(f'<text x="{centre:.0f}" y="{scale.height - 6}" text-anchor="middle">')
+    parts.append(f"{html.escape(labels[0])}</text>")
+    parts.append(f'<text transform="rotate(-90 14 {middle:.0f})" x="14" y="{middle:.0f}" ')
+    parts.append(f'text-anchor="middle">{html.escape(labels[1])}</text>')
+    return "".join(parts)
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
@@ -91,23 +137,3 @@ def _thinned(points: Points) -> Points:
         return points
     step = (len(points) - 1) / (MOST_POINTS - 1)
     return [points[round(i * step)] for i in range(MOST_POINTS)]
-
-
-def _axes(scale: Scale, labels: tuple[str, str]) -> str:
-    parts = []
-    bottom = HEIGHT - BOTTOM
-    for value in ticks(*scale.y):
-        _, y = scale.place((scale.x[0], value))
-        parts.append(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        )
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    for value in ticks(*scale.x):
-        x, _ = scale.place((value, scale.y[0]))
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{value:g}</text>')
-    middle = (TOP + bottom) / 2
-    parts.append(f'<text x="{(LEFT + WIDTH) / 2:.0f}" y="{HEIGHT - 6}" text-anchor="middle">')
-    parts.append(f"{html.escape(labels[0])}</text>")
-    parts.append(f'<text transform="rotate(-90 14 {middle:.0f})" x="14" y="{middle:.0f}" ')
-    parts.append(f'text-anchor="middle">{html.escape(labels[1])}</text>')
-    return "".join(parts)

@@ -47,6 +47,32 @@ def latex(result: FinalResult) -> str:
     )
 
 
+ABLATION_COLUMNS = ("objective", "whole network better by", "T1, better by")
+
+
+def ablation_rows(result: FinalResult) -> list[tuple[str, Sequence[str]]]:
+    """Return the rows of the winner's ablation in percent, with 95 % intervals of differences."""
+    rows: list[tuple[str, Sequence[str]]] = []
+    for row in result.ablation:
+        plain = row.plain()
+        if row.note:
+            rows.append((row.label, [row.note, "", ""]))
+            continue
+        cells = [f"{100 * plain['value']:.1f}"]
+        for name in ("objective", "T1"):
+            low, high = (100 * end for end in plain[name]["interval"])
+            cells.append(f"{100 * plain[name]['difference']:+.1f} ({low:+.1f} to {high:+.1f})")
+        rows.append((row.label, cells))
+    return rows
+
+
+def ablation_markdown(result: FinalResult) -> str:
+    """Return the ablation as Markdown."""
+    lines = [f"| {' | '.join(['', *ABLATION_COLUMNS])} |", f"|---{'|---:' * 3}|"]
+    lines += [f"| {' | '.join([name, *cells])} |" for name, cells in ablation_rows(result)]
+    return "\n".join(lines) + "\n"
+
+
 def repro(search: Search, result: FinalResult) -> str:
     """Return a shell script that trains the winner again on its first fresh block.
 

@@ -96,9 +96,9 @@ class Budget:
     checkpoint_mb: float = 0.0
     """Megabytes that the best epochs of all trials may take, the best trials' kept first; what was
     dropped is trained again from its settings if it is wanted. 0 for no limit."""
-    models: int = 3
-    """So many of the best trials have their network in MLflow, packed with its backbone; any other
-    is trained again from its settings."""
+    model_mb: float = 512.0
+    """Megabytes that the networks of all trials may take in MLflow, the worst left out first. The
+    best one is there in any case, packed with its backbone, which the others refer to."""
     at_once: int = 0
     """Trials that run in parallel. 0 for as many as the cluster holds."""
 
@@ -106,10 +106,9 @@ class Budget:
         """Check each value."""
         require("budget.trials", self.trials, self.trials > 0, "positive")
         spans = ("epochs", "worker_hours", "money", "price", "minutes", "least_gain")
-        for name in (*spans, "checkpoint_mb"):
+        for name in (*spans, "checkpoint_mb", "model_mb"):
             value = getattr(self, name)
             require(f"budget.{name}", value, value >= 0, "0 or more")
-        require("budget.models", self.models, self.models > 0, "positive")
         priced = not self.money or self.price > 0
         require("budget.price", self.price, priced, "positive where budget.money is set")
         require("budget.at_once", self.at_once, self.at_once >= 0, "0 or more")

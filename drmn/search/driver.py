@@ -56,13 +56,13 @@ def search(
         quota = CheckpointQuota(record, plan.folder, plan.budget.checkpoint_mb, console)
         with _progress(session, console) as progress:
             session.execute([progress, quota, figures])
-        remarks = session.pack() if record.best() else []
+        remarks, sound = session.pack() if record.best() else ([], True)
         for remark in remarks:
             console.print(remark, soft_wrap=True, highlight=False)
         outcome = _search_result(session)
         session.logger.outcome(outcome)
         figures.on_study_end()
-        whole = session.ship(console) and not quota.warned
+        whole = session.ship(console) and sound and not quota.warned
         return replace(outcome, remarks=remarks, settled=whole and session.nothing_left())
 
 
@@ -130,7 +130,7 @@ def train(plan: RunPlan, store: Path, console: Console, catalogue: Catalogue) ->
             raise StudyError(
                 f"Run {plan.name} failed: {trial.cause}; train others with --run NAME."
             )
-        for remark in session.pack():
+        for remark in session.pack()[0]:
             console.print(remark, soft_wrap=True, highlight=False)
         session.ship(console)
         lines = _lines(session)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -18,12 +19,13 @@ from drmn.experiment.baseline_cache import cached_baselines
 from drmn.experiment.lock import lock_folder
 from drmn.experiment.trial_checkpoints import CURVE, PICTURE, trial_folder
 from drmn.level_names import join
-from drmn.search.analysis.export_best import pack_best
+from drmn.search.analysis.pack_trials import PackedTrials, Packer
 from drmn.search.budget.limits import BudgetTracker
 from drmn.search.callbacks.base import Callback
 from drmn.search.callbacks.mlflow_logger import MlflowLogger
 from drmn.search.callbacks.mlflow_run_logger import logger_of
 from drmn.search.callbacks.study_metadata import study_metadata_of
+from drmn.search.executors.config import ExecutorConfig
 from drmn.search.storage.factory import make_storage
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
@@ -32,9 +34,11 @@ from drmn.search.study.plan import Plan, RunPlan
 from drmn.search.study.record import StudyRecord
 from drmn.search.trial_summary import TrialSummary, ranking
 from drmn.tracking import provenance
+from drmn.tracking.events import Keyed
 from drmn.tracking.shipper import ShipperProcess, absolute, drain
 from drmn.tracking.spool import Spool, open_spool
 from drmn.training.checkpoint import BEST
+from drmn.units import MEGABYTE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,16 +84,14 @@ class Session:
         from drmn.cluster.connect import ray_session  # noqa: PLC0415 - Ray takes seconds to import
 
         with ray_session():
-            from drmn.search.executors.tune_executor import (  # noqa: PLC0415
-                ExecutorConfig,
-                execute,
-            )
+            from drmn.search.executors.tune_executor import execute  # noqa: PLC0415
 
             plan, record, budget = self.plan, self.record, self.budget
             config = ExecutorConfig(
                 store=self.store.absolute(),
                 catalogue=self.catalogue,
                 folder=plan.folder.absolute(),
+                study=self.logger.key,
                 may_start=lambda: not budget.exhausted(record.trial_summaries()),
                 may_go_on=lambda: not budget.over_limit(record.trial_summaries()),
                 resources=plan.resources,
@@ -106,42 +108,57 @@ class Session:
         more = self.study.finetune_queue and not budget.over_limit(found)
         return bool(budget.exhausted(found)) and not self.record.interrupted and not more
 
-    def pack(self) -> list[str]:
-        """Pack the networks of the best trials, and draw where the very best one looks.
+    def pack(self) -> tuple[list[str], bool]:
+        """Pack the networks of the trials, and draw where the best one looks.
 
-        Returns the lines to print about that.
+        Returns the lines to print about that, and whether no checkpoint was found damaged.
         """
         trials = self._to_pack()
-        best, folder = trials[0], trial_folder(self.plan.folder, trials[0].number)
         if not model_export.takes_photos(self.store):
             say = (
                 "The features came from a file, without a backbone, so there is no model that "
-                f"takes photos; the best trial's weights are in {folder / BEST}."
+                f"takes photos; the best trial's weights are in {self._folder(trials[0]) / BEST}."
             )
-            return [say]
+            return [say], True
+        limit = self.plan.budget.model_mb * MEGABYTE
+        made = Packer(self.plan.folder, self.data, self.store, self._draw).pack(trials, limit)
+        return self._remarks(made), not made.damaged
 
-        def pictures(packed: model_export.Packed) -> None:
-            title, files = self.plan.title(best.number), self.catalogue.places()
-            looks = f"{title}: where the network looks"
-            for name in (PICTURE, CURVE):
-                (folder / name).unlink(missing_ok=True)
-            model_export.draw_attention(packed, looks, self.data, self.store, files)
-            model_export.draw_curve(packed, f"{title}: validation", self.data)
+    def _folder(self, trial: TrialSummary) -> Path:
+        return trial_folder(self.plan.folder, trial.number)
 
-        pack_best(self.plan.folder, trials, self.data, self.store, pictures)
-        if not (folder / PICTURE).is_file():
-            return []
-        return [f"Where the best network looks: {folder / PICTURE}"]
+    def _draw(self, packed: model_export.Packed) -> None:
+        """Draw the pictures of the best trial, beside its package."""
+        folder = packed.folder.parent
+        title, files = self.plan.title(int(folder.name)), self.catalogue.places()
+        for name in (PICTURE, CURVE):
+            (folder / name).unlink(missing_ok=True)
+        looks = f"{title}: where the network looks"
+        model_export.draw_attention(packed, looks, self.data, self.store, files)
+        model_export.draw_curve(packed, f"{title}: validation", self.data)
+
+    def _remarks(self, made: PackedTrials) -> list[str]:
+        said = [f"warning: no model of this trial: {problem}" for problem in made.damaged]
+        if made.over and self.plan.budget.model_mb:
+            said.append(
+                f"note: the {made.over} worst trials have no model in MLflow: all networks would "
+                f"take more than --budget.model-mb {self.plan.budget.model_mb:g}."
+            )
+        if made.rows and (picture := self._folder(made.rows[0]) / PICTURE).is_file():
+            said.append(f"Where the best network looks: {picture}")
+        return said
 
     def _to_pack(self) -> list[TrialSummary]:
-        """Return the trials whose networks go to MLflow, the best first."""
+        """Return the trials that have a network, the best first."""
         found = ranking(self.record.trial_summaries())
-        kept = [trial for trial in found if trial.checkpoint and not trial.dropped]
-        return kept[: self.plan.budget.models]
+        return [trial for trial in found if trial.checkpoint and not trial.dropped]
 
-    def ship(self, console: Console) -> bool:
-        """Log files and models, wait for MLflow; return whether it has all."""
-        self.logger.files()
+    def ship(self, console: Console, models: Keyed | None = None) -> bool:
+        """Log files and models, wait for MLflow; return whether it has all.
+
+        `models` is the event of the models, where that is not one of the trials' packages.
+        """
+        self.logger.files(models)
         drain(self.shipper, self.spool, self.plan.tracking_uri, console)
         self.logger.note_runs()
         return not (self.spool.count or self.spool.missed or self.spool.refused)
@@ -159,11 +176,11 @@ def open_session(
     storage = make_storage(plan.storage)
     with lock_folder(plan.folder, plan.name, kind=plan.kind), storage.lock(plan.folder):
         held = join(feature_store.key_of(feature_store.manifest_of(store)).levels)
-        study = create_study(plan, open_study(plan.folder, plan.identity(store), storage), held)
+        say = partial(console.print, soft_wrap=True, highlight=False)
+        opened = open_study(plan.folder, plan.identity(store), storage, say=say)
+        study = create_study(plan, opened, held)
         data = development.open_store(store, fold=plan.base.fold)
-        test = data.val_unseen.part == "test"  # nothing is chosen on these, baselines neither
-        cache = plan.folder.parents[1] / "baselines"
-        found = [] if test else cached_baselines(data, plan.base.fold, cache)
+        found = _baselines(plan, data)
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         logger = logger_of(spool, plan.folder, study.record)
@@ -188,6 +205,12 @@ def open_session(
         except Exception:
             drain(shipper, spool, plan.tracking_uri, console)  # how it ended, and all before that
             raise
+
+
+def _baselines(plan: Plan, data: Development) -> list[Baseline]:
+    if data.val_unseen.part == "test":  # nothing is chosen on these, baselines neither
+        return []
+    return cached_baselines(data, plan.base.fold, plan.folder.parents[1] / "baselines")
 
 
 def _fresh(plan: Plan) -> BudgetTracker:

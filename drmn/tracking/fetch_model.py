@@ -2,24 +2,34 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from drmn.errors import ConfigError
-from drmn.tracking.package_files import METADATA_FILE
+from drmn.tracking.package_files import BACKBONE_FILE, BACKBONE_URI, METADATA_FILE
 from drmn.tracking.uri import URI
 
 
-def package_folder(model: str, tracking_uri: str) -> Path:
-    """Return the folder of a packed network.
+class PackageFiles(NamedTuple):
+    """Where a packed network is on this disk."""
+
+    folder: Path
+    backbone: Path | None = None
+    """File of the backbone, where the package does not say that itself."""
+
+
+def package_files(model: str, tracking_uri: str) -> PackageFiles:
+    """Return the files of a packed network.
 
     Args:
-        model: A folder with `about.json`, or a URI such as models:/drmn-cub@champion.
+        model: A folder with `about.json`, that of a trial or of a finalized study, or a URI such as
+            models:/drmn-cub@champion.
         tracking_uri: MLflow's store, for a URI.
 
     Raises:
         ConfigError: There is no model of ours.
     """
     if "://" not in model and not model.startswith(("models:/", "runs:/")):
-        return _checked(Path(model).expanduser(), model)
+        return PackageFiles(_checked(Path(model).expanduser(), model))
     os.environ |= {URI: tracking_uri, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     import mlflow  # noqa: PLC0415 - seconds, which a folder does not need
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
@@ -27,15 +37,26 @@ def package_folder(model: str, tracking_uri: str) -> Path:
     mlflow.set_tracking_uri(tracking_uri)
     try:
         place = Path(mlflow.artifacts.download_artifacts(model))
+        folder = _checked(place, model)
+        return PackageFiles(folder, _backbone(place))
     except (MlflowException, OSError) as problem:
         first = str(problem).splitlines()[0]
         raise ConfigError(f"--model {model}: MLflow has no such model ({first}).") from None
-    return _checked(place, model)
+
+
+def _backbone(place: Path) -> Path | None:
+    """Return the file of the backbone that a downloaded model shares with others, fetched too."""
+    import mlflow  # noqa: PLC0415 - seconds, which a folder does not need
+
+    uri = place / "artifacts" / BACKBONE_URI
+    if not uri.is_file():
+        return None
+    return Path(mlflow.artifacts.download_artifacts(uri.read_text())) / BACKBONE_FILE
 
 
 def _checked(place: Path, model: str) -> Path:
-    found = [place, *sorted(each.parent for each in place.glob(f"artifacts/*/{METADATA_FILE}"))]
-    for folder in found:
+    logged = sorted(each.parent for each in place.glob(f"artifacts/*/{METADATA_FILE}"))
+    for folder in (place, place / "final" / "model", place / "package", *logged):
         if (folder / METADATA_FILE).is_file():
             return folder
     raise ConfigError(

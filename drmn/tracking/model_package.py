@@ -1,14 +1,15 @@
 """A trained network with all that it needs to classify a photo, as a folder.
 
-The folder holds `about.json` (settings, classes, how they are scored, preprocessing) and
-`model.safetensors` (backbone, network, class attributes). Nothing in it is unpickled.
+The folder holds `about.json` (settings, classes, how they are scored, preprocessing),
+`model.safetensors` (network, class attributes) and, unless it shares that of its study,
+`backbone.safetensors`. Nothing in it is unpickled.
 """
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,16 @@ from torch import Tensor
 
 from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
+from drmn.data.images.decode import Preprocess
 from drmn.data.images.pixels import UnreadableError, decode_bytes
 from drmn.data.splits.development import Classes
-from drmn.errors import ConfigError, DataError
+from drmn.errors import DataError
 from drmn.evaluation.ensemble import Rule
 from drmn.fields import flatten, with_overrides
-from drmn.io.folders import composed
 from drmn.level_names import LevelName, level_of
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
-from drmn.tracking.package_files import METADATA_FILE, WEIGHTS_FILE
+from drmn.tracking.package_files import BACKBONE_FILE, METADATA_FILE, WEIGHTS_FILE, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,46 +73,13 @@ class Package:
         self.backbone, self.network, self.run = backbone.eval(), network.eval(), run
         self.classes, self.rule = classes, rule
 
-    def candidates(self, more: Mapping[str, Any]) -> Classes:
-        """Return the classes with `more` that have no training images.
-
-        Args:
-            more: The attributes of each class by its name: a list of all of them in their order, or
-                values by attributes' names, 0 for the others. Their scale does not matter.
+    def classify(self, photos: Sequence[bytes], classes: Classes | None = None) -> Answer:
+        """Classify image files, given by their bytes, among `classes` or its own.
 
         Raises:
-            ConfigError: A name is taken or unknown, or a row has no length.
+            DataError: One cannot be decoded; says which and why.
         """
-        more = {composed(name): given for name, given in more.items()}
-        rows = [self._row(name, given) for name, given in more.items()]
-        known = self.classes
-        return replace(
-            known,
-            names=(*known.names, *more),
-            attributes=torch.cat([known.attributes, *rows]),
-            seen=torch.cat([known.seen, torch.zeros(len(rows), dtype=torch.bool)]),
-        )
-
-    def _row(self, name: str, given: Any) -> Float[Tensor, "1 attr"]:
-        names = self.classes.attribute_names
-        if name in self.classes.names:
-            raise ConfigError(f"class {name!r} is there already; give a new one another name.")
-        if isinstance(given, Mapping):
-            given = {composed(attribute): value for attribute, value in given.items()}
-            for attribute in given:
-                if attribute not in names:
-                    close = get_close_matches(attribute, names, n=1) or names[:1]
-                    raise ConfigError(
-                        f"class {name!r}: there is no attribute {attribute!r}; is it {close[0]!r}?"
-                    )
-            given = [given.get(attribute, 0.0) for attribute in names]
-        row = torch.tensor(given, dtype=torch.float32)
-        if row.shape != (len(names),) or not row.isfinite().all() or not row.any():
-            raise ConfigError(
-                f"class {name!r} needs {len(names)} finite attributes, not all 0; got "
-                f"{list(row.shape)}."
-            )
-        return F.normalize(row, dim=0)[None]
+        return self.answer(self.maps(photos), classes)
 
     def maps(self, photos: Sequence[bytes]) -> Mapping[LevelName, Tensor]:
         """Return the backbone's maps of image files given by their bytes.
@@ -119,14 +87,12 @@ class Package:
         Raises:
             DataError: One cannot be decoded; says which and why.
         """
-        transform = self.backbone.preprocess.transform()
-        pixels = [transform(_decode(photo, place)) for place, photo in enumerate(photos)]
         with torch.inference_mode():
-            return self.backbone(torch.stack(pixels))
+            return self.backbone(decoded(photos, self.backbone.preprocess))
 
     @torch.inference_mode()
     def answer(self, maps: Mapping[LevelName, Tensor], classes: Classes | None = None) -> Answer:
-        """Classify feature maps, among the classes of `candidates` or its own."""
+        """Classify feature maps, among `classes` (`with_classes`) or its own."""
         among = self.classes if classes is None else classes
         scores = self.network(maps)
         logits = hyperspherical(scores.attributes, among.attributes, self.run.model.scale)
@@ -149,6 +115,16 @@ class Package:
         return looks.unflatten(2, (side, side))
 
 
+def decoded(photos: Sequence[bytes], preprocess: Preprocess) -> Float[Tensor, "image 3 size size"]:
+    """Return a backbone's input for image files, given by their bytes.
+
+    Raises:
+        DataError: One cannot be decoded; says which and why.
+    """
+    transform = preprocess.transform()
+    return torch.stack([transform(_decode(photo, place)) for place, photo in enumerate(photos)])
+
+
 def _decode(photo: bytes, place: int) -> Tensor:
     try:
         return decode_bytes(photo)
@@ -158,13 +134,25 @@ def _decode(photo: bytes, place: int) -> Tensor:
         ) from None
 
 
-def save(folder: Path, package: Package, features: FeatureConfig) -> None:
-    """Write `package` into a new folder."""
+def save(
+    folder: Path, package: Package, features: FeatureConfig, shared: Path | None = None
+) -> None:
+    """Write `package` into a new folder.
+
+    Args:
+        folder: The folder to create.
+        package: The network.
+        features: How the backbone is made; its weights are written.
+        shared: File of the backbone (`save_backbone`) that the package refers to, by a relative
+            path; by default the package has the backbone itself.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"backbone.{k}": v for k, v in package.backbone.state_dict().items()}
-    tensors |= {f"network.{k}": v for k, v in package.network.state_dict().items()}
+    tensors = {f"network.{k}": v for k, v in package.network.state_dict().items()}
     tensors["attributes"] = package.classes.attributes
-    save_file({k: v.contiguous() for k, v in tensors.items()}, folder / WEIGHTS_FILE)
+    _write(tensors, folder / WEIGHTS_FILE)
+    if shared is None:
+        save_backbone(folder / BACKBONE_FILE, package.backbone)
+    file = shared or folder / BACKBONE_FILE
     about = {
         "features": asdict(features),
         "settings": flatten(package.run),
@@ -173,17 +161,35 @@ def save(folder: Path, package: Package, features: FeatureConfig) -> None:
         "attribute_names": package.classes.attribute_names,
         "channels": {str(s): package.backbone.channels[s] for s in package.backbone.levels},
         "rule": asdict(package.rule),
+        "backbone": {"file": os.path.relpath(file, folder), "sha256": sha256_of(file)},
     }
     (folder / METADATA_FILE).write_text(json.dumps(about, indent=1))
 
 
-def load(folder: Path) -> Package:
-    """Return the package that was saved in `folder`."""
+def save_backbone(file: Path, backbone: Backbone) -> None:
+    """Write the weights of a backbone, its principal components included."""
+    _write(backbone.state_dict(), file)
+
+
+def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+
+
+def load(folder: Path, backbone_file: Path | None = None) -> Package:
+    """Return the package that was saved in `folder`.
+
+    Args:
+        folder: The package.
+        backbone_file: The backbone that it shares, where that is not at the path in `about.json`.
+
+    Raises:
+        DataError: The backbone's file is gone or another one.
+    """
     about: dict[str, Any] = json.loads((folder / METADATA_FILE).read_text())
     tensors = load_file(folder / WEIGHTS_FILE)
     features = FeatureConfig(**{**about["features"], "weights": "random"})
     backbone = Backbone(features)
-    backbone.load_state_dict(_below(tensors, "backbone."))
+    backbone.load_state_dict(load_file(_backbone_file(folder, about["backbone"], backbone_file)))
     run = with_overrides(RunConfig(), {**about["settings"], "model.prototypes": "normal"})
     classes = Classes(
         names=tuple(about["classes"]),
@@ -196,6 +202,17 @@ def load(folder: Path) -> Package:
     network = DRMN(run.model, channels, attributes=count, seen=seen)
     network.load_state_dict(_below(tensors, "network."))
     return Package(backbone, network, run, classes, Rule(**about["rule"]))
+
+
+def _backbone_file(folder: Path, told: Mapping[str, str], given: Path | None) -> Path:
+    """Return the file of a package's backbone, checked by its digest."""
+    file = given or folder / told["file"]
+    if not file.is_file() or sha256_of(file) != told["sha256"]:
+        raise DataError(
+            f"{folder}: its backbone, {file}, is gone or another one (its SHA-256 should be "
+            f"{told['sha256'][:16]}…); put it there, or run the command of its study again."
+        )
+    return file
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,15 +1,47 @@
-"""The files of a packed network, without torch: shipping or checking one does not load it."""
+"""The files of a packed network, without torch: shipping or checking one does not load it.
+
+A frozen backbone is the same for all networks on one feature store, so it is a file of its own,
+which many packages may share.
+"""
 
 import hashlib
+import json
 from pathlib import Path
 
 METADATA_FILE, WEIGHTS_FILE = "about.json", "model.safetensors"
+BACKBONE_FILE = "backbone.safetensors"
+"""The backbone's weights: in the package, or in the study's folder for all its packages."""
+
+
+BACKBONE, BACKBONE_URI = "backbone", "backbone.uri"
+"""Artifact of a model in MLflow that shares its backbone: a file with the URI of that."""
 
 
 def package_digest(folder: Path) -> str:
     """Return 16 hex digits that change with any byte of a packed network."""
     seen = hashlib.sha256()
-    for name in (METADATA_FILE, WEIGHTS_FILE):
-        with (folder / name).open("rb") as file:
-            seen.update(hashlib.file_digest(file, "sha256").digest())
+    for name in (METADATA_FILE, WEIGHTS_FILE):  # the first has the backbone's digest
+        seen.update(bytes.fromhex(sha256_of(folder / name)))
     return seen.hexdigest()[:16]
+
+
+def sha256_of(file: Path) -> str:
+    """Return the SHA-256 of a file's content, in hex."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def holds_backbone(folder: Path) -> bool:
+    """Return whether a package has the backbone's file in its own folder."""
+    return (folder / BACKBONE_FILE).is_file()
+
+
+def shared_backbone(folder: Path) -> tuple[Path, str]:
+    """Return the file of the backbone that a package refers to, and its SHA-256."""
+    about = json.loads((folder / METADATA_FILE).read_text())["backbone"]
+    return folder / about["file"], about["sha256"]
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of a package, without a backbone that it shares."""
+    return sum(file.stat().st_size for file in folder.iterdir())

@@ -13,7 +13,9 @@ from mlflow.exceptions import MlflowException
 from torch import Tensor
 
 from drmn.errors import UserError
+from drmn.tracking.candidates import with_classes
 from drmn.tracking.model_package import Answer, Package, load
+from drmn.tracking.package_files import BACKBONE, BACKBONE_FILE
 
 
 class Photos(mlflow.pyfunc.PythonModel):
@@ -22,8 +24,12 @@ class Photos(mlflow.pyfunc.PythonModel):
     package: Package
 
     def load_context(self, context: Any) -> None:
-        """Read the weights."""
-        self.package = load(Path(context.artifacts["package"]))
+        """Read the weights; those of a backbone that trials share, from MLflow."""
+        shared = context.artifacts.get(BACKBONE)
+        if shared is not None:
+            uri = Path(shared).read_text()
+            shared = Path(mlflow.artifacts.download_artifacts(uri)) / BACKBONE_FILE
+        self.package = load(Path(context.artifacts["package"]), shared)
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -40,7 +46,7 @@ class Photos(mlflow.pyfunc.PythonModel):
         del context
         asked = {"top": 5, "attributes": 5, "attention": False, "classes": "", **(params or {})}
         try:
-            more = self.package.candidates(_classes(str(asked["classes"])))
+            more = with_classes(self.package.classes, _classes(str(asked["classes"])))
             maps = self.package.maps([_bytes(photo) for photo in model_input["image"]])
             answer = self.package.answer(maps, more)
         except UserError as mistake:

@@ -1,13 +1,15 @@
 """Packed networks in MLflow: models that load without a pickle and without this checkout.
 
-A study has the models of its best trials, no more: an event lists them, and MLflow's models are
-made to agree with the list, so an event may be applied again.
+A study has the models of its trials, as many as its limit has room for: an event lists them, and
+MLflow's models are made to agree with the list, so an event may be applied again. The best one is
+whole; the others load their frozen backbone from a model that an experiment has once for all.
 """
 
 import io
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -20,7 +22,14 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array
 from PIL import Image
 
-from drmn.tracking.package_files import package_digest
+from drmn.tracking.package_files import (
+    BACKBONE,
+    BACKBONE_FILE,
+    BACKBONE_URI,
+    holds_backbone,
+    package_digest,
+    shared_backbone,
+)
 from drmn.tracking.spool import Event
 
 OF, RUN, DIGEST = "drmn.models", "drmn.run", "drmn.package"
@@ -78,7 +87,7 @@ def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> Non
     """
     experiment = client.get_run(need(event["run"])).info.experiment_id
     there = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
-    wanted = {each["run"]: each for each in event["models"]}
+    wanted, first = {each["run"]: each for each in event["models"]}, event["models"][0]["run"]
     digests = {run: package_digest(Path(each["folder"])) for run, each in wanted.items()}
     for run, model in there.items():
         if run in wanted and model.tags[DIGEST] == digests[run] and model.status == "READY":
@@ -89,8 +98,11 @@ def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> Non
     for run, each in wanted.items():
         if run not in kept or kept[run].tags[DIGEST] != digests[run]:
             tags = {OF: event["run"], RUN: run, DIGEST: digests[run]}
-            kept[run] = _log(client, need(run), each, event["registered"]["data"], tags)
-    first = event["models"][0]["run"]
+            with TemporaryDirectory() as place:
+                more = _more(client, experiment, each, Path(place))
+                # The example is tried out, which takes seconds.
+                more |= {"tags": tags, "input_example": INPUT_EXAMPLE if run == first else None}
+                kept[run] = _log(client, need(run), each, event["registered"]["data"], more)
     _register(client, kept[first], need(first), event["registered"])
 
 
@@ -105,8 +117,39 @@ def _of(client: MlflowClient, experiment: str, key: str) -> list[LoggedModel]:
             return found
 
 
+def _more(
+    client: MlflowClient, experiment: str, each: Mapping[str, Any], place: Path
+) -> dict[str, Any]:
+    """Return the artifacts of a model: its package and, if that shares it, its backbone's URI.
+
+    Not a parameter, which MLflow would log for the run too, where it cannot change any more.
+    """
+    folder = Path(each["folder"])
+    if holds_backbone(folder):
+        return {"artifacts": {"package": str(folder)}}
+    uri = place / BACKBONE_URI
+    uri.write_text(_backbone_uri(client, experiment, *shared_backbone(folder)))
+    return {"artifacts": {"package": str(folder), BACKBONE: str(uri)}}
+
+
+def _backbone_uri(client: MlflowClient, experiment: str, file: Path, digest: str) -> str:
+    """Return the URI of the backbone with this digest, logged once for each experiment."""
+    name = f"backbone-{digest[:16]}"
+    there = client.search_logged_models([experiment], filter_string=f"name = '{name}'")
+    ready = next((model for model in there if model.status == "READY"), None)
+    if ready is None:
+        made = client.create_logged_model(
+            experiment, name, tags={"sha256": digest}, model_type=BACKBONE
+        )
+        with TemporaryDirectory() as staging:
+            (Path(staging) / BACKBONE_FILE).symlink_to(file.resolve())
+            client.log_model_artifacts(made.model_id, staging)
+        ready = client.finalize_logged_model(made.model_id, "READY")
+    return _source(ready)
+
+
 def _log(
-    client: MlflowClient, run: str, each: Mapping[str, Any], data: str, tags: Mapping[str, str]
+    client: MlflowClient, run: str, each: Mapping[str, Any], data: str, more: Mapping[str, Any]
 ) -> LoggedModel:
     """Log a package as the model of a finished run, which stays as it was."""
     before = client.get_run(run).info
@@ -115,12 +158,10 @@ def _log(
         logged = mlflow.pyfunc.log_model(
             name=each["name"],
             python_model=str(Path(__file__).with_name("pyfunc.py")),
-            artifacts={"package": each["folder"]},
             code_paths=[str(Path(__file__).parents[1])],
             signature=SIGNATURE,
-            input_example=INPUT_EXAMPLE,
             pip_requirements=[f"{name}=={version(name)}" for name in LIBRARIES],
-            tags=dict(tags),
+            **more,
         )
     at = before.end_time or before.start_time
     figures = [

@@ -107,23 +107,22 @@ class AttentionFigure:
         """Return the content of each image's row."""
         chosen = strongest_attributes(found.shares, self.most).tolist()
         classes = [names.of_class(name) for name in self.classes.names]
-        return [
-            sheet.Strip(
-                self.pixels[i],
-                classes[int(label)],
-                classes[int(found.answers[i])],
-                bool(found.answers[i] == label),
-                [self._panel(found, i, a) for a in self.attributes or chosen[i]],
-            )
-            for i, label in enumerate(self.split.labels)
-        ]
+        strips = []
+        for i, label in enumerate(self.split.labels.tolist()):
+            answer = int(found.answers[i])
+            right = answer == label
+            verdict = "✓ recognised" if right else f"✗ taken for {classes[answer]}"
+            panels = [self._panel(found, i, a) for a in self.attributes or chosen[i]]
+            colour = sheet.RIGHT if right else sheet.WRONG
+            strips.append(sheet.Strip(self.pixels[i], classes[label], verdict, colour, panels))
+        return strips
 
     def _panel(self, found: Evidence, image: int, attribute: int) -> sheet.Panel:
         label = self.split.labels[image]
         return sheet.Panel(
             names.of_attribute(self.classes.attribute_names[attribute]),
-            float(found.scores[image, attribute]),
-            float(found.shares[image, attribute]),
+            f"score {found.scores[image, attribute]:.2f}, "
+            f"{found.shares[image, attribute]:.0%} of the answer",
             bool(has(self.classes.attributes)[label, attribute]),
             found.attention[image, attribute],
         )

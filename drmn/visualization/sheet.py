@@ -32,11 +32,10 @@ class Panel:
     """Attention map of an attribute."""
 
     attribute: str
-    score: float
-    share: float
-    """Share of the answer's score."""
+    below: str
+    """Line below the attribute's name."""
     present: bool
-    """Whether the image's true class has the attribute."""
+    """Whether it has a tick: the image's true class has the attribute."""
     attention: Float[Tensor, "side side"]
 
 
@@ -46,8 +45,10 @@ class Strip:
 
     photo: UInt8[Tensor, "3 size size"]
     label: str
-    answer: str
-    right: bool
+    below: str
+    """Line below the label."""
+    colour: str
+    """Colour of that line."""
     panels: Sequence[Panel]
 
 
@@ -98,13 +99,11 @@ def _head(width: int, legend: str) -> int:
 
 
 def _strip(page: Canvas, top: int, strip: Strip) -> None:
-    verdict = "✓ recognised" if strip.right else f"✗ taken for {strip.answer}"
-    _caption(page, (MARGIN, top), strip.label, verdict, RIGHT if strip.right else WRONG)
+    _caption(page, (MARGIN, top), strip.label, strip.below, strip.colour)
     page.image((MARGIN, top + CAPTION), SIDE, _rows_first(strip.photo))
     for number, panel in enumerate(strip.panels, start=1):
         x = MARGIN + GAP + number * (SIDE + GAP)
-        below = f"score {panel.score:.2f}, {panel.share:.0%} of the answer"
-        _caption(page, (x, top), panel.attribute, below, MUTED)
+        _caption(page, (x, top), panel.attribute, panel.below, MUTED)
         page.image((x, top + CAPTION), SIDE, overlay(strip.photo, panel.attention))
         if panel.present:
             corner = (x + SIDE - 22, top + CAPTION + 9)

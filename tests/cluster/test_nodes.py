@@ -45,7 +45,7 @@ def search(demo, folder, ray, study, space):
         *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--space", space),
         *("--study", study, "--results", demo, "--budget.trials", str(TRIALS)),
         *("--budget.at-once", "2", "--policy.sampler", "random", "--policy.pruner", "none"),
-        *("--no-figures", "--budget.models", "1", "--json", folder / "out.json"),
+        *("--no-figures", "--budget.model-mb", "0", "--json", folder / "out.json"),
         *("--tracking-uri", f"sqlite:///{folder}/mlflow.db"),
     ]
     return subprocess.Popen(

@@ -46,7 +46,7 @@ def job(folder, results, study, *more):
     command = [
         *(sys.executable, ROOT / "jobs" / "tune.py", "--dataset", "demo", "--space", space),
         *("--study", study, "--results", results, "--budget.trials", "1", "--no-figures"),
-        *("--budget.models", "1", "--policy.sampler", "random", "--policy.pruner", "none"),
+        *("--budget.model-mb", "0", "--policy.sampler", "random", "--policy.pruner", "none"),
         *("--tracking-uri", f"sqlite:///{folder}/mlflow.db", *more),
     ]
     return list(map(str, command))

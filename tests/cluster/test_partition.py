@@ -18,7 +18,7 @@ def space(trial):
 """
 SEARCH = (
     f"python jobs/tune.py --dataset demo --space {SHARED}/space.py --study apart "
-    f"--budget.trials {TRIALS} --budget.at-once 2 --budget.models 1 --no-figures "
+    f"--budget.trials {TRIALS} --budget.at-once 2 --budget.model-mb 0 --no-figures "
     "--policy.sampler random --policy.pruner none"
 )
 # That a machine is gone is found out within some seconds, not a minute.

@@ -68,7 +68,7 @@ def test_a_new_class_of_a_table_can_be_predicted(folder, photos, tmp_path):
     package = load(folder)
     table = tmp_path / "new.csv"
     table.write_text("class,a0,a3\nokapi,1,2\n")
-    classes = new_classes(package, table)
+    classes = new_classes(package.classes, table)
     assert classes.names[-1] == "okapi"
     assert not classes.seen[-1]
     assert classes.attributes[-1].tolist() == pytest.approx([0.4472136, 0, 0, 0.8944272, 0, 0])
@@ -90,7 +90,7 @@ def test_a_table_that_does_not_fit_is_refused(folder, tmp_path, text, message):
     table = tmp_path / "new.csv"
     table.write_text(text)
     with pytest.raises(ConfigError, match=message) as refused:
-        new_classes(load(folder), table)
+        new_classes(load(folder).classes, table)
     assert str(table) in str(refused.value)
 
 
@@ -136,3 +136,24 @@ def test_a_photo_of_bytes_alone_is_what_a_file_is(folder, photos):
     one = package.maps([content.getvalue()])
     two = package.maps([(photos / "1.png").read_bytes()])
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_evidence_of_each_photo_is_a_picture(folder, photos, tmp_path):
+    more = ("--evidence", tmp_path / "why")
+    done = run_job("predict", tmp_path, "--model", folder, photos, *more)
+    assert done.returncode == 0, done.stderr
+    drawn = sorted((tmp_path / "why").iterdir())
+    assert [path.name for path in drawn] == ["0001-0.png", "0002-1.png", "0003-2.png"]
+    assert all(f"evidence: {path}" in done.stdout for path in drawn)
+    with Image.open(drawn[0]) as picture:
+        assert picture.height > 3 * 200  # for, against, and why not the second
+
+
+def test_evidence_where_it_cannot_be_is_refused(folder, photos, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run_job("predict", tmp_path, "--model", folder, photos, "--evidence", tmp_path / "file")
+    assert done.returncode == 2
+    assert f"--evidence {tmp_path / 'file'}: File exists; give a folder." in done.stderr
+    done = run_job("predict", tmp_path, "--model", "m.onnx", photos, "--evidence", tmp_path / "why")
+    assert done.returncode == 2
+    assert "--evidence needs a packed model: m.onnx does not say where it looks." in done.stderr

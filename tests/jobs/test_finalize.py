@@ -1,5 +1,6 @@
 """From a search to a tested model, as a person runs it: resumed, reported, and opened once."""
 
+import itertools
 import json
 import re
 import sqlite3
@@ -8,9 +9,13 @@ from contextlib import closing
 
 import pytest
 from in_process import run_job
+from mlflow import MlflowClient
 from searches import search
 
 from drmn.data.sealed import ledger
+from drmn.model.ablations import ABLATIONS
+from drmn.search.storage.studies import load_study
+from drmn.search.trial_summary import summarize_all
 
 pytestmark = pytest.mark.long  # a search, its confirmation and refit on the demo
 
@@ -63,7 +68,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(final, folder, 
     done = run_job("finalize", folder, *command(demo), ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads((folder / "final.json").read_text()) == before
-    assert "trials on" not in done.stdout
+    assert "trials" not in done.stdout
     assert len(ledger.verify(demo / "sealed")) == 1
 
 
@@ -85,7 +90,7 @@ def test_a_trial_of_a_later_stage_is_resumed_to_the_same_result(final, folder, d
     done = run_job("finalize", folder, *command(demo), ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads((folder / "final.json").read_text()) == final[1]
-    assert "confirm: 1 trials on 4 blocks" in done.stdout
+    assert "confirm on 4 blocks: 1 trials" in done.stdout
     assert "block 4, candidate 1" in done.stdout
 
 
@@ -120,6 +125,80 @@ def test_the_script_trains_the_winner_to_the_logged_number(final, demo, tmp_path
     assert run["best"]["H"] == logged
 
 
+def test_the_page_of_the_search_in_mlflow_has_report_and_model(final, folder, demo):
+    del final
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    version = client.get_model_version_by_alias("drmn-demo", "champion")
+    assert version.tags["refitted"] == "true"
+    assert "# DRMN on" in version.description
+    (search_run,) = client.search_runs(
+        [client.get_experiment_by_name("demo").experiment_id],
+        "tags.study = 's' and tags.kind = 'study'",
+    )
+    note = search_run.data.tags["mlflow.note.content"]
+    assert "**Finalized**: trial " in note
+    assert "[drmn-demo](#/models/drmn-demo)" in note
+    (item,) = client.list_artifacts(search_run.info.run_id, "final")
+    assert item.path == "final/report.html"
+    spool = demo / "studies" / "s" / "spool.db"
+    spool.unlink()
+    run_job("sync", folder, demo / "studies" / "s")  # of the record alone
+    again = client.get_run(search_run.info.run_id).data.tags["mlflow.note.content"]
+    assert again == note
+
+
+def test_each_seed_of_the_refit_has_its_model_with_its_own_test_figures(final, folder):
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("demo").experiment_id
+    models = client.search_logged_models([experiment], filter_string="name LIKE 's-refit%'")
+    assert {model.name for model in models} == {"s-refit", "s-refit-seed1"}
+    figures = {m.name: {f.key: f.value for f in m.metrics} for m in models}
+    for name, row in zip(("s-refit", "s-refit-seed1"), final[1]["test"]["seeds"], strict=True):
+        assert figures[name]["test/H"] == pytest.approx(row["H"])
+
+
+def test_the_ablation_is_paired_with_the_winner_on_its_blocks(final, folder, demo):
+    _, found = final
+    done = run_job("finalize", folder, *command(demo, "--ablate"), ray=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    made = json.loads((folder / "final.json").read_text())
+    assert {**made, "ablation": []} == found
+    rows = {row["row"]: row for row in made["ablation"]}
+    assert list(rows) == [name for name in ABLATIONS if name != "full"]
+    winner = found["winner"]["trial"]
+    (own,) = (each for each in found["confirm"]["candidates"] if each["trial"] == winner)
+    (study,) = (demo / "studies").glob("s-ablate-*")
+    trials = iter(summarize_all(load_study(demo / "studies", study.name)))
+    for name, row in rows.items():
+        if row["note"]:
+            assert row["note"] == "the winner has no such part"
+            continue
+        of = list(itertools.islice(trials, 2))
+        assert [trial.settings["block"] for trial in of] == [3, 4]  # the fresh ones
+        assert all(t.settings[k] == v for t in of for k, v in ABLATIONS[name].items())
+        assert row["blocks"] == [trial.value for trial in of]
+        gaps = [a - b for a, b in zip(own["blocks"][2:], row["blocks"], strict=True)]
+        assert row["objective"]["difference"] == pytest.approx(sum(gaps) / 2)
+    assert next(trials, None) is None
+    assert any(not row["note"] for row in rows.values())
+    out = demo / "studies" / "s" / "final"
+    assert "without dual attention" in (out / "ablation.md").read_text()
+    assert "Ablation of the winner" in (out / "report.html").read_text()
+    again = run_job("finalize", folder, *command(demo, "--ablate"), ray=True)
+    assert "ablation of the winner" not in again.stdout
+    assert json.loads((folder / "final.json").read_text()) == made
+
+
+def test_the_report_job_draws_the_search_and_names_the_report(final, folder, demo):
+    del final
+    done = run_job("report", folder, "--study", "s", "--results", demo)
+    assert done.returncode == 0, done.stderr
+    page = demo / "studies" / "s" / "figures" / "study.html"
+    assert f"Study: {page}\n" in done.stdout
+    assert f"Report: {demo / 'studies' / 's' / 'final' / 'report.html'}\n" in done.stdout
+    assert "The best trials" in page.read_text()
+
+
 def test_a_second_opening_needs_a_reason_and_is_told(final, folder, demo):
     del final
     other = (*command(demo)[:4], *SMALL[:-1], "1", "--json", "other.json")
@@ -143,6 +222,17 @@ def test_the_list_of_studies_names_no_best_training_of_a_refit(final, folder, de
     rows = {line.split()[0]: line.split()[2] for line in done.stdout.splitlines()[1:]}
     assert {best for name, best in rows.items() if name.startswith("s-refit")} == {"-"}
     assert "-" not in {best for name, best in rows.items() if name.startswith("s-confirm")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((), "--study is missing"), (("--study", "nosuch"), "There is no study 'nosuch'")],
+)
+def test_a_mistake_of_the_report_job_is_one_sentence(arguments, message, tmp_path):
+    done = run_job("report", tmp_path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -22,9 +23,13 @@ from web import answers, free_port, running, until
 
 from drmn.data.splits import development
 from drmn.experiment.trial_checkpoints import trial_folder
+from drmn.search.analysis.pack_trials import Packer
 from drmn.search.storage.studies import load_study
-from drmn.search.trial_summary import RUNS
+from drmn.search.trial_summary import RUNS, ranking, summarize_all
 from drmn.tracking import model_package, saved_view
+from drmn.tracking.fetch_model import package_files
+from drmn.tracking.package_files import size_of
+from drmn.training.checkpoint import BEST
 
 CURVES = """
 SELECT tags.value, metrics.key, metrics.value, metrics.timestamp, metrics.step, metrics.is_nan
@@ -44,10 +49,9 @@ FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = 'drmn.run' O
 
 @pytest.fixture(scope="module")
 def finished(demo, tmp_path_factory):
-    """Return the folder and the outcome of a search on the demo; two of its networks are kept."""
+    """Return the folder and the outcome of a search on the demo, with all that it logs."""
     folder = tmp_path_factory.mktemp("shown")
-    more = ("--budget.models", "2", "--system-metrics", "--policy.pruner", "none")
-    more += ("--pictures.every", "2")
+    more = ("--system-metrics", "--policy.pruner", "none", "--pictures.every", "2")
     return folder, search(folder, demo, "--dataset", "demo", *more, plain=())[1]
 
 
@@ -107,11 +111,10 @@ def test_the_study_tells_its_code_its_data_its_figures_and_what_it_came_to(finis
     assert metrics["best/H"] == pytest.approx(outcome["best"]["H"])
     assert metrics["spent/epochs"] == outcome["spent"]["epochs"]
     shown = {item.path for item in client.list_artifacts(study.info.run_id, "figures")}
-    pictures = ("history.png", "parallel.png", "slices.png", "study.html")
-    assert {f"figures/{name}" for name in pictures} <= shown
+    assert shown == {"figures/study.html"}
     page = Path(client.download_artifacts(study.info.run_id, "figures/study.html")).read_text()
-    assert "Plotly.newPlot" in page
-    assert "cdn.plot.ly" not in page.split("<body>")[1]  # it is looked at offline too
+    assert f"The best is trial {outcome['best']['trial']}: val/H" in page
+    assert "<svg" in page
     lock = Path(client.download_artifacts(study.info.run_id, "provenance/environment.txt"))
     assert f"torch=={torch.__version__.split('+')[0]}" in lock.read_text()
 
@@ -138,11 +141,21 @@ def test_the_record_knows_the_runs(finished, client, demo):
     assert known == {key: run.info.run_id for key, run in runs(client).items()}
 
 
-def test_just_the_best_trials_have_models_which_know_their_run_figures_and_data(finished, client):
+def trial_models(client):
+    """Return the models of trials, by their names."""
+    found = client.search_logged_models([experiment(client)])
+    return {model.name: model for model in found if not model.name.startswith("backbone-")}
+
+
+def test_each_trial_has_a_model_which_knows_its_run_figures_and_data(finished, client):
     _, outcome = finished
-    there = client.search_logged_models([experiment(client)])
-    best = ranked(outcome)[:2]
-    assert {model.name for model in there} == {f"shown0-{t['number']:03d}" for t in best}
+    there = trial_models(client).values()
+    assert {model.name for model in there} == {f"shown0-{t['number']:03d}" for t in ranked(outcome)}
+    assert len(there) == 4
+    for model in there:
+        of = client.get_run(model.source_run_id)
+        assert of.data.tags["drmn.run"] == model.tags["drmn.run"]
+        assert [output.model_id for output in of.outputs.model_outputs] == [model.model_id]
     (first,) = (m for m in there if m.name == f"shown0-{outcome['best']['trial']:03d}")
     (figure,) = (metric for metric in first.metrics if metric.key == "best/H")
     assert figure.value == pytest.approx(outcome["best"]["H"])
@@ -152,6 +165,59 @@ def test_just_the_best_trials_have_models_which_know_their_run_figures_and_data(
         assert client.get_model_version_by_alias("drmn-demo", alias).source == (
             f"models:/{first.model_id}"
         )
+
+
+def test_the_model_of_any_trial_takes_photos_with_the_backbone_that_all_share(
+    finished, client, demo
+):
+    _, outcome = finished
+    worst = ranked(outcome)[-1]["number"]
+    model = trial_models(client)[f"shown0-{worst:03d}"]
+    of_all = client.search_logged_models(
+        [experiment(client)], filter_string="name LIKE 'backbone-%'"
+    )
+    assert len(of_all) == 1
+    names = [Path(item.path).name for item in client.list_artifacts(model.source_run_id)]
+    assert "backbone.safetensors" not in names
+    shown, _, _ = photos(demo, outcome, count=4)
+    folder = trial_folder(demo / "studies" / outcome["study"], worst) / "package"
+    packed = model_package.load(folder)
+    loaded = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
+    answers = loaded.predict(pd.DataFrame({"image": shown}))
+    exact = packed.answer(packed.maps(shown)).scores.amax(dim=1)
+    assert answers["score"].tolist() == pytest.approx(exact.tolist(), abs=1e-5)
+    fetched = package_files(f"models:/{model.model_id}", client.tracking_uri)
+    again = model_package.load(*fetched)
+    assert torch.equal(again.answer(again.maps(shown)).scores.amax(dim=1), exact)
+
+
+def test_the_worst_models_are_left_out_and_a_damaged_checkpoint_costs_its_own_alone(
+    finished, demo, tmp_path
+):
+    _, outcome = finished
+    study = shutil.copytree(demo / "studies" / outcome["study"], tmp_path / outcome["study"])
+    best, second, third, worst = ranking(
+        summarize_all(load_study(demo / "studies", outcome["study"]))
+    )
+    _, _, data = photos(demo, outcome, count=1)
+    drawn = []
+    (store,) = (demo / "features").glob("demo-*")
+    packer = Packer(study, data, store, drawn.append)
+    sizes = [size_of(trial_folder(study, row.number) / "package") for row in (best, second, third)]
+    made = packer.pack([best, second, third, worst], sum(sizes[:2]))
+    assert (made.rows, made.over, made.damaged) == ([best, second], 2, [])
+    there = sorted(int(path.parent.name) for path in study.glob("trials/*/package"))
+    assert there == sorted([best.number, second.number])
+    made = packer.pack([best, second, third, worst], 0)
+    assert (made.rows, made.over) == ([best], 3)  # in any case
+
+    path = trial_folder(study, third.number) / BEST
+    path.write_bytes(path.read_bytes()[:-1])
+    made = packer.pack([best, second, third, worst], 1e9)
+    assert made.rows == [best, second, worst]
+    (sentence,) = made.damaged
+    assert sentence.startswith(f"{path}: the checkpoint of trial {third.number} is gone or damaged")
+    assert drawn == []  # that of the best one was whole all the time
 
 
 def test_the_model_is_the_network_that_was_trained(finished, champion, demo):
@@ -313,7 +379,7 @@ def test_a_lost_database_is_told_all_again_from_the_record(finished, client, dem
     sync(study, f"sqlite:///{tmp_path}/mlflow.db")
     assert content(tmp_path / "mlflow.db") == before
     other = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    assert len(other.search_logged_models([experiment(other)])) == 2
+    assert trial_models(other).keys() == trial_models(client).keys()
     for key, run in runs(client).items():
         again = runs(other)[key]
         for place in ("figures", "provenance", "pictures"):

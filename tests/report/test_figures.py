@@ -1,18 +1,18 @@
 """What a study's figures are drawn of, and how honest their titles are."""
 
+import re
 from unittest.mock import Mock
 
 import optuna
 import pytest
-from matplotlib import pyplot as plt
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.io import content
 from drmn.report import figures
 from drmn.report.live_figures import LiveFigures
-from drmn.report.study_plots import history_of
+from drmn.report.study_plots import axis_of, history_of
 from drmn.search.analysis.diagnostics import effects
 
 POLICY = {
@@ -85,15 +85,19 @@ def noisy(count):
     return study(made)
 
 
-@pytest.mark.long
-def test_the_page_has_the_shares_that_the_search_prints_and_none_where_they_are_not_known():
+def drawn(study, tmp_path):
+    """Return the page of a study."""
+    return figures.draw_study(study, tmp_path).read_text()
+
+
+def test_the_page_has_the_shares_that_the_search_prints_and_none_where_they_are_not_known(tmp_path):
     made = noisy(24)
-    picture, title = figures._plots(made, optuna.visualization)["importances"]
-    assert "by epoch 3" in title
-    (bars,) = picture().data
-    told = effects(made.get_trials(), 3)
-    assert dict(zip(bars.y, bars.x, strict=True)) == {each.name: each.share for each in told}
-    assert "importances" not in figures._plots(noisy(19), optuna.visualization)
+    page = drawn(made, tmp_path)
+    assert "What explains val/H by epoch 3" in page
+    for each in effects(made.get_trials(), 3):
+        assert f"{each.share:.2f} ({each.low:.2f} to {each.high:.2f})</title>" in page
+        assert f">{each.name}</text>" in page
+    assert "What explains" not in drawn(noisy(19), tmp_path)
 
 
 def test_the_history_has_the_trials_own_numbers_and_the_stopped_ones():
@@ -109,35 +113,83 @@ def test_the_history_has_the_trials_own_numbers_and_the_stopped_ones():
     assert found.best[-1] == (14, max(values.values()))
 
 
-@pytest.mark.parametrize("kind", ["plotly", "matplotlib"])
-def test_plots_of_some_trials_keep_their_numbers(kind):
+def test_plots_of_some_trials_keep_their_numbers(tmp_path):
     made = study([trial(0, 2, TrialState.COMPLETE), *searched().get_trials(deepcopy=False)[1:]])
     early, _ = figures.compared(made)
     assert [t.number for t in early.trials] == list(range(1, 14))  # trial 0 has no epoch 3
     assert [t.number for t in figures.finished(made).trials] == [0, 2, 4, 6, 8, 10, 12]
-    if kind == "plotly":
-        colours = optuna.visualization.plot_slice(early).data[0].marker.color
-    else:
-        plt.switch_backend("agg")
-        axes = optuna.visualization.matplotlib.plot_slice(early)
-        colours = axes.flat[0].collections[0].get_array()
-    assert sorted(colours) == list(range(1, 14))
+    page = drawn(made, tmp_path)
+    slices = page.split("Each setting against")[1].split("<h2>")[0]
+    told = re.findall(r"<title>trial (\d+): optim\.lr ([0-9.]+): ([0-9.]+)</title>", slices)
+    assert [(int(n), float(v)) for n, _, v in told] == [
+        (t.number, pytest.approx(100 * t.value, abs=0.06)) for t in early.trials
+    ]
+    lines = page.split("<h2>Parallel coordinates")[1].split("<h2>")[0]
+    assert sorted(map(int, re.findall(r"<title>trial (\d+)", lines))) == [0, 2, 4, 6, 8, 10, 12]
 
 
-@pytest.mark.long
-def test_all_figures_are_drawn_and_need_no_network(tmp_path):
-    made = figures.draw_study(noisy(24), tmp_path)
-    names = ["history.png", "parallel.png", "slices.png", "importances.png", "study.html"]
-    assert [path.name for path in made] == names
-    assert all(path.stat().st_size > 5000 for path in made)
-    body = made[-1].read_text().split("<body>")[1]
-    assert body.count("Plotly.newPlot") == 4
-    assert "<script src" not in body
+def test_the_page_needs_no_network_and_is_small(tmp_path):
+    page = drawn(noisy(24), tmp_path)
+    assert re.findall(r"""(?:src|href)=["'](?!data:)""", page) == []
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert page.count("<svg") == 5  # history, two settings, effects, parallel coordinates
+    assert len(page) < 100_000
 
 
-def test_of_a_study_without_results_nothing_is_drawn(tmp_path):
-    assert figures.draw_study(study([]), tmp_path) == []
-    assert figures.draw_study(study([trial(0, 3, TrialState.COMPLETE)]), tmp_path) == []
+def test_the_page_lists_the_best_trials_and_the_causes_of_failed_ones(tmp_path):
+    made = searched()
+    made.add_trial(trial(99, 0, TrialState.FAIL, cause="its process was lost <3 times>"))
+    page = drawn(made, tmp_path)
+    rows = page.split("The best trials")[1].split("</table>")[0]
+    numbers = [int(n) for n in re.findall(r"<td>trial (\d+)</td>", rows)]
+    values = {t.number: max(t.intermediate_values.values(), default=0) for t in made.trials}
+    assert numbers == sorted(values, key=lambda n: (-values[n], n))[:10]
+    assert "<td>its process was lost &lt;3 times&gt;</td>" in page
+
+
+def test_a_setting_that_some_trials_have_is_drawn_of_these(tmp_path):
+    made = searched()
+    more = create_trial(
+        value=0.5,
+        params={"optim.lr": 0.5, "model.sit": "b", "model.sit_dropout": 0.3},
+        distributions={**SPACE, "model.sit_dropout": FloatDistribution(1e-3, 1.0, log=True)},
+        intermediate_values={1: 0.1, 2: 0.2, 3: 0.5},
+        user_attrs={"settings": {}},
+    )
+    made.add_trial(more)
+    slices = drawn(made, tmp_path).split("Each setting against")[1].split("<h2>")[0]
+    assert re.findall(r"<title>trial (\d+): model\.sit_dropout", slices) == ["14"]
+
+
+def test_an_axis_places_values_over_the_whole_range_of_the_space():
+    one = create_trial(
+        value=0.1,
+        params={"a": 0.01, "b": "y", "c": 3},
+        distributions={
+            "a": FloatDistribution(1e-4, 1.0, log=True),
+            "b": CategoricalDistribution(["x", "y", "z"]),
+            "c": IntDistribution(1, 5),
+        },
+    )
+    a, b, c = (axis_of(name, [one]) for name in "abc")
+    assert [a.place(0.01), b.place("y"), c.place(3)] == pytest.approx([0.5, 0.5, 0.5])
+    assert a.labels() == [
+        (pytest.approx(n / 4), text)
+        for n, text in enumerate(["0.0001", "0.001", "0.01", "0.1", "1"])
+    ]
+    assert b.labels() == [(0.0, "x"), (0.5, "y"), (1.0, "z")]
+
+
+def test_the_page_of_a_thousand_trials_is_small_and_complete(tmp_path):
+    page = drawn(searched(1000), tmp_path)
+    assert len(page) < 2_000_000
+    assert page.count("<polyline") == 501  # 500 complete ones, and the history
+
+
+def test_of_a_study_without_results_nothing_is_plotted(tmp_path):
+    assert "<svg" not in drawn(study([]), tmp_path)
+    assert "<svg" not in drawn(study([trial(0, 3, TrialState.COMPLETE)]), tmp_path)
 
 
 def test_an_artist_that_is_not_wanted_starts_nothing(tmp_path):

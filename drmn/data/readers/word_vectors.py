@@ -1,38 +1,15 @@
 """Word vectors of attributes, from a .npy file or from the pickles in circulation."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from drmn.data.readers import pickled_numbers
 from drmn.errors import DataError
 
 Words = npt.NDArray[np.float32]
-
-# All that a pickled array of numbers is made of, by NumPy 1's and NumPy 2's names.
-_PLAIN = {
-    (module, name)
-    for core in ("numpy.core", "numpy._core")
-    for module, name in (
-        (f"{core}.multiarray", "_reconstruct"),
-        (f"{core}.multiarray", "scalar"),
-        (f"{core}.numeric", "_frombuffer"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-        ("_codecs", "encode"),
-    )
-}
-
-
-class _Numbers(pickle.Unpickler):
-    """Unpickles arrays of numbers and refuses anything else that a pickle may call."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _PLAIN:
-            raise pickle.UnpicklingError(f"it calls {module}.{name}")
-        return super().find_class(module, name)
 
 
 def read(stem: Path, count: int) -> Words | None:
@@ -57,9 +34,8 @@ def _npy(path: Path) -> Any:
 
 def _pkl(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
-            return _Numbers(file, encoding="latin1").load()  # written by Python 2
-    except Exception as problem:  # noqa: BLE001 - a broken pickle raises all kinds
+        return pickled_numbers.loads(path.read_bytes())
+    except pickled_numbers.NotNumbersError as problem:
         raise DataError(
             f"{path}: refused, since it is no plain array of numbers ({problem}); use a .npy file."
         ) from None

@@ -68,7 +68,8 @@ def _share(ratio: float, degrees: tuple[int, int], count: int, chance: float) ->
     from scipy.optimize import brentq  # noqa: PLC0415
 
     def above(noncentrality: float) -> float:
-        return float(stats.ncf.cdf(ratio, *degrees, noncentrality)) - chance
+        # Of a ratio without bounds, SciPy's value is NaN where it should be next to 0.
+        return float(np.nan_to_num(stats.ncf.cdf(ratio, *degrees, noncentrality))) - chance
 
     if stats.f.cdf(ratio, *degrees) <= chance:
         return 0.0

@@ -10,8 +10,7 @@ from drmn.experiment.trial_checkpoints import drop_best, trial_folder
 from drmn.search.callbacks.base import Callback
 from drmn.search.study.record import StudyRecord
 from drmn.search.trial_summary import TrialSummary, checkpoint_ranking
-
-MEGABYTE = 1_000_000
+from drmn.units import MEGABYTE
 
 
 class CheckpointQuota(Callback):

@@ -13,6 +13,7 @@ from drmn.experiment.trial_checkpoints import (
     PACKAGE,
     PICTURE,
     PICTURES,
+    REPORT,
     snapshot_path,
     trial_folder,
 )
@@ -20,11 +21,14 @@ from drmn.metric_names import Metrics, best_of
 from drmn.search.analysis.result import SearchResult
 from drmn.search.callbacks.base import Callback
 from drmn.search.callbacks.study_metadata import StudyMetadata
+from drmn.search.callbacks.trial_models import TrialModel, trial_models
 from drmn.search.study.read_only import StudyView
 from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import (
     ENDED,
+    FINAL,
     METADATA,
+    MODELS,
     RANKED,
     RUNS,
     STARTED,
@@ -70,11 +74,11 @@ class MlflowLogger(Callback):
         plain = asdict(about)
         if self.record.study.user_attrs.get(METADATA) != plain:
             self.record.study.set_user_attr(METADATA, plain)
-        params, tags = self._study()
-        told = (self.name, about.experiment, params, tags)
+        told = (self.name, about.experiment, *self._study())
         self.spool.put(*events.study(self.key, *told, at=self.begun))
-        note = {"mlflow.note.content": about.note, **about.code}
-        self.spool.put(*events.tags(self.key, note))
+        note = about.note + self.record.study.user_attrs.get(FINAL, "")
+        found = {"mlflow.note.content": note, **about.code}
+        self.spool.put(*events.tags(self.key, found))
         self._data(self.key)
         self._baselines(about.lines)
 
@@ -179,38 +183,34 @@ class MlflowLogger(Callback):
         told = self._about.command(self._model_name(row.number), row.settings)
         return {events.COMMAND: told}
 
-    def files(self) -> None:
-        """Log the files of the study's folder: models of the best trials, pictures, provenance."""
-        for place in (provenance.PROVENANCE, FIGURES):
-            for path in sorted((self.folder / place).glob("*.*")):
-                self.spool.put(*events.artifact(self.key, path, place))
+    def files(self, models: events.Keyed | None = None) -> None:
+        """Log the files of the study's folder: pictures, provenance, the trials' packages.
+
+        `models` is the event of the models where they are not the trials' packages; the record
+        keeps it, so it can be sent again.
+        """
+        places = (provenance.PROVENANCE, "*.*"), (FIGURES, "*.*"), (REPORT.parent, REPORT.name)
+        for place, names in places:
+            for path in sorted((self.folder / place).glob(names)):
+                self.spool.put(*events.artifact(self.key, path, str(place)))
         for row in self.record.trial_summaries():
             folder = trial_folder(self.folder, row.number)
             drawn = [folder / name for name in (PICTURE, CURVE) if row.state in RANKED]
             for path in (*drawn, *sorted((folder / PICTURES).glob("*.png"))):
                 if path.is_file():
                     self.spool.put(*events.artifact(self._run(row.number), path, PICTURES))
-        rows = ranking(self.record.trial_summaries())
-        packed = [(row, trial_folder(self.folder, row.number) / PACKAGE) for row in rows]
-        self._models([(row, package) for row, package in packed if package.is_dir()])
-
-    def _models(self, packed: Sequence[tuple[TrialSummary, Path]]) -> None:
-        """Log the models of the best trials, the best first; others of the study are removed."""
-        if not packed:
+        if models:
+            self.record.study.set_user_attr(MODELS, models)
+        if kept := self.record.study.user_attrs.get(MODELS):
+            self.spool.put(*kept)
             return
-        told = [
-            {
-                "run": self._run(row.number),
-                "name": self._model_name(row.number),
-                "folder": str(folder.absolute()),
-                "metrics": best_of(row.metrics),
-                "step": row.best_epoch,
-            }
-            for row, folder in packed
-        ]
-        value = packed[0][0].metrics["val/H"]
-        found = events.registered(self._about.experiment, self._about.data, value)
-        self.spool.put(*events.models(self.key, told, found))
+        packed = [self._model(row) for row in ranking(self.record.trial_summaries())]
+        if found := [model for model in packed if model.folder.is_dir()]:
+            self.spool.put(*trial_models(self.key, found, self._about))
+
+    def _model(self, row: TrialSummary) -> TrialModel:
+        package = trial_folder(self.folder, row.number) / PACKAGE
+        return TrialModel(row, self._run(row.number), self._model_name(row.number), package)
 
     def outcome(self, outcome: SearchResult) -> None:
         """Log the Pareto front and the gain of fine-tuning, on the study's page."""

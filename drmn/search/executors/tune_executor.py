@@ -1,8 +1,7 @@
 """Ray Tune as the executor of a study: a searcher and a scheduler over its record."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,15 +12,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from drmn.cluster.connect import alive_node_ids
-from drmn.cluster.resources import ResourceConfig
-from drmn.data.images.catalogue import Catalogue
 from drmn.errors import StudyError, last_line
-from drmn.experiment.config import NO_PICTURES, PicturesConfig
 from drmn.experiment.trial_checkpoints import StaleWriterError, drop_last, trial_folder
 from drmn.experiment.trial_task import TrialTask
 from drmn.fields import flatten
-from drmn.search.callbacks.base import Callback
 from drmn.search.executors.backends import Backend, open_backend
+from drmn.search.executors.config import ExecutorConfig
 from drmn.search.executors.trial_queue import LostProcessError, ResizedGroupError
 from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage import disk_full
@@ -37,32 +33,6 @@ LostTrialError: TypeAlias = (
 """Errors by which a trial shows that it lost its process: it is resumed elsewhere."""
 METRICS_PREFIX = "metrics/"
 """Prefix of an epoch's metrics: whatever a trial reports reaches the record and MLflow."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExecutorConfig:
-    """Settings of the executor, besides the record."""
-
-    store: Path
-    """The feature store."""
-    catalogue: Catalogue | None = None
-    """The photos, for trials of the finetuned tier."""
-    folder: Path
-    """Folder of the study; each trial has a folder in it."""
-    may_start: Callable[[], bool]
-    """Whether another trial may start."""
-    may_go_on: Callable[[], bool]
-    """Whether trials of the fine-tuned tier, which are not counted, may start."""
-    resources: ResourceConfig = field(default_factory=ResourceConfig)
-    pictures: PicturesConfig = NO_PICTURES
-    """Attention maps that trials draw while they train."""
-    at_once: int = 0
-    """Trials that run in parallel; 0 for as many as the cluster holds."""
-    stop_on_error: bool = False
-    """Whether the search ends with an error, to be resumed, where a trial would have failed."""
-    kind: type[TrialTask] = TrialTask
-    """Class of the trials' tasks; a benchmark has one that does nothing."""
-    callbacks: list[Callback] = field(default_factory=list)
 
 
 class RecordSearcher(Searcher):
@@ -101,6 +71,7 @@ class RecordSearcher(Searcher):
             store=str(self.work.store),
             catalogue=self.work.catalogue if photos else None,
             objective=self.study.policy.objective,
+            study=self.work.study,
             threads=max(1, int(self.work.resources.cpus)),
             system=self.work.resources.system_metrics,
             pictures=self.work.pictures,

@@ -6,6 +6,7 @@ A run (`jobs/train.py`) is a study of one trial in results/runs; a search's is i
 import json
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -13,6 +14,7 @@ from optuna.storages import BaseStorage
 
 from drmn.errors import StudyError
 from drmn.experiment.identity import Identity, refusal
+from drmn.experiment.trial_checkpoints import TRIALS
 from drmn.search.storage.factory import (
     SqliteStorage,
     StudyStorage,
@@ -24,7 +26,11 @@ from drmn.search.trial_summary import STARTED
 
 
 def open_study(
-    folder: Path, identity: Identity, storage: StudyStorage | None = None
+    folder: Path,
+    identity: Identity,
+    storage: StudyStorage | None = None,
+    *,
+    say: Callable[[str], object] = lambda _: None,
 ) -> optuna.Study:
     """Open the study or run of `folder`, or start it.
 
@@ -32,6 +38,7 @@ def open_study(
         folder: results/studies/NAME or results/runs/NAME, locked by this process.
         identity: Settings and digests that must be the same as at its first start.
         storage: Where its record lives; SQLite in the folder if none is given.
+        say: Prints a note on what was found in the folder and set aside.
 
     Raises:
         StudyError: It was made with another identity, and says what differs; or it is unreadable.
@@ -51,7 +58,24 @@ def open_study(
             study.set_user_attr("identity", now)
             study.set_user_attr("key", f"{folder.name}-{uuid.uuid4().hex[:8]}")
             study.set_user_attr(STARTED, time.time())
+            if moved := set_aside(folder):
+                say(
+                    f"note: {folder / TRIALS} has checkpoints of trials that this record does not "
+                    f"know; they were moved to {moved}."
+                )
         return study
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Move the trials' folders of another record aside, as none of them is resumed; return where.
+
+    None if there are none.
+    """
+    found = folder / TRIALS
+    if not found.is_dir() or not any(found.iterdir()):
+        return None
+    number = 1 + sum(1 for _ in folder.glob(f"{TRIALS}.old-*"))
+    return found.rename(folder / f"{TRIALS}.old-{number}")
 
 
 def study_names(studies: Path, url: str = "") -> list[str]:

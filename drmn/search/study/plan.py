@@ -21,7 +21,7 @@ from drmn.tracking.uri import require_store
 
 FIXED = PolicyConfig(sampler="random", pruner="none")
 """The policy of a run: there is nothing to choose, and nothing stops it early."""
-ONE_TRIAL = Budget(trials=1, at_once=1, models=1)
+ONE_TRIAL = Budget(trials=1, at_once=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

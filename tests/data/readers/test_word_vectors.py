@@ -6,8 +6,11 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from drmn.data.readers import word_vectors
+from drmn.data.readers.pickled_numbers import NotNumbersError, loads
 from drmn.errors import DataError
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) + 1
@@ -41,6 +44,79 @@ def test_a_pickle_that_calls_something_is_refused_and_not_obeyed(tmp_path, monke
     with pytest.raises(DataError, match=re.escape(message)):
         word_vectors.read(tmp_path / "w", 4)
     assert not (tmp_path / "harmed").exists()
+
+
+def dtype_with_state(state):
+    """Return a pickle that builds a dtype with a state, which NumPy follows without a check."""
+    made = b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85R"
+    return made + pickle.dumps(state, protocol=2)[2:-1] + b"b."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # Each of these ended the process, or took all memory, where NumPy was called.
+        dtype_with_state((3, "<", ("f8", (1 << 40,)), None, None, 8, 8, 0)),
+        dtype_with_state((4, "|", None, ("a",), {"a": (1, 2)}, 1 << 40, 1, 27)),
+        pickle.dumps(np.zeros(3, dtype="V8")),
+        pickle.dumps(np.zeros(3, dtype=[("a", "f4")])),
+        pickle.dumps(np.zeros(3, dtype=object)),
+        pickle.dumps(np.array(["text"])),
+        pickle.dumps(VECTORS, protocol=2).replace(b"K\x04K\x03\x86", b"J\xff\xff\xff\x7fK\x03\x86"),
+        pickle.dumps(VECTORS, protocol=2)[:-40] + b".",
+        pickle.dumps([[[1.0]]]),
+        pickle.dumps({"a": 1.0}),
+        b"]" + b"2" * 60 + b".",
+    ],
+)
+def test_what_is_no_array_of_plain_numbers_is_refused(content):
+    with pytest.raises(NotNumbersError):
+        loads(content)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.asfortranarray(VECTORS),
+        VECTORS.astype(">f8"),
+        VECTORS.astype(np.int16),
+        np.zeros((0, 3), dtype=np.float32),
+        VECTORS[::2],
+    ],
+)
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+def test_arrays_of_any_order_and_number_are_read(array, protocol):
+    read = loads(pickle.dumps(array, protocol=protocol))
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+    rows = loads(pickle.dumps([list(map(float, row)) for row in array], protocol=protocol))
+    np.testing.assert_array_equal(np.asarray(rows).reshape(array.shape), array)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    protocol=st.integers(0, 5),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4),
+    cut=st.integers(0, 400),
+)
+def test_a_damaged_pickle_is_an_array_or_is_refused(protocol, changes, cut):
+    content = bytearray(pickle.dumps(VECTORS, protocol=protocol))
+    for place, value in changes:
+        content[place % len(content)] = value
+    try:
+        read = loads(bytes(content[: len(content) - cut % 3]))
+    except NotNumbersError:
+        return
+    assert np.asarray(read).dtype.kind in "fiu"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60))
+def test_any_bytes_are_an_array_or_are_refused(content):
+    try:
+        loads(content)
+    except NotNumbersError:
+        return
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04", b"no pickle at all"])

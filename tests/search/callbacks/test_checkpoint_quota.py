@@ -16,7 +16,7 @@ from drmn.experiment.trial_checkpoints import (
     drop_last,
     trial_folder,
 )
-from drmn.search.analysis.export_best import best_state
+from drmn.search.analysis.pack_trials import best_state
 from drmn.search.callbacks.checkpoint_quota import CheckpointQuota
 from drmn.training.checkpoint import BEST, LAST, load
 
@@ -140,7 +140,7 @@ def test_the_checkpoint_of_another_trial_is_not_packed(tmp_path):
     sentence = f"{path}: not the checkpoint that trial 1 wrote at epoch 1, by its SHA-256"
     with pytest.raises(DataError, match=re.escape(sentence)) as refused:
         best_state(tmp_path, study.record.best())
-    assert f"--warm-start {tmp_path.name} --study NAME" in str(refused.value)
+    assert f"jobs/train.py --from {tmp_path.name}/1 " in str(refused.value)
 
 
 def test_a_damaged_or_missing_best_checkpoint_is_told_with_the_way_to_have_it_again(tmp_path):
@@ -148,7 +148,7 @@ def test_a_damaged_or_missing_best_checkpoint_is_told_with_the_way_to_have_it_ag
     path = trial_folder(tmp_path, 0) / BEST
     path.write_bytes(path.read_bytes()[:-1])
     for _ in range(2):  # damaged, and then put aside
-        with pytest.raises(DataError, match=r"gone or damaged; put a copy back, or --warm-start"):
+        with pytest.raises(DataError, match=r"gone or damaged; put a copy back, or python jobs"):
             best_state(tmp_path, study.record.best())
 
 

@@ -14,7 +14,8 @@ from drmn.metric_names import COST
 from drmn.search.callbacks.mlflow_run_logger import logger_of
 from drmn.search.callbacks.study_metadata import StudyMetadata
 from drmn.search.config import PolicyConfig
-from drmn.search.executors.tune_executor import ExecutorConfig, execute
+from drmn.search.executors.config import ExecutorConfig
+from drmn.search.executors.tune_executor import execute
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.space import fixed_settings
