@@ -1,9 +1,9 @@
 """The whole way on real photos: prepare, search, finalize, report, predict, and its minutes.
 
 Runs the jobs as a person does, each in a process of its own, on cub2010_dev (150 bird classes,
-4,513 photos, frozen lite0 features at 224 px): 24 trials, three candidates on up to eight blocks, three
-seeds of the refit, one opening of the test split. Then it classifies photos of classes that no
-training has seen. `--folder` keeps what was made; started again there, it goes on.
+4,513 photos, frozen lite0 features at 224 px): 24 trials, three candidates on up to eight blocks,
+three seeds of the refit, one opening of the test split. Then it classifies photos of classes that
+no training has seen. `--folder` keeps what was made; started again there, it goes on.
 """
 
 import json

@@ -13,6 +13,10 @@ class DataError(UserError):
     """Files that are missing, damaged, mixed up or of another content than their name."""
 
 
+class StoreFaultError(DataError):
+    """Files that trials read turned out to be damaged or gone; no trial is to blame for it."""
+
+
 class StudyError(UserError):
     """A study that cannot be started or resumed as asked."""
 

@@ -133,7 +133,7 @@ def train(job: TrainJob, folder: Path) -> None:
 
     from drmn.experiment.train_command import data_options
     from drmn.prepare.job import FeatureRequest
-    from drmn.report.terminal import prepared, run_summary
+    from drmn.report.terminal import repaired, run_summary
     from drmn.search import driver
     from drmn.search.study.plan import FIXED, RunPlan
     from drmn.search.study.services import check_services
@@ -159,8 +159,7 @@ def train(job: TrainJob, folder: Path) -> None:
         gpus=job.resources.gpus,
     )
     check_services(job.storage)  # what is away is reported before features are made
-    store, catalogue = prepared(console, request)
-    outcome = driver.train(plan, store, console, catalogue)
+    outcome, *_ = repaired(console, request, lambda *given: driver.train(plan, console, *given))
     run_summary(console, outcome, folder, job.tracking_uri, job.dataset)
     write_json(job.json, outcome.plain())
 

@@ -130,24 +130,24 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     console = Console()
     kept = checked_space(job, space, console)  # before anything is drawn or read
 
-    from drmn.report.terminal import prepared
+    from drmn.report.terminal import prepared, repaired, summary
     from drmn.search.study.services import check_services
 
     plan, request = plan_of(job, space, folder), features_of(job)
     check_services(job.storage)  # what is away is reported before features are made
-    store, catalogue = prepared(console, request)
     if job.plan:
         from drmn.report.forecast_table import show_forecast
 
-        write_json(job.json, show_forecast(console, plan, store))
+        write_json(job.json, show_forecast(console, plan, prepared(console, request)[0]))
         return
     from drmn.report.finished import keep
     from drmn.report.live_figures import LiveFigures
-    from drmn.report.terminal import summary
     from drmn.search import driver
 
     figures = LiveFigures(folder.absolute(), job.storage, wanted=job.figures)
-    outcome = driver.search(plan, store, console, catalogue, figures)
+    outcome, store, catalogue = repaired(
+        console, request, lambda *given: driver.search(plan, console, figures, *given)
+    )
     page = Console(record=True)
     try:
         summary(page, outcome, job.tracking_uri, job.dataset)
@@ -242,8 +242,8 @@ def look_after(job: TuneJob, modes: Sequence[str]) -> None:
     name = job.study or Path(job.space).stem or job.dataset
     if not (name or job.list):
         raise ConfigError("--study is missing: which one. --list shows them.")
-    place = Look(job.results / "studies", name, job.storage, space=job.space, only=job.study)
-    look_after(modes, place, job.json)
+    look = Look(job.results / "studies", name, job.storage, space=job.space, only=job.study)
+    look_after(modes, look, job.json)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from drmn.data.splits import development
 from drmn.data.store.build import build
 from drmn.data.store.feature_store import FeatureKey
 from drmn.data.store.layout import StoreLayout
+from drmn.experiment.baseline_cache import cached_baselines
 from drmn.io import atomic
 
 # Ray reads these when it is imported; jobs set them before, and tests may have imported it by then.
@@ -210,7 +211,7 @@ def toy_photos(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
-    """Return a folder of results in which the demo's features are made: once for all workers."""
+    """Return results in which the demo's features and baselines are made: once for all workers."""
     results = tmp_path_factory.mktemp("results")
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-features"
@@ -219,6 +220,8 @@ def demo(tmp_path_factory):
             made = shared.with_suffix(".part")
             command = [sys.executable, ROOT / "jobs" / "prepare.py", "--dataset", "demo"]
             subprocess.run([*command, "--results", made], check=True, capture_output=True)
+            (store,) = (made / "features").glob("demo-*")
+            cached_baselines(development.open_store(store), 1, made / "baselines")
             made.rename(shared)
     shutil.copytree(shared, results, dirs_exist_ok=True)
     return results

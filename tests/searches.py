@@ -5,7 +5,7 @@ import json
 from conftest import ROOT
 from in_process import run_job
 
-PLAIN = ("--no-figures", "--budget.model-mb", "0")
+PLAIN = ("--no-figures", "--budget.model-mb", "0", "--budget.at-once", "1")
 """What a search does beside: it takes seconds, and test_mlflow.py looks at it."""
 
 

@@ -30,6 +30,49 @@ def test_a_network_is_compiled_after_as_before():
     assert python(code) == ["[2.0, 2.0] True"]
 
 
+TRAIN = """
+from drmn.compiler import defer_compiler
+defer_compiler()
+import torch
+weight = torch.ones(2, requires_grad=True)
+for kind in (torch.optim.AdamW, torch.optim.Adam, torch.optim.LBFGS):
+    optimizer = kind([weight], lr=0.1)
+    def loss():
+        optimizer.zero_grad()
+        value = weight.square().sum()
+        value.backward()
+        return value
+    optimizer.step(loss)
+    optimizer.load_state_dict(optimizer.state_dict())
+"""
+LOADED = "print([m for m in ('torch._dynamo.convert_frame', 'sympy') if m in sys.modules])\n"
+
+
+def test_optimizers_load_no_compiler():
+    assert python(f"{TRAIN}{LOADED}print(bool(weight.max() < 1))") == ["[]", "True"]
+
+
+def test_what_is_compiled_after_a_training_is_compiled():
+    code = (
+        f"{TRAIN}{LOADED}"
+        "double = torch.compile(lambda x: 2 * x, backend='eager')\n"
+        "print(double(torch.ones(2)).tolist(), 'torch._dynamo.convert_frame' in sys.modules)\n"
+        "optimizer.step(loss)\n"
+        "import torch._dynamo.utils\n"
+        "from drmn.vision import v2\n"
+        "print(torch._dynamo.utils.counters['frames']['total'])"
+    )
+    assert python(code) == ["[]", "[2.0, 2.0] True", "1"]
+
+
+@pytest.mark.parametrize(
+    "how", ["import torch._dynamo.utils as u", "from torch._dynamo import utils as u"]
+)
+def test_a_part_of_the_compiler_may_be_imported_after_a_training(how):
+    code = f"{TRAIN}{how}\nprint(u is sys.modules['torch._dynamo.utils'], torch._dynamo.utils is u)"
+    assert python(code) == ["True True"]
+
+
 def test_who_ships_to_mlflow_loads_no_torch_before_a_model_is_packed():
     heavy = "[m for m in ('torch', 'timm') if m in sys.modules]"
     assert python(f"import drmn.tracking.mlflow_writer\nprint({heavy})") == ["[]"]

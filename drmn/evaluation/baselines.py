@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812
 from jaxtyping import Float
 from torch import Tensor
 
+from drmn.compiler import defer_compiler
 from drmn.data.splits.development import Development
 from drmn.evaluation import calibration
 from drmn.evaluation.carrying import kept_share
@@ -169,14 +170,14 @@ def eszsl(problem: Problem, scoring: Scoring, grid: Iterable[Powers]) -> Iterato
     signatures = every[problem.seen]
     targets = torch.full((len(problem.train), len(signatures)), -1.0, dtype=torch.double)
     targets[torch.arange(len(targets)), problem.labels] = 1.0
-    feature_values, feature_axes = torch.linalg.eigh(problem.train.T @ problem.train)
+    features = problem.axes
     values, axes = torch.linalg.eigh(signatures.T @ signatures)
-    cross = feature_axes.T @ (problem.train.T @ targets @ signatures) @ axes
-    val, classes = problem.val @ feature_axes, every @ axes
+    cross = features.axes.T @ (problem.train.T @ targets @ signatures) @ axes
+    classes = every @ axes
     predicted: dict[float, Tensor] = {}
     for p, q in grid:
         if p not in predicted:
-            predicted[p] = (val / (feature_values + len(targets) * 10.0**p)) @ cross
+            predicted[p] = (features.val / (features.values + len(targets) * 10.0**p)) @ cross
         found = predicted[p] / (values + 10.0**q)
         yield Candidate(scoring, (p, q), _scores(found, classes, scoring))
 
@@ -189,10 +190,10 @@ def ridge(problem: Problem, scoring: Scoring, grid: Iterable[Powers]) -> Iterato
     """
     every = problem.signatures(centred=scoring.centred)
     targets = problem.signatures(centred=True)[problem.labels]
-    values, axes = torch.linalg.eigh(problem.train.T @ problem.train)
-    cross, val = axes.T @ (problem.train.T @ targets), problem.val @ axes
+    features = problem.axes
+    cross = features.axes.T @ (problem.train.T @ targets)
     for (p,) in grid:
-        found = (val / (values + len(targets) * 10.0**p)) @ cross
+        found = (features.val / (features.values + len(targets) * 10.0**p)) @ cross
         yield Candidate(scoring, (p,), _scores(found, every, scoring))
 
 
@@ -230,6 +231,7 @@ def bilinear(problem: Problem, powers: Sequence[float] = SOFTMAX_POWERS) -> Iter
     scoring = Scoring(centred=True, cosine=False)
     classes = F.normalize(problem.signatures(centred=True), dim=1).float()
     train, val = problem.train.float(), problem.val.float()
+    defer_compiler()
     weights = torch.zeros(train.shape[1], classes.shape[1], requires_grad=True)
     for power in powers:
         optimizer = torch.optim.LBFGS([weights], max_iter=STEPS, line_search_fn="strong_wolfe")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import torch
@@ -33,7 +34,18 @@ class Pooling:
     """Whether a standardised vector is scaled to the length of the root of its dimension."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Principal axes of the training features, by which all regularisers are tried at once."""
+
+    values: Float[Tensor, " feature"]
+    """Eigenvalues of their products."""
+    axes: Float[Tensor, "feature axis"]
+    val: Float[Tensor, "valimage axis"]
+    """The validation features along these axes."""
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Features and classes of a fold, as a linear model takes them."""
 
@@ -48,6 +60,12 @@ class Problem:
     def signatures(self, *, centred: bool) -> Signatures:
         """Return the attributes of all classes, less those of the mean seen class if `centred`."""
         return self.attributes - centred * self.attributes[self.seen].mean(dim=0)
+
+    @cached_property
+    def axes(self) -> Axes:
+        """Principal axes of the training features, found once for all models and scorings."""
+        values, axes = torch.linalg.eigh(self.train.T @ self.train)
+        return Axes(values, axes, self.val @ axes)
 
 
 Pools = Mapping[LevelName, tuple[Float[Tensor, "image channel"], Float[Tensor, "image channel"]]]

@@ -3,15 +3,16 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 from drmn.data.images.catalogue import Catalogue
-from drmn.errors import ConfigError, StudyError
+from drmn.errors import ConfigError, StoreFaultError, StudyError
 from drmn.experiment import train_command
 from drmn.metric_names import Metrics
 from drmn.prepare.job import FeatureRequest, prepare_features
@@ -22,6 +23,9 @@ from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import TrialSummary
 from drmn.tracking.uri import HERE
 
+T = TypeVar("T")
+REPAIRS = 2
+"""Times that one start makes damaged features again."""
 TABLE_COLUMNS = ("T1", "U", "S", "H", "AUSUC")
 
 
@@ -29,6 +33,25 @@ def prepared(console: Console, request: FeatureRequest) -> tuple[Path, Catalogue
     """Return the feature store and the catalogue that a job asks for; show the progress."""
     with progress(console) as start:
         return prepare_features(request, partial(say, console), start)
+
+
+def repaired(
+    console: Console, request: FeatureRequest, run: Callable[[Path, Catalogue], T]
+) -> tuple[T, Path, Catalogue]:
+    """Return the result of `run` on the features, and these; damaged ones are made again.
+
+    Raises:
+        StoreFaultError: They were damaged time after time, or other files are.
+    """
+    for left in reversed(range(REPAIRS + 1)):
+        store, catalogue = prepared(console, request)
+        try:
+            return run(store, catalogue), store, catalogue
+        except StoreFaultError as fault:
+            if not left:
+                raise
+            say(console, f"note: {fault} The features are checked, and made again if need be.")
+    raise AssertionError
 
 
 def summary(console: Console, outcome: SearchResult, tracking_uri: str, experiment: str) -> None:

@@ -34,7 +34,7 @@ OLD_RUN = "run.json"
 
 
 def search(
-    plan: StudyPlan, store: Path, console: Console, catalogue: Catalogue, figures: Callback
+    plan: StudyPlan, console: Console, figures: Callback, store: Path, catalogue: Catalogue
 ) -> SearchResult:
     """Run the study of `plan` on the feature store until its budget is spent.
 
@@ -106,7 +106,7 @@ def _unseen(session: Session) -> int:
     return int((~session.data.classes.seen).sum())
 
 
-def train(plan: RunPlan, store: Path, console: Console, catalogue: Catalogue) -> RunResult:
+def train(plan: RunPlan, console: Console, store: Path, catalogue: Catalogue) -> RunResult:
     """Train the run of `plan` to its last epoch, or resume it: it is a study of one trial.
 
     Raises:

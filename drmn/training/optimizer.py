@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from drmn import distributed
+from drmn.compiler import defer_compiler
 from drmn.config import OptimConfig, RunConfig
 from drmn.model.finetuned import FinetunedNetwork, Network
 
@@ -56,6 +57,7 @@ def _cut(order: Tensor, size: int) -> list[Tensor]:
 
 def optimizer_of(config: RunConfig, network: Network) -> torch.optim.Optimizer:
     """Return an optimizer with a group of weights for the head, and one for a backbone."""
+    defer_compiler()
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optim.name]
     parts: dict[str, tuple[nn.Module, float]] = {"head": (network, config.optim.lr)}
     if isinstance(network, FinetunedNetwork):

@@ -69,6 +69,24 @@ def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, d
         )
 
 
+@pytest.mark.slow
+def test_features_that_vanish_are_made_again_and_no_trial_fails(demo, tmp_path, unkilled):
+    results = tmp_path / "results"
+    shutil.copytree(demo / "features", results / "features")
+    record = results / "studies" / tmp_path.name / "record.db"
+    said = tmp_path / "said"
+    # A process for each trial: one that has the features open reads them to its end.
+    more = ("--backend", "pool")
+    with said.open("w") as output:
+        job = subprocess.Popen(command(tmp_path, results, *more), cwd=tmp_path, stdout=output)
+        wait_for(lambda: epochs_of(record, 1), job)
+        (level,) = (results / "features").glob("demo-*160px-*/level-16.arrow")
+        cut(level)
+        assert job.wait(600) == 0
+    assert outcome(json.loads((tmp_path / "out.json").read_text())) == unkilled
+    assert "The features are checked, and made again" in " ".join(said.read_text().split())
+
+
 @pytest.fixture
 def small(tmp_path):
     """Return a folder on a disk of its own."""
@@ -87,6 +105,7 @@ def fill(path):
         path.write_bytes(bytes(200 << 20))
 
 
+@pytest.mark.slow
 def test_a_search_waits_for_room_on_a_full_disk(demo, tmp_path, unkilled, small):
     shutil.copytree(demo / "features", small / "features")
     record = small / "studies" / tmp_path.name / "record.db"
@@ -142,6 +161,7 @@ def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkil
     assert sum("interrupted" in t.user_attrs for t in trials(record)) == 1
 
 
+@pytest.mark.slow  # test_tune.py has the like
 def test_the_same_command_after_the_end_runs_nothing_and_says_the_same(demo, tmp_path, unkilled):
     folder = tmp_path
     first = finish(command(folder, demo), folder)

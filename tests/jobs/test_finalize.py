@@ -83,6 +83,7 @@ def interrupt(record, number):
         db.execute("DELETE FROM trial_values WHERE trial_id = ?", (trial,))
 
 
+@pytest.mark.slow  # a finalize more
 def test_a_trial_of_a_later_stage_is_resumed_to_the_same_result(final, folder, demo):
     # Trials 0 to 3 are of the two blocks that choose the leader, 4 to 7 of the fresh ones.
     (study,) = (demo / "studies").glob("s-confirm-*")
@@ -108,6 +109,7 @@ def test_the_report_asks_for_nothing_and_has_the_printed_figures(final, demo):
     assert table.count(r"\\") == table.count("&") / 6
 
 
+@pytest.mark.slow  # a training more
 def test_the_script_trains_the_winner_to_the_logged_number(final, demo, tmp_path):
     del final
     script = (demo / "studies" / "s" / "final" / "repro.sh").read_text()

@@ -26,7 +26,10 @@ def place(shared, tmp_path_factory):
 
 
 IMPORT = ("--dataset", "cub", "--hdf5", "x.hdf5", "--data-root", "root")
-SMALL = ("--budget.trials", "3", "--budget.at-once", "1", "--seed", "1", "--no-figures")
+SMALL = (
+    *("--budget.trials", "3", "--budget.at-once", "1", "--seed", "1", "--no-figures"),
+    *("--model.sit", "none", "--optim.epochs", "4"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -408,6 +408,7 @@ def test_a_study_that_is_not_there_cannot_be_told(tmp_path):
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow  # a browser, minutes
 def test_a_person_finds_the_study_its_trials_their_curves_and_the_model(finished, client):
     """In a real browser; the pictures are in results/screens."""
     folder, outcome = finished

@@ -58,6 +58,7 @@ def test_the_printed_command_trains_the_winner_to_the_same_numbers(found, demo):
     assert figures(again) == figures(outcome)
 
 
+@pytest.mark.slow  # as the printed command is
 def test_the_winner_of_a_study_is_trained_to_the_same_numbers(found, demo):
     folder, output, outcome = found
     assert f"--from {outcome['study']}/{outcome['best']['trial']} --results {demo}\n" in output

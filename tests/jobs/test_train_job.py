@@ -181,6 +181,7 @@ def test_a_killed_driver_goes_on_to_the_same_numbers(demo, tmp_path, alone):
     assert figures(run(demo, tmp_path, *LONG)[1]) == figures(alone[2])
 
 
+@pytest.mark.slow  # three jobs
 def test_a_run_that_raises_says_why_and_the_same_command_resumes_it(demo, tmp_path, alone):
     job = start(demo, tmp_path, *LONG)
     until(lambda: began(record(demo, tmp_path)), job)

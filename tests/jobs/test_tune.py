@@ -255,7 +255,7 @@ def stop_command(demo, study):
     assert done.stdout == f"study {study}: stopped; the same command resumes it\n"
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "--stop"])
+@pytest.mark.parametrize("how", [pytest.param("Ctrl-C", marks=pytest.mark.slow), "--stop"])
 def test_stopping_a_fork_ends_soon_leaves_no_process_and_loses_nothing(
     demo, finished, tmp_path, how
 ):

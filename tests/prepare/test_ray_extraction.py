@@ -106,6 +106,7 @@ def test_two_workers_make_the_store_that_one_process_makes(driver, pictures, tmp
     assert told[-1] == (2 * IMAGES, 2 * IMAGES)
 
 
+@pytest.mark.slow  # test_prepare.py kills one
 def test_a_spread_extraction_goes_on_where_it_stopped(driver, pictures, tmp_path):
     place, _ = spread(driver, pictures, tmp_path, stop_after=20)
     assert place is None

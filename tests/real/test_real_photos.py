@@ -58,6 +58,7 @@ def test_birds_never_seen_are_known_by_their_attributes(birds):
     assert last_accuracy(birds) > 0.6
 
 
+@pytest.mark.slow
 def test_attributes_of_other_birds_are_no_help(birds):
     # If images of the validation classes leaked into training, this would not be chance.
     # Measured 0.02 to 0.22 for six permutations, with mean 0.09.

@@ -108,7 +108,14 @@ RULES = {
 }
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "away at the start",
+        "does and never says so",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in list(RULES)[1:4]),
+    ],
+)
 def test_each_thing_is_there_once_when_the_server_was(mlflow_server, tmp_path, name):
     front = Front(mlflow_server)
     front.rules = list(RULES[name])

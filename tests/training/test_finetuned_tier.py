@@ -102,6 +102,7 @@ def test_summed_micro_batches_give_the_gradient_of_the_batch(toy_photos):
     )
 
 
+@pytest.mark.slow
 def test_the_stripes_are_learnt_better_with_the_backbone(toy_photos):
     quick = {"optim.epochs": 12, "finetune.augment": "none", "model.sit": "none"}
     *_, frozen = run(toy_photos, quick | {"finetune.lr": 0.0})

@@ -12,12 +12,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from drmn.cluster.connect import alive_node_ids
-from drmn.errors import StudyError, last_line
+from drmn.errors import StoreFaultError, StudyError, last_line
 from drmn.experiment.trial_checkpoints import StaleWriterError, drop_last, trial_folder
 from drmn.experiment.trial_task import TrialTask
 from drmn.fields import flatten
 from drmn.search.executors.backends import Backend, open_backend
 from drmn.search.executors.config import ExecutorConfig
+from drmn.search.executors.fault import fault_of, is_of_files
 from drmn.search.executors.trial_queue import LostProcessError, ResizedGroupError
 from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage import disk_full
@@ -47,10 +48,13 @@ class RecordSearcher(Searcher):
         """The nodes that were alive when each of them started."""
         self.error = ""
         """Why the search ends, with `stop_on_error`."""
+        self.fault: StoreFaultError | None = None
+        """Why it ends, if files are damaged or gone: trials that ran resume when they are back."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
-        point = None if self.backend.problem or self.error else self._next()
+        ends = self.backend.problem or self.error or self.fault
+        point = None if ends else self._next()
         if point is None:
             return None if self.live else str(Searcher.FINISHED)
         self.live[trial_id], self.there[trial_id] = point.number, alive_node_ids()
@@ -136,6 +140,8 @@ class RecordScheduler(FIFOScheduler):
         if disk_full.is_disk_full(error):
             disk_full.wait_for_space(self.searcher.work.folder)
             self.record.requeue(number, excused=True)
+        elif error is not None and is_of_files(error):
+            self.searcher.fault = fault_of(error)
         elif not isinstance(error, LostTrialError):
             self._fail(number, _cause(error))
         elif not self.record.requeue(number, excused=self._is_excused(trial, error)):
@@ -185,6 +191,7 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
 
     Raises:
         StudyError: No group of workers can be started; or, with `stop_on_error`, a trial raised.
+        StoreFaultError: Files that trials read are damaged or gone.
     """
     scratch = work.folder / "ray"
     try:
@@ -193,6 +200,8 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
             _tuner(searcher, scratch).fit()
         if chosen.problem:
             raise StudyError(f"No group of workers can be started: {chosen.problem}.")
+        if searcher.fault:
+            raise searcher.fault
         if searcher.error:
             raise StudyError(
                 f"{work.folder}: {searcher.error.rstrip('.')}. The same command resumes it."

@@ -1,5 +1,6 @@
 """The demo is no toy: what is where must be learnt, pooled pixels do not tell."""
 
+import pytest
 import torch
 from conftest import write_store
 from torchvision.transforms.functional import resize
@@ -19,6 +20,7 @@ def thumbnails(catalogue):
     return torch.stack(pixels).float().flatten(1)[:, None]
 
 
+@pytest.mark.slow
 def test_a_linear_model_on_pooled_pixels_fails_where_attention_on_features_does_not(demo, tmp_path):
     catalogue = open_dataset("demo", demo / "demo", tmp_path)
     key = FeatureKey(

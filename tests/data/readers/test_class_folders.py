@@ -56,6 +56,7 @@ def test_word_vectors_of_the_attributes_are_read(fish):
     np.testing.assert_array_equal(catalogue_of(read(fish, "own")).words, vectors)
 
 
+@pytest.mark.slow  # minutes
 def test_the_documented_command_searches_the_documented_example(fish):
     """As on the page, with word vectors and with flags that make it a matter of seconds."""
     np.save(fish / "words.npy", np.eye(5, dtype=np.float32))

@@ -5,12 +5,14 @@ import json
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 from drmn.experiment.trial_task import TrialTask
 from drmn.search.executors.tune_memory import TaskRef
 
 
+@pytest.mark.slow  # hundreds of trials
 def test_trials_that_are_over_leave_nothing_in_tune(tmp_path):
     command = [sys.executable, ROOT / "tests" / "idle.py", tmp_path]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -138,7 +138,7 @@ def run_at_once(study, at_once, order, trials):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "curve-gp"])
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "curve-gp"])
 def test_with_a_window_a_search_comes_out_the_same_whatever_runs_at_once(tmp_path, sampler):
     outcomes = []
     for at_once, order in ((1, 0), (4, 1), (4, 2), (9, 3)):

@@ -1,0 +1,22 @@
+"""Classification of a trial's error: its own, or one of the files that all trials read."""
+
+from drmn.errors import DataError, StoreFaultError, last_line
+from drmn.search.storage.disk_full import is_disk_full
+
+
+def is_of_files(error: BaseException | None) -> bool:
+    """Return whether files failed a trial, rather than its settings: any other would fail too.
+
+    A damaged or missing feature store, a photo that is gone, a disk that cannot be read. Not a full
+    disk, which the search waits for, nor a connection, which is lost with a process.
+    """
+    inner = getattr(error, "cause", None) or error
+    if isinstance(inner, ConnectionError) or is_disk_full(inner):
+        return False
+    return isinstance(inner, DataError | OSError)
+
+
+def fault_of(error: BaseException) -> StoreFaultError:
+    """Return the error that ends the search instead of the trial."""
+    said = last_line(error).rstrip(".")
+    return StoreFaultError(f"{said}; no trial failed by it, and the same command resumes them.")
