@@ -29,7 +29,8 @@ def job(name: str, folder: Path, *arguments: object) -> float:
     """Run a job in `folder`; return its seconds of wall time."""
     began = time.monotonic()
     command = [sys.executable, ROOT / "jobs" / f"{name}.py", *arguments]
-    print(f"$ python jobs/{name}.py {' '.join(map(str, arguments))}", flush=True)
+    shown = [str(each) for each in arguments if not str(each).endswith(".jpg")]
+    print(f"$ python jobs/{name}.py {' '.join(shown)}", flush=True)
     subprocess.run(list(map(str, command)), cwd=folder, check=True)
     return time.monotonic() - began
 

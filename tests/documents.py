@@ -20,6 +20,8 @@ JOBS = {
     "tune": "TuneJob",
     "train": "TrainJob",
     "finalize": "FinalizeJob",
+    "report": "ReportJob",
+    "export": "ExportJob",
     "predict": "PredictJob",
     "sync": "SyncJob",
     "doctor": "DoctorJob",

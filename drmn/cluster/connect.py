@@ -31,6 +31,7 @@ RAY_SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # no snapshots: a study resumes from its record
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the driver; the record is whole at any time
 }
+LOOPBACK = "127.0.0.1"
 # Ray starts no more than so many processes at once, by default one per core, and warns on the
 # terminal of more than four times as many; those that wait for others need no core.
 STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count() or 1))}
@@ -52,18 +53,38 @@ def ray_session() -> Iterator[None]:
     }
     for name in ("ray", "ray.tune", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a trial's error is in the record
-    local: dict[str, Any] = {"address": "local", "include_dashboard": False}
-    ray.init(
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"GLIBC_TUNABLES": MALLOC} | QUIET | RAY_SETTINGS},
-        **({} if os.environ.get("RAY_ADDRESS") else local),
-    )
+    started: dict[str, Any] = {
+        "logging_level": logging.ERROR,
+        "log_to_driver": False,
+        "runtime_env": {"env_vars": {"GLIBC_TUNABLES": MALLOC} | QUIET | RAY_SETTINGS},
+    }
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**started)
+    else:
+        _start_local(started)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set another
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_local(given: Mapping[str, Any]) -> None:
+    """Start Ray on this machine, for this machine: nothing of it listens on another address."""
+    import ray  # noqa: PLC0415 - see ray_session
+    from ray._private import services  # noqa: PLC0415
+
+    os.environ.setdefault("RAY_enable_metrics_collection", "0")  # a port without the token
+    resolve = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = _as_given  # it makes 127.0.0.1 the machine's own address
+    try:
+        ray.init(address="local", include_dashboard=False, _node_ip_address=LOOPBACK, **given)
+    finally:
+        services.resolve_ip_for_localhost = resolve
+
+
+def _as_given(host: str) -> str:
+    return host
 
 
 def trial_slots(asked: ResourceConfig, at_once: int) -> int:

@@ -48,12 +48,12 @@ def show(console: Console, result: FinalResult, written: Path) -> None:
     """Print the verdict, the test table, and where the report is."""
     console.print()
     say(console, verdict(result))
-    table = Table(box=None, title="On test classes, percent", title_justify="left")
-    table.add_column("")
+    table = Table(box=None, title="On test classes, percent", title_justify="left", pad_edge=False)
+    table.add_column("", no_wrap=True)
     for name in tables.COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
-    for name, cells in tables.final_rows(result):
-        table.add_row(name, *cells)
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for name, cells in tables.final_rows(result):  # 80 columns hold it
+        table.add_row(name, *(cell.replace(" ± ", "±") for cell in cells))
     console.print(table)
     say(console, f"\nReport: {written}")
     say(console, f"Table for a paper: {written.with_name('table.tex')}")

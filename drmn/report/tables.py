@@ -18,7 +18,7 @@ def final_rows(result: FinalResult) -> list[tuple[str, Sequence[str]]]:
     own = [f"{100 * mean[c]['mean']:.1f} ± {100 * mean[c]['sd']:.1f}" for c in COLUMNS]
     rows: list[tuple[str, Sequence[str]]] = [(f"DRMN, {count} seed{'s' * (count > 1)}", own)]
     if count > 1:
-        rows.append((f"DRMN, ensemble of the {count}", _percent(result.test.ensemble)))
+        rows.append((f"DRMN, ensemble of {count}", _percent(result.test.ensemble)))
     rows += [(line.name, _percent(line.test)) for line in result.baselines]
     return rows
 
