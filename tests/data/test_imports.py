@@ -18,7 +18,7 @@ MAY_REACH = {"drmn.data", "drmn.doctor", "drmn.final", "drmn.prepare", "drmn.rep
 """What makes features, or opens the test split once all is chosen, and what shows their outcome."""
 KNOW_NOTHING = {
     *("drmn.cli", "drmn.errors", "drmn.help", "drmn.malloc", "drmn.metric_names", "drmn.units"),
-    *("drmn.fields", "drmn.vision"),
+    *("drmn.compiler", "drmn.fields", "drmn.vision"),
 }
 """Modules that the layers keep below all of the data."""
 
