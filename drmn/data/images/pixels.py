@@ -33,6 +33,8 @@ _EXIF_MARKS = (b"Exif\0\0", b"eXIf", b"EXIF")
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
+MOST_PIXELS = 100_000_000
+"""Pixels of an image at most."""
 CONVERT = "convert it to JPEG or PNG"
 
 
@@ -50,10 +52,16 @@ def decode_bytes(content: bytes) -> Pixels:
     Of several pages of a TIFF the first is taken; transparency is dropped.
 
     Raises:
-        UnreadableError: It is empty, cut short, of an unknown format, or it moves.
+        UnreadableError: It is empty, cut short, of an unknown format, or it moves; or it has more
+            than 100 million pixels, which may be 400 kB of a file and gigabytes of memory.
     """
     if not content:
         raise UnreadableError("it is empty")
+    if (count := _pixels_told(content)) > MOST_PIXELS:
+        raise UnreadableError(
+            f"it has {count / 1e6:.0f} million pixels, more than {MOST_PIXELS / 1e6:.0f}",
+            "make it smaller",
+        )
     if not (content.startswith(_BY_TORCHVISION) or content[8:12] == b"WEBP"):
         return _by_pillow(content)
     try:
@@ -71,6 +79,17 @@ def is_converted(content: bytes) -> bool:
     """Return whether decoding turns the stored picture, or takes 16 bits to 8."""
     sixteen = content.startswith(b"\x89PNG") and content[24:25] == b"\x10"
     return sixteen or _orientation(content) != 1
+
+
+def _pixels_told(content: bytes) -> int:
+    """Return the number of pixels by the head of an image file; 0 where that cannot be read."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.width * image.height
+    except Image.DecompressionBombError as problem:  # Pillow counts them, and says no more
+        return int(next(iter(re.findall(r"\((\d+) pixels\)", str(problem))), 2 * MOST_PIXELS))
+    except Exception:  # noqa: BLE001 - the decoder says what is wrong with it
+        return 0
 
 
 def _eight_bits(pixels: Tensor) -> Pixels:

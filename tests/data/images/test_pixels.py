@@ -141,3 +141,17 @@ def test_the_field_s_photo_of_sixteen_bits_is_that_of_eight(shared):
             if image.mode.startswith("I"):
                 want = torch.from_numpy((np.asarray(image) / 257).round())
                 assert torch.equal(pixels[0].double(), want)
+
+
+@pytest.mark.parametrize("side", [10_001, 14_000, 40_000])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_small_file_of_too_many_pixels_is_refused_before_it_takes_memory(side, kind):
+    file = io.BytesIO()
+    more = {"compression": "group4"} if kind == "TIFF" else {}
+    Image.new("1", (side, side)).save(file, kind, **more)
+    content = file.getvalue()
+    assert len(content) < 2_000_000
+    millions = f"{side * side / 1e6:.0f} million pixels, more than 100"
+    with pytest.raises(UnreadableError, match=millions) as refused:
+        decode_bytes(content)
+    assert refused.value.remedy == "make it smaller"
