@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drmn.experiment.study_layout import TRIALS
 from drmn.training.checkpoint import BEST, LAST, Saved, State, save
 
 PACKAGE, PICTURE, CURVE = "package", "attention.png", "seen-unseen.png"
 """Names in a trial's folder: packed network, attention maps, accuracies at every gamma."""
 PICTURES = "pictures"
 """Folder of attention maps drawn in training, in a trial's folder and in MLflow's artifacts."""
-TRIALS = "trials"
-"""Folder of the trials' folders, in a study's folder."""
 OWNER = "holder"
 """File of a running trial's folder: the name of the process that may write there."""
 
@@ -89,7 +88,5 @@ def drop_last(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-REPORT = Path("final/report.html")
-"""The report of a finalized search, in its folder."""
 FIGURES = "figures"
 """Folder of figures, in a study's folder and in MLflow's artifacts."""

@@ -1,6 +1,6 @@
 """Names of the files that a finalize writes."""
 
-from drmn.experiment.trial_checkpoints import REPORT
+from drmn.experiment.study_layout import REPORT
 
 PAGE = REPORT.name
 RESULT, SCRIPT, ABLATION = "result.json", "repro.sh", "ablation.md"

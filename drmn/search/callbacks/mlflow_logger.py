@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from drmn.experiment.study_layout import REPORT
 from drmn.experiment.trial_checkpoints import (
     CURVE,
     FIGURES,
     PACKAGE,
     PICTURE,
     PICTURES,
-    REPORT,
     snapshot_path,
     trial_folder,
 )

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 
 from drmn.errors import StudyError
 from drmn.experiment.identity import Identity, refusal
-from drmn.experiment.trial_checkpoints import TRIALS
+from drmn.experiment.study_layout import TRIALS
 from drmn.search.storage.factory import (
     SqliteStorage,
     StudyStorage,

@@ -1,0 +1,8 @@
+"""Names in a study's folder that modules without torch need too."""
+
+from pathlib import Path
+
+TRIALS = "trials"
+"""Folder of the trials' folders."""
+REPORT = Path("final/report.html")
+"""The report of a finalized search."""
