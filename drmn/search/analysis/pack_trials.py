@@ -59,7 +59,7 @@ class Packer:
         """
         made, code, taken = PackedTrials(), code_digest.digest(("drmn.experiment.model_export",)), 0
         for row in rows:
-            if made.over:
+            if made.over or (made.rows and taken >= limit):
                 made.over += 1
                 continue
             try:
