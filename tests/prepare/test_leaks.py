@@ -40,7 +40,7 @@ def search(folder):
     arguments = (
         *("--dataset", "demo", "--no-figures", "--space", SPACE, "--budget.trials", "1"),
         *("--backbone", "resnet10t", "--weights", "random", "--image-size", "64"),
-        *("--levels", "32", "--results", ".", "--json", "out.json", "--budget.at-once", "1"),
+        *("--levels", "16+32", "--results", ".", "--json", "out.json", "--budget.at-once", "1"),
     )
     with (
         mock.patch.object(drawing, "render"),
