@@ -38,7 +38,7 @@ def search(folder):
     that of the image's folder.
     """
     arguments = (
-        *("--dataset", "demo", "--no-figures", "--space", SPACE, "--budget.trials", "1"),
+        *("--dataset", "demo", "--no-figures", "--space", SPACE, "--budget.trials", "2"),
         *("--backbone", "resnet10t", "--weights", "random", "--image-size", "64"),
         *("--levels", "16+32", "--results", ".", "--json", "out.json", "--budget.at-once", "1"),
     )
