@@ -66,6 +66,10 @@ class _Deferred(ModuleType):
         vars(self).update(disable=disable, graph_break=graph_break)
 
     def __getattr__(self, name: str) -> Any:
+        # Who looks over all modules (inspect, warnings) uses none of them, and may do so while a
+        # package is half imported that the compiler imports too. Of a submodule's import it is use.
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
         if sys.modules.get(COMPILER) is self:
             del sys.modules[COMPILER]
         return getattr(importlib.import_module(COMPILER), name)

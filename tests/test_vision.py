@@ -52,6 +52,16 @@ def test_optimizers_load_no_compiler():
     assert python(f"{TRAIN}{LOADED}print(bool(weight.max() < 1))") == ["[]", "True"]
 
 
+def test_looking_over_all_modules_after_a_training_loads_no_compiler():
+    code = (
+        f"{TRAIN}import inspect, json\n"
+        "inspect.modulesbyfile.clear(), inspect._filesbymodname.clear()\n"
+        "print(inspect.getmodule(json.JSONDecoder.decode.__code__).__name__)\n"
+        f"{LOADED}from torch.distributed.tensor import DTensor\nprint(DTensor.__name__)"
+    )
+    assert python(code) == ["json.decoder", "[]", "DTensor"]
+
+
 def test_what_is_compiled_after_a_training_is_compiled():
     code = (
         f"{TRAIN}{LOADED}"

@@ -106,7 +106,7 @@ def test_models_are_registered_and_only_a_better_one_becomes_champion(tmp_path, 
         begin(spool, name=f"s{n}")
         folder = tmp_path / f"package{n}"
         folder.mkdir()
-        for name in ("about.json", "model.safetensors"):
+        for name in ("about.json", "model.safetensors", "backbone.safetensors"):
             (folder / name).write_text(f"{n}")
         model = {"run": f"s{n}", "name": f"m{n}", "folder": str(folder), "step": 1}
         told = {"name": "drmn-toy", "data": data, "value": value}
