@@ -113,10 +113,9 @@ def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as problem:
-        if problem.errno not in _REMEDIES:
-            sys.exit(_unforeseen(problem))
-        remedy = _REMEDIES[problem.errno]
-        sys.exit(_say(f"error: {problem.filename}: {problem.strerror}; {remedy}.", 2))
+        remedy = _REMEDIES.get(problem.errno or 0)
+        sentence = f"error: {problem.filename}: {problem.strerror}; {remedy}."
+        sys.exit(_say(sentence, 2) if remedy else _unforeseen(problem))
     except Exception as problem:  # noqa: BLE001 - no traceback on a person's terminal
         sys.exit(_unforeseen(problem))
 
@@ -141,7 +140,7 @@ def _unforeseen(problem: Exception) -> int:
     first = (str(problem).splitlines() or [""])[0][:200]
     return _say(
         f"error: {type(problem).__name__}: {first}; this was not foreseen: {log.name} has all of "
-        "it. Nothing that was finished is lost: the same command resumes.",
+        "it. Nothing that was finished is lost: give the same command again.",
         os.EX_SOFTWARE,
     )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drmn.config import RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits.development import Classes, Development, Fold, Images
 from drmn.data.store import feature_store
 from drmn.errors import DataError
@@ -49,6 +50,7 @@ def pack(
     *,
     rule: Rule | None = None,
     shared: Path | None = None,
+    frozen: tuple[Backbone, FeatureConfig] | None = None,
 ) -> Packed:
     """Write the network of a checkpoint into `folder`, with all it needs to classify photos.
 
@@ -61,12 +63,15 @@ def pack(
         rule: How the classes are scored; by default as its figures say.
         shared: The study's file of the backbone, made where it is missing, for the package to refer
             to; by default, and where the backbone was trained too, the package has it itself.
+        frozen: The store's backbone (`backbone_of`), where many packages take the same; unused
+            where the backbone was trained too.
     """
-    backbone, config = backbone_of(store)
+    trained_too = run.tier == "finetuned"
+    backbone, config = backbone_of(store) if trained_too or frozen is None else frozen
     network = restore_network(run, state, data.classes, backbone)
     rule = rule or rule_of(run.model.ensemble, state["metrics"])
     package = Package(backbone, network, run, data.classes, rule)
-    if run.tier == "finetuned":
+    if trained_too:
         shared = None
     if shared is not None and not is_made(shared, of := {"features": store.name}):
         save_backbone(shared, backbone)

@@ -41,7 +41,7 @@ class TrialProgress:
     """
 
     def __init__(
-        self, objective: str, writer: CheckpointWriter | None, state: State | None, trial: str = ""
+        self, objective: str, writer: CheckpointWriter | None, state: State | None, trial: str
     ) -> None:
         known = NEW_TRIAL if state is None else state
         self.objective, self.writer, self.trial = objective, writer, trial
@@ -75,7 +75,7 @@ class TrialProgress:
 
     def _known(self, spent: float) -> State:
         known = {"told": self.last, "best": self.best, "kept": self.kept, "spent": spent}
-        return known | {"trial": self.trial}
+        return {**known, "trial": self.trial}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

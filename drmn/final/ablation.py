@@ -12,7 +12,7 @@ from drmn.fields import flatten, with_overrides
 from drmn.final.confirm import interval
 from drmn.final.confirm_study import Confirmation, settings_on
 from drmn.final.context import Context
-from drmn.final.run_queue import Trained, run_queue
+from drmn.final.run_queue import Queue, Trained, run_queue
 from drmn.level_names import parse_levels
 from drmn.model.ablations import ABLATIONS, FULL, LABELS, ablated
 from drmn.search.analysis.candidates import Candidate
@@ -67,7 +67,18 @@ def ablate(context: Context, found: Confirmation) -> list[AblationRow]:
     if queue:
         plan = _plan(context, winner, queue)
         names = [f"block {block}, {LABELS[name]}" for name, block in queue]
-        made = run_queue(context, plan, names, "ablation of the winner", "The ablation")
+        made = run_queue(
+            context,
+            Queue(
+                plan=plan,
+                names=names,
+                purpose="ablation of the winner",
+                step="The ablation",
+                store=context.store,
+                catalogue=context.catalogue,
+                objective=context.search.objective,
+            ),
+        )
         trained = dict(zip(queue, made, strict=True))
     return [_row(found, blocks, name, missing[name], trained) for name in missing]
 

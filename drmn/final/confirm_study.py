@@ -12,7 +12,7 @@ from drmn.errors import StudyError
 from drmn.final.config import ConfirmConfig
 from drmn.final.confirm import SELECTION, Values, Verdict, interval, judge
 from drmn.final.context import Context
-from drmn.final.run_queue import Trained, over, run_queue
+from drmn.final.run_queue import Queue, Trained, over, run_queue
 from drmn.metric_names import Metrics
 from drmn.search.analysis.candidates import Candidate, find_candidates
 from drmn.search.storage.studies import load_study, study_names
@@ -177,8 +177,18 @@ def _train(
 ) -> list[Trained]:
     """Train what is not trained yet; return all trials of the queue."""
     names = [f"block {b}, candidate {c + 1} (trial {candidates[c].trial})" for c, b in queue]
-    doing = f"confirm on {queue[-1][1]} blocks"
-    return run_queue(context, _plan(context, candidates, queue), names, doing, "The confirmation")
+    return run_queue(
+        context,
+        Queue(
+            plan=_plan(context, candidates, queue),
+            names=names,
+            purpose=f"confirm on {queue[-1][1]} blocks",
+            step="The confirmation",
+            store=context.store,
+            catalogue=context.catalogue,
+            objective=context.search.objective,
+        ),
+    )
 
 
 def settings_on(candidate: Candidate, block: int) -> dict[str, Any]:

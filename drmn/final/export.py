@@ -104,16 +104,16 @@ class Metadata:
     @classmethod
     def of(cls, text: str) -> "Metadata":
         """Return the metadata of a file."""
-        told: dict[str, Any] = json.loads(text)
+        plain: dict[str, Any] = json.loads(text)
         classes = Classes(
-            names=tuple(told["classes"]),
-            attributes=torch.tensor(told["attributes"]),
-            seen=torch.tensor(told["seen"]),
-            attribute_names=tuple(told["attribute_names"]),
+            names=tuple(plain["classes"]),
+            attributes=torch.tensor(plain["attributes"]),
+            seen=torch.tensor(plain["seen"]),
+            attribute_names=tuple(plain["attribute_names"]),
         )
-        given = {**told["preprocess"]}
+        given = {**plain["preprocess"]}
         given |= {name: tuple(given[name]) for name in ("mean", "std")}
-        return cls(classes, Rule(**told["rule"]), Preprocess(**given))
+        return cls(classes, Rule(**plain["rule"]), Preprocess(**given))
 
 
 def metadata_of(package: Package) -> Metadata:

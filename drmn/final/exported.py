@@ -28,8 +28,8 @@ class Exported:
         self.run, text = _program(file) if file.suffix == PROGRAM else _onnx(file)
         if not text:
             raise ConfigError(f"{file}: no model of ours; python jobs/export.py writes one.")
-        told = Metadata.of(text)
-        self.classes, self.rule, self.preprocess = told.classes, told.rule, told.preprocess
+        found = Metadata.of(text)
+        self.classes, self.rule, self.preprocess = found.classes, found.rule, found.preprocess
 
     def classify(self, photos: Sequence[bytes], classes: Classes | None = None) -> Answer:
         """Classify image files, given by their bytes, among `classes` or its own.

@@ -94,7 +94,7 @@ def _pack(context: Context, result: FinalResult, number: int) -> Path:
 def _models(result: FinalResult, key: str, card: str, packages: Sequence[Path]) -> events.Keyed:
     """Return the event that logs the packed networks and registers the first."""
     figures = result.test.seeds
-    told = [
+    packed = [
         {
             "run": f"{key}/{network.row.number:04d}",
             "name": f"{result.study}-refit" + (f"-seed{number}" if number else ""),
@@ -109,4 +109,4 @@ def _models(result: FinalResult, key: str, card: str, packages: Sequence[Path]) 
     value = result.confirmation.plain()["value"]
     data = result.data["digest"]
     about = events.registered(result.dataset, data, value, refitted=True, card=card)
-    return events.models(key, told, about)
+    return events.models(key, packed, about)

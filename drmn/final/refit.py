@@ -17,13 +17,12 @@ from drmn.evaluation.validation import predict, seen_leads
 from drmn.experiment.open_data import open_run_data
 from drmn.final.context import Context
 from drmn.final.decision import Decision
-from drmn.final.queue_lines import QueueLines
 from drmn.final.refit_data import open_refit
+from drmn.final.run_queue import Queue, run_queue
 from drmn.io import atomic
 from drmn.model.finetuned import Network
 from drmn.prepare.features import prepare
 from drmn.search.analysis.pack_trials import best_state
-from drmn.search.session import Session, open_session
 from drmn.search.study.plan import EnqueuedPlan
 from drmn.search.trial_summary import TrialSummary
 from drmn.training.loop import LAST_EPOCH, assemble
@@ -127,9 +126,18 @@ def refit(context: Context, decision: Decision, catalogue: Catalogue, store: Pat
     settings = [{**decision.settings, **own} for own in queue]
     basis = {"decision": decision.digest}
     plan = context.plan(f"refit-{decision.digest[:8]}", LAST_EPOCH, settings, basis, NOTE)
-    with open_session(plan, store, catalogue, context.console) as session:
-        rows = _trained(context, session, names)
-        session.ship(context.console)
+    trainings = Queue(
+        plan=plan,
+        names=names,
+        purpose="refit on trainval",
+        step="The refit",
+        store=store,
+        catalogue=catalogue,
+    )
+    rows = [row for row, _ in run_queue(context, trainings)]
+    for row in rows:
+        if row.state == "FAIL":
+            raise StudyError(f"{names[row.number]} failed: {row.cause}.")
     every = [_opened(plan.folder, row, store, catalogue) for row in rows]
     rule = _carried(decision, every[decision.seeds :])
     return Refit(
@@ -139,20 +147,6 @@ def refit(context: Context, decision: Decision, catalogue: Catalogue, store: Pat
         catalogue=catalogue,
         plan=plan,
     )
-
-
-def _trained(context: Context, session: Session, names: Sequence[str]) -> list[TrialSummary]:
-    over = [row for row in session.record.trial_summaries() if row.state != "RUNNING"]
-    if len(over) < len(names):
-        context.say(f"refit: {len(names) - len(over)} trainings on trainval")
-    session.execute([QueueLines(context.console, names, done=len(over))])
-    rows = session.record.trial_summaries()
-    for row in rows:
-        if row.state == "FAIL":
-            raise StudyError(f"{names[row.number]} failed: {row.cause}.")
-    if len(rows) < len(names) or any(row.state != "COMPLETE" for row in rows):
-        raise StudyError("The refit was stopped; the same command resumes it.")
-    return rows
 
 
 def _opened(study: Path, row: TrialSummary, store: Path, catalogue: Catalogue) -> Trained:

@@ -2,8 +2,11 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from drmn.data.images.catalogue import Catalogue
 from drmn.errors import StudyError
 from drmn.final.context import Context
 from drmn.final.queue_lines import QueueLines
@@ -16,29 +19,38 @@ Trained = tuple[TrialSummary, Mapping[int, Metrics]]
 """A trial that is over, and the metrics of its epochs."""
 
 
-def run_queue(
-    context: Context, plan: EnqueuedPlan, names: Sequence[str], doing: str, stopped: str
-) -> list[Trained]:
-    """Run a queue's trials that are not over yet on the search's features; return all.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Queue:
+    """Enqueued trials to run, and the features that they run on."""
 
-    Args:
-        context: The search, and where its trials run.
-        plan: The study.
-        names: What each trial is, in words.
-        doing: What the trials are for, such as "confirm"; printed with the number that is left.
-        stopped: What was stopped, such as "The confirmation".
+    plan: EnqueuedPlan
+    names: Sequence[str]
+    """What each trial is, in words."""
+    purpose: str
+    """What the trials are for, such as "confirm"; printed with the number that is left."""
+    step: str
+    """What may be stopped, such as "The confirmation"."""
+    store: Path
+    catalogue: Catalogue
+    objective: str = ""
+    """The metric that is printed of each trial; none if it is empty."""
+
+
+def run_queue(context: Context, queue: Queue) -> list[Trained]:
+    """Run the trials of a queue that are not over yet; return all.
 
     Raises:
         StudyError: It was stopped before the queue's end.
     """
-    with open_session(plan, context.store, context.catalogue, context.console) as session:
+    names = queue.names
+    with open_session(queue.plan, queue.store, queue.catalogue, context.console) as session:
         done = sum(row.state != "RUNNING" for row in session.record.trial_summaries())
         if done < len(names):
-            context.say(f"{doing}: {len(names) - done} trials")
-        session.execute([QueueLines(context.console, names, context.search.objective, done)])
+            context.say(f"{queue.purpose}: {len(names) - done} trials")
+        session.execute([QueueLines(context.console, names, queue.objective, done)])
         trained = over(session.record.trial_summaries(), session.record.trials())
         if len(trained) < len(names):
-            raise StudyError(f"{stopped} was stopped; the same command resumes it.")
+            raise StudyError(f"{queue.step} was stopped; the same command resumes it.")
         session.ship(context.console)
         return trained
 

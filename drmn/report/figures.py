@@ -18,13 +18,14 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.io import atomic
 from drmn.io.content import note_made
-from drmn.report.page_parts import document, grid
+from drmn.report.page_parts import document, grid, short
 from drmn.report.study_plots import (
     history_of,
     plot_effects,
     plot_history,
     plot_parallel,
     plot_slices,
+    searched_settings,
 )
 from drmn.search.analysis.comparison import chosen, comparison_epoch
 from drmn.search.analysis.diagnostics import effects
@@ -95,12 +96,12 @@ def _best(study: optuna.Study, rows: list[TrialSummary]) -> str:
     ranked = ranking(rows)[:BEST]
     if not ranked:
         return ""
-    params = list(dict.fromkeys(name for row in ranked for name in row.params))
+    params = searched_settings(ranked)
     listed = [
         (
             f"trial {row.number}",
             [f"{100 * (row.value or 0.0):.1f}", str(row.best_epoch), row.state.lower()]
-            + [_short(row.params.get(name, "")) for name in params],
+            + [short(row.params.get(name, "")) for name in params],
         )
         for row in ranked
     ]
@@ -112,10 +113,6 @@ def _best(study: optuna.Study, rows: list[TrialSummary]) -> str:
 def _failures(rows: list[TrialSummary]) -> str:
     failed = [(f"trial {row.number}", [row.cause]) for row in rows if row.state == "FAIL"]
     return f"<h2>Failed trials</h2>{grid(['', 'cause'], failed)}" if failed else ""
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def drawn_of(study: optuna.Study) -> dict[str, Any]:

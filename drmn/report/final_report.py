@@ -16,8 +16,9 @@ from drmn.io import atomic
 from drmn.report import tables
 from drmn.report.final_files import ABLATION, PAGE, PAPER, RESULT, SCRIPT
 from drmn.report.final_words import verdict
-from drmn.report.page_parts import TEST_NOTE, document, grid
+from drmn.report.page_parts import TEST_NOTE, document, grid, short
 from drmn.report.say import say
+from drmn.report.study_plots import history_of, plot_history
 from drmn.report.svg import plot
 from drmn.search.study_totals import StudyTotals
 from drmn.units import duration
@@ -159,36 +160,21 @@ def _ablation(result: FinalResult) -> list[str]:
 
 def _search(search: Search, result: FinalResult) -> str:
     rows = [row for row in search.trials() if row.value is not None]
-    best: list[tuple[float, float]] = []
-    so_far = 0.0
-    for row in rows:
-        steps = (so_far, max(so_far, row.value or 0.0)) if best else (row.value or 0.0,)
-        so_far = steps[-1]
-        best += [(float(row.number), 100 * value) for value in steps]
-    marks = {
-        state.lower(): [(float(r.number), 100 * (r.value or 0.0)) for r in rows if r.state == state]
-        for state in ("COMPLETE", "PRUNED")
-    }
-    labels = ("trial", f"{result.objective}, %")
     totals = StudyTotals(rows)
     causes = [f"trial {r.number}: {r.cause}" for r in search.trials() if r.state == "FAIL"]
     failed = f"<p>Failed: {html.escape('; '.join(causes))}</p>" if causes else ""
     settings = sorted(
-        (name, [_short(result.decision.settings[name])])
+        (name, [short(result.decision.settings[name])])
         for name in next(r.params for r in search.trials() if r.number == result.decision.trial)
     )
     return (
         f"<p>{html.escape(totals.counts)}; {totals.epochs} epochs, "
         f"{duration(3600 * totals.worker_hours)} of worker time.</p>"
-        + plot({"best so far": best}, marks, labels, "Values of the search's trials")
+        + plot_history(history_of(search.study), result.objective)
         + failed
         + "<p>Settings of the winner:</p>"
         + grid(["setting", "value"], settings)
     )
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _classes(result: FinalResult) -> str:

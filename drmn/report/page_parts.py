@@ -48,6 +48,11 @@ def document(title: str, parts: Sequence[str]) -> str:
     )
 
 
+def short(value: object) -> str:
+    """Return a setting's value as text, a number with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def grid(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
     """Return a table; text is escaped."""
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)

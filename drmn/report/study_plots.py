@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
+from drmn.report.page_parts import short
 from drmn.report.svg import Points, Scale, axes, figure, plot, ticks
 from drmn.search.analysis.parameter_effects import Effect
 from drmn.search.trial_summary import TrialSummary, is_better, summarize_all
@@ -107,7 +108,7 @@ def axis_of(name: str, trials: Sequence[FrozenTrial]) -> Axis:
     return Axis(name, kind, low, high)
 
 
-def searched_settings(trials: Sequence[FrozenTrial]) -> list[str]:
+def searched_settings(trials: Sequence[FrozenTrial] | Sequence[TrialSummary]) -> list[str]:
     """Return the settings that any trial has, in the order of the space."""
     return list(dict.fromkeys(name for trial in trials for name in trial.params))
 
@@ -119,7 +120,7 @@ def plot_slices(trials: Sequence[FrozenTrial], reached: str) -> str:
         axis = axis_of(name, trials)
         own = [trial for trial in trials if name in trial.params]
         points = [(axis.place(t.params[name]), 100 * (t.value or 0.0)) for t in own]
-        titles = [f"trial {t.number}: {name} {_short(t.params[name])}" for t in own]
+        titles = [f"trial {t.number}: {name} {short(t.params[name])}" for t in own]
         parts.append(_small(axis, points, titles, reached))
     return f'<div class="small">{"".join(parts)}</div>'
 
@@ -170,8 +171,8 @@ def plot_effects(effects: Sequence[Effect]) -> str:
 def plot_parallel(trials: Sequence[FrozenTrial], objective: str) -> str:
     """Return parallel coordinates: a line a trial over all settings, the best ones on top."""
     each = [axis_of(name, trials) for name in searched_settings(trials)]
-    values = sorted(trial.value or 0.0 for trial in trials)
-    low, high = values[0], values[-1]
+    values = [trial.value or 0.0 for trial in trials]
+    low, high = min(values), max(values)
     size = (LEFT * 2 + GAP * len(each), PARALLEL_HEIGHT)
 
     def at(column: int, share: float) -> str:
@@ -179,7 +180,7 @@ def plot_parallel(trials: Sequence[FrozenTrial], objective: str) -> str:
         return f"{LEFT + GAP * column},{y:.1f}"
 
     drawn = []
-    for trial in sorted(trials, key=lambda t: t.value or 0.0):
+    for rank, trial in enumerate(sorted(trials, key=lambda t: t.value or 0.0)):
         value = trial.value or 0.0
         share = (value - low) / ((high - low) or 1.0)
         line = [at(0, share)]
@@ -188,7 +189,7 @@ def plot_parallel(trials: Sequence[FrozenTrial], objective: str) -> str:
             for n, axis in enumerate(each, 1)
             if axis.name in trial.params
         ]
-        band = min(BANDS - 1, BANDS * values.index(value) // len(values))
+        band = BANDS * rank // len(trials)
         drawn.append(
             f'<polyline class="line b{band}" points="{" ".join(line)}">'
             f"<title>trial {trial.number}: {100 * value:.1f}</title></polyline>"
@@ -210,7 +211,3 @@ def _column(number: int, name: str, labels: Sequence[tuple[float, str]], height:
         y = bottom + 24 + 16 * line
         parts.append(f'<text x="{x}" y="{y}" text-anchor="middle">{html.escape(part)}</text>')
     return "".join(parts)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

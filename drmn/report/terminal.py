@@ -43,15 +43,14 @@ def repaired(
     Raises:
         StoreFaultError: They were damaged time after time, or other files are.
     """
-    for left in reversed(range(REPAIRS + 1)):
+    for _ in range(REPAIRS):
         store, catalogue = prepared(console, request)
         try:
             return run(store, catalogue), store, catalogue
         except StoreFaultError as fault:
-            if not left:
-                raise
             say(console, f"note: {fault} The features are checked, and made again if need be.")
-    raise AssertionError
+    store, catalogue = prepared(console, request)
+    return run(store, catalogue), store, catalogue
 
 
 def summary(console: Console, outcome: SearchResult, tracking_uri: str, experiment: str) -> None:

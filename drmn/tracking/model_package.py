@@ -204,13 +204,13 @@ def load(folder: Path, backbone_file: Path | None = None) -> Package:
     return Package(backbone, network, run, classes, Rule(**about["rule"]))
 
 
-def _backbone_file(folder: Path, told: Mapping[str, str], given: Path | None) -> Path:
+def _backbone_file(folder: Path, about: Mapping[str, str], given: Path | None) -> Path:
     """Return the file of a package's backbone, checked by its digest."""
-    file = given or folder / told["file"]
-    if not file.is_file() or sha256_of(file) != told["sha256"]:
+    file = given or folder / about["file"]
+    if not file.is_file() or sha256_of(file) != about["sha256"]:
         raise DataError(
             f"{folder}: its backbone, {file}, is gone or another one (its SHA-256 should be "
-            f"{told['sha256'][:16]}…); put it there, or run the command of its study again."
+            f"{about['sha256'][:16]}…); put it there, or run the command of its study again."
         )
     return file
 

@@ -57,7 +57,7 @@ def decode_bytes(content: bytes) -> Pixels:
     """
     if not content:
         raise UnreadableError("it is empty")
-    if (count := _pixels_told(content)) > MOST_PIXELS:
+    if (count := _pixel_count(content)) > MOST_PIXELS:
         raise UnreadableError(
             f"it has {count / 1e6:.0f} million pixels, more than {MOST_PIXELS / 1e6:.0f}",
             "make it smaller",
@@ -81,7 +81,7 @@ def is_converted(content: bytes) -> bool:
     return sixteen or _orientation(content) != 1
 
 
-def _pixels_told(content: bytes) -> int:
+def _pixel_count(content: bytes) -> int:
     """Return the number of pixels by the head of an image file; 0 where that cannot be read."""
     try:
         with Image.open(io.BytesIO(content)) as image:

@@ -3,9 +3,11 @@
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from drmn.config import RunConfig
+from drmn.data.feature_config import FeatureConfig
 from drmn.data.splits.development import Development
 from drmn.errors import DataError
 from drmn.experiment import code_digest
@@ -13,6 +15,8 @@ from drmn.experiment.model_export import Packed, pack
 from drmn.experiment.trial_checkpoints import CURVE, PACKAGE, PICTURE, trial_folder
 from drmn.fields import with_overrides
 from drmn.io.content import is_made, note_made
+from drmn.model.backbone import Backbone
+from drmn.model.extraction import backbone_of
 from drmn.search.trial_summary import TrialSummary
 from drmn.tracking.model_package import load as load_package
 from drmn.tracking.package_files import BACKBONE_FILE, holds_backbone, size_of
@@ -31,7 +35,7 @@ class PackedTrials:
     """Trials, the worst ones, that the limit has no room for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Packer:
     """Packs trials of one study.
 
@@ -78,6 +82,11 @@ class Packer:
                 shutil.rmtree(folder)
         return made
 
+    @cached_property
+    def _backbone(self) -> tuple[Backbone, FeatureConfig]:
+        """The frozen backbone, loaded once for all trials."""
+        return backbone_of(self.store)
+
     def _pack(self, row: TrialSummary, code: str, *, first: bool) -> Path:
         """Pack one trial, the `first` with its own copy of the backbone; return the package.
 
@@ -98,7 +107,9 @@ class Packer:
             shutil.rmtree(package, ignore_errors=True)
             run = with_overrides(RunConfig(), row.settings)
             shared = None if first else self.study / BACKBONE_FILE
-            packed = pack(package, run, state, self.data, self.store, shared=shared)
+            packed = pack(
+                *(package, run, state, self.data, self.store), shared=shared, frozen=self._backbone
+            )
             note_made(package, of)
         if first:
             self.pictures(packed)
