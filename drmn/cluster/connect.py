@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from drmn.cluster.ray_watch import restart_if_ray_dies
 from drmn.cluster.resources import ResourceConfig
 from drmn.errors import ConfigError
 
@@ -64,7 +65,8 @@ def ray_session() -> Iterator[None]:
         _start_local(started)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set another
     try:
-        yield
+        with restart_if_ray_dies():
+            yield
     finally:
         ray.shutdown()
 

@@ -29,6 +29,10 @@ class ResourceConfig:
     """GPUs of each worker. A fraction shares one, without isolating memory."""
     failures: int = 3
     """How often a trial may lose its workers, lost machines not counted, before it fails."""
+    stall_minutes: float = 10
+    """Minutes without a step after which a trial is taken to hang, or 20 times its longest pause if
+    that is more. Its process is ended, the stacks of its threads are kept, and it resumes; the
+    second time it fails. 0 for never."""
     system_metrics: bool = False
     """Log cores, memory and GPU of the first worker's machine to MLflow at each epoch."""
 
@@ -43,6 +47,7 @@ class ResourceConfig:
         require("cpus", self.cpus, self.cpus > 0, "positive")
         require("gpus", self.gpus, self.gpus >= 0, "0 or more")
         require("failures", self.failures, self.failures >= 0, "0 or more")
+        require("stall_minutes", self.stall_minutes, self.stall_minutes >= 0, "0 or more")
 
     @property
     def largest_group(self) -> int:

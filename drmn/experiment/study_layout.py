@@ -6,3 +6,5 @@ TRIALS = "trials"
 """Folder of the trials' folders."""
 REPORT = Path("final/report.html")
 """The report of a finalized search."""
+STACKS = "stacks-*.txt"
+"""Files of a trial's folder with the stacks of processes that were found hanging."""

@@ -3,6 +3,7 @@
 from drmn.experiment.study_layout import REPORT
 
 PAGE = REPORT.name
-RESULT, SCRIPT, ABLATION = "result.json", "repro.sh", "ablation.md"
+RESULT, SCRIPT = "result.json", "repro.sh"
+ABLATION = ("ablation.md", "ablation.tex")
 PAPER = (RESULT, "table.md", "table.tex", SCRIPT)
 """Files beside the page."""

@@ -36,12 +36,13 @@ def write_report(folder: Path, search: Search, result: FinalResult) -> list[Path
     atomic.write(folder / "table.md", tables.markdown(result))
     atomic.write(folder / "table.tex", tables.latex(result))
     if result.ablation:
-        atomic.write(folder / ABLATION, tables.ablation_markdown(result))
+        atomic.write(folder / ABLATION[0], tables.ablation_markdown(result))
+        atomic.write(folder / ABLATION[1], tables.ablation_latex(result))
     script = tables.repro(search, result)
     atomic.write(folder / SCRIPT, script)
     (folder / SCRIPT).chmod(0o755)
     atomic.write(folder / PAGE, page(search, result, script))
-    more = [ABLATION] if result.ablation else []
+    more = ABLATION if result.ablation else ()
     return [folder / name for name in (PAGE, *PAPER, *more)]
 
 

@@ -29,22 +29,29 @@ def _percent(figures: Mapping[str, float]) -> list[str]:
 
 def markdown(result: FinalResult) -> str:
     """Return the test table as Markdown."""
-    head = ["", *(name.replace("_", " ") for name in COLUMNS)]
-    lines = [f"| {' | '.join(head)} |", f"|---{'|---:' * len(COLUMNS)}|"]
-    lines += [f"| {' | '.join([name, *cells])} |" for name, cells in final_rows(result)]
-    return "\n".join(lines) + "\n"
+    return _markdown([name.replace("_", " ") for name in COLUMNS], final_rows(result))
 
 
 def latex(result: FinalResult) -> str:
     """Return the test table as LaTeX, for booktabs."""
-    head = " & ".join(["", *(name.replace("oracle_H", "H (oracle)") for name in COLUMNS)])
-    body = [" & ".join([name, *cells]) for name, cells in final_rows(result)]
-    text = " \\\\\n".join(body).replace("±", r"$\pm$") + r" \\"
+    what = f"{result.dataset}, test split, percent; gamma carried from validation"
+    head = [name.replace("oracle_H", "H (oracle)") for name in COLUMNS]
+    return _latex(what, head, final_rows(result))
+
+
+def _markdown(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    lines = [f"| {' | '.join(['', *head])} |", f"|---{'|---:' * len(head)}|"]
+    lines += [f"| {' | '.join([name, *cells])} |" for name, cells in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _latex(what: str, head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> str:
+    body = " \\\\\n".join(" & ".join([name, *cells]) for name, cells in rows)
     return (
-        f"% {result.dataset}, test split, percent; gamma carried from validation. Needs booktabs.\n"
-        f"\\begin{{tabular}}{{l{'r' * len(COLUMNS)}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
-        f"{text}\n\\bottomrule\n\\end{{tabular}}\n"
-    )
+        f"% {what}. Needs booktabs.\n"
+        f"\\begin{{tabular}}{{l{'r' * len(head)}}}\n\\toprule\n{' & '.join(['', *head])} \\\\\n"
+        f"\\midrule\n{body} \\\\\n\\bottomrule\n\\end{{tabular}}\n"
+    ).replace("±", r"$\pm$")
 
 
 ABLATION_COLUMNS = ("objective", "whole network better by", "T1, better by")
@@ -68,9 +75,17 @@ def ablation_rows(result: FinalResult) -> list[tuple[str, Sequence[str]]]:
 
 def ablation_markdown(result: FinalResult) -> str:
     """Return the ablation as Markdown."""
-    lines = [f"| {' | '.join(['', *ABLATION_COLUMNS])} |", f"|---{'|---:' * 3}|"]
-    lines += [f"| {' | '.join([name, *cells])} |" for name, cells in ablation_rows(result)]
-    return "\n".join(lines) + "\n"
+    return _markdown(ABLATION_COLUMNS, ablation_rows(result))
+
+
+def ablation_latex(result: FinalResult) -> str:
+    """Return the ablation as LaTeX, for booktabs."""
+    blocks = max((len(row.values) for row in result.ablation), default=0)
+    what = (
+        f"{result.dataset}, validation, percent: paired differences over {blocks} blocks with "
+        "95 per cent intervals"
+    )
+    return _latex(what, ABLATION_COLUMNS, ablation_rows(result))
 
 
 def repro(search: Search, result: FinalResult) -> str:

@@ -28,6 +28,10 @@ RUNS = "mlflow_runs"
 """The study's attribute: MLflow's run ids by our own keys, as far as they are known."""
 FINETUNES = "again"
 """User attribute: the trial whose settings this one trains again, in the finetuned tier."""
+MOVED, LOST, HUNG, MEMORY = "moved", "interrupted", "hung", "out_of_memory"
+"""User attributes: how often a trial lost its machine, or was preempted; lost its process on a
+machine that stayed; had it ended, as it made no step for long; ran out of memory."""
+LOSSES = (MOVED, LOST, HUNG, MEMORY)
 CHECKPOINT = "checkpoint"
 """User attribute: the best epoch's file, by epoch, SHA-256 and bytes."""
 RANKED = ("COMPLETE", "PRUNED")
@@ -65,6 +69,8 @@ class TrialSummary:
     """When it started, in seconds since 1970."""
     ended: float = 0.0
     """When it ended; 0 while it runs."""
+    losses: Mapping[str, int] = field(default_factory=dict)
+    """How often it lost its process, by `MOVED`, `LOST`, `HUNG` and `MEMORY`."""
 
 
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
@@ -114,6 +120,7 @@ def summarize(trial: FrozenTrial, dropped: Collection[int] = ()) -> TrialSummary
         dropped=trial.number in dropped,
         begun=_seconds(trial.datetime_start),
         ended=_seconds(trial.datetime_complete),
+        losses={k: v for k in LOSSES if (v := trial.user_attrs.get(k))},
     )
 
 

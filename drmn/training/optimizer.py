@@ -48,6 +48,15 @@ def micro_batches(order: Int[Tensor, " image"], size: int, micro: int = 0) -> li
     return cut
 
 
+def after_steps(todo: list[MicroBatch], steps: int) -> list[MicroBatch]:
+    """Return what is left of an epoch after so many steps.
+
+    Not after so many micro-batches: a trial that ran out of memory resumes with smaller ones.
+    """
+    ends = [i for i, piece in enumerate(todo, start=1) if piece.last]
+    return todo[ends[steps - 1] :] if steps else todo
+
+
 def _cut(order: Tensor, size: int) -> list[Tensor]:
     parts = list(order.split(size))
     if len(parts) > 1 and len(parts[-1]) == 1:

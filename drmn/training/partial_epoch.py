@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from drmn.training.checkpoint import State
-from drmn.training.optimizer import MicroBatch
 
 
 @dataclass
@@ -15,6 +14,8 @@ class PartialEpoch:
 
     terms: list[dict[str, Tensor]] = field(default_factory=list)
     """Loss terms of each micro-batch so far."""
+    sizes: list[int] = field(default_factory=list)
+    """Images of each of them."""
     norms: list[Tensor] = field(default_factory=list)
     """Norm of the gradient of each step."""
     chance: list[State] = field(default_factory=list)
@@ -23,10 +24,10 @@ class PartialEpoch:
     """Seconds that it took."""
 
 
-def averaged(terms: list[dict[str, Tensor]], todo: list[MicroBatch]) -> dict[str, float]:
-    """Return each loss term averaged over the images."""
-    sizes = torch.tensor([len(piece.images) for piece in todo], dtype=torch.double)
-    share = sizes / sizes.sum()
+def averaged(epoch: PartialEpoch) -> dict[str, float]:
+    """Return each loss term averaged over the images of a whole epoch."""
+    sizes = torch.tensor(epoch.sizes, dtype=torch.double)
+    share, terms = sizes / sizes.sum(), epoch.terms
     return {
         f"loss/{name}": float(share @ torch.stack([each[name] for each in terms]).double().cpu())
         for name in terms[0]

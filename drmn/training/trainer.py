@@ -20,6 +20,7 @@ from drmn.training.checkpoint import State
 from drmn.training.losses import total
 from drmn.training.optimizer import (
     MicroBatch,
+    after_steps,
     micro_batches,
     moving_average,
     optimizer_of,
@@ -106,15 +107,12 @@ class Trainer:
         began = time.perf_counter()
         self.network.train()
         run, chance = self._spread(number), EpochRng(self.config.seed, number)
-        train, size = self.data.train, self.config.optim.batch_size
-        todo = micro_batches(
-            chance.order(train.labels, self.config.optim.sampling),
-            size,
-            self.config.compute.micro_batch,
-        )
+        train, optim = self.data.train, self.config.optim
+        order = chance.order(train.labels, optim.sampling)
+        todo = micro_batches(order, optim.batch_size, self.config.compute.micro_batch)
         part, self.part = self.part, PartialEpoch()
         self._draw(part, chance)
-        left = todo[len(part.terms) :]
+        left = after_steps(todo, len(part.norms))
         stream = train.stream([distributed.share(piece.images) for piece in left], chance)
         rate = set_learning_rates(
             self.config, self.optimizer, number, sum(piece.last for piece in todo)
@@ -123,6 +121,7 @@ class Trainer:
             next(rate)
         for piece, own in zip(left, stream, strict=True):
             part.terms.append(self._backward(run, piece, own))
+            part.sizes.append(len(piece.images))
             if piece.last:
                 next(rate)
                 part.norms.append(self._step())
@@ -133,7 +132,7 @@ class Trainer:
         self.seconds = part.seconds + time.perf_counter() - began
         groups = self.optimizer.param_groups
         now = {f"train/lr_{group['name']}": float(group["lr"]) for group in groups}
-        return averaged(part.terms, todo) | lengths | now
+        return averaged(part) | lengths | now
 
     def _draw(self, part: PartialEpoch, chance: EpochRng) -> None:
         """Set torch's generators to the start of an epoch, or to the end of a loaded part."""

@@ -185,6 +185,7 @@ def test_the_ablation_is_paired_with_the_winner_on_its_blocks(final, folder, dem
     assert any(not row["note"] for row in rows.values())
     out = demo / "studies" / "s" / "final"
     assert "without dual attention" in (out / "ablation.md").read_text()
+    assert r"without dual attention & " in (out / "ablation.tex").read_text()
     assert "Ablation of the winner" in (out / "report.html").read_text()
     again = run_job("finalize", folder, *command(demo, "--ablate"), ray=True)
     assert "ablation of the winner" not in again.stdout

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from drmn.experiment.study_layout import REPORT
+from drmn.experiment.study_layout import REPORT, STACKS
 from drmn.experiment.trial_checkpoints import (
     CURVE,
     FIGURES,
@@ -77,15 +77,13 @@ class MlflowLogger(Callback):
         told = (self.name, about.experiment, *self._study())
         self.spool.put(*events.study(self.key, *told, at=self.begun))
         note = about.note + self.record.study.user_attrs.get(FINAL, "")
-        found = {"mlflow.note.content": note, **about.code}
-        self.spool.put(*events.tags(self.key, found))
+        self.spool.put(*events.tags(self.key, {"mlflow.note.content": note, **about.code}))
         self._data(self.key)
         self._baselines(about.lines)
 
     def _study(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Return parameters and tags of the study's own run."""
-        tags = {"kind": "study", "study": self.name}
-        return self.record.study.user_attrs["identity"], tags
+        return self.record.study.user_attrs["identity"], {"kind": "study", "study": self.name}
 
     def _baselines(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Log the baselines: a run each, beside the trials."""
@@ -176,6 +174,7 @@ class MlflowLogger(Callback):
     def _trial_tags(self, row: TrialSummary) -> dict[str, str]:
         """Return the tags of a trial that is over."""
         tags = {"state": row.state, "best_epoch": str(row.best_epoch)} | self._command(row)
+        tags |= {f"losses.{name}": str(times) for name, times in row.losses.items()}
         return tags | ({"cause": row.cause} if row.cause else {})
 
     def _command(self, row: TrialSummary) -> dict[str, str]:
@@ -196,9 +195,10 @@ class MlflowLogger(Callback):
         for row in self.record.trial_summaries():
             folder = trial_folder(self.folder, row.number)
             drawn = [folder / name for name in (PICTURE, CURVE) if row.state in RANKED]
-            for path in (*drawn, *sorted((folder / PICTURES).glob("*.png"))):
-                if path.is_file():
-                    self.spool.put(*events.artifact(self._run(row.number), path, PICTURES))
+            stacks = [(path, "stacks") for path in sorted(folder.glob(STACKS))]
+            pictures = (*drawn, *sorted((folder / PICTURES).glob("*.png")))
+            for path, place in (*stacks, *((p, PICTURES) for p in pictures if p.is_file())):
+                self.spool.put(*events.artifact(self._run(row.number), path, place))
         if models:
             self.record.study.set_user_attr(MODELS, models)
         if kept := self.record.study.user_attrs.get(MODELS):
@@ -233,9 +233,9 @@ class MlflowLogger(Callback):
         self.spool.put(*events.end(self.key, self._end_tags(why), failed=failed))
 
     def _end_tags(self, why: str) -> dict[str, str]:
-        best = self.record.best()
-        found = {} if best is None else {"best_trial": str(best.number)} | self._command(best)
-        return {"ended": why} | found
+        if (best := self.record.best()) is None:
+            return {"ended": why}
+        return {"ended": why, "best_trial": str(best.number)} | self._command(best)
 
     def note_runs(self) -> None:
         """Write MLflow's run ids into the record, as far as they are known."""

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
 from drmn.cluster import preemption
+from drmn.search.executors.heartbeat import train
 
 
 class InProcessTrainable(tune.Trainable):
@@ -17,7 +19,8 @@ class InProcessTrainable(tune.Trainable):
         Nothing runs before `step`: to Tune, an error raised here looks like a lost process.
         """
         device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray shows a trial its own GPUs
-        self.stream = config["task"].task.epochs(device, preemption.notice_here().is_set)
+        node = ray.get_runtime_context().get_node_id()
+        self.stream = train(config["task"].task, device, node, preemption.notice_here().is_set)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Set up another trial in this process: it costs no start-up."""

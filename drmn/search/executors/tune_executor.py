@@ -3,35 +3,27 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from drmn.cluster.connect import alive_node_ids
 from drmn.errors import StoreFaultError, StudyError, last_line
-from drmn.experiment.trial_checkpoints import StaleWriterError, drop_last, trial_folder
+from drmn.experiment.trial_checkpoints import drop_last, trial_folder
 from drmn.experiment.trial_task import TrialTask
 from drmn.fields import flatten
 from drmn.search.executors.backends import Backend, open_backend
 from drmn.search.executors.config import ExecutorConfig
 from drmn.search.executors.fault import fault_of, is_of_files
-from drmn.search.executors.trial_queue import LostProcessError, ResizedGroupError
+from drmn.search.executors.trial_losses import TrialLosses
 from drmn.search.executors.tune_memory import FreeFinishedTrials
-from drmn.search.storage import disk_full
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.trial_summary import TrialSpec
-from drmn.training.stop import TrialPreemptedError
 
 CHECKPOINT_PREFIX = "kept/"
 """Prefix of the best checkpoint's fields: Tune flattens the mapping `kept` to names with `/`."""
-LostTrialError: TypeAlias = (
-    RayActorError | LostProcessError | StaleWriterError | TrialPreemptedError
-)
-"""Errors by which a trial shows that it lost its process: it is resumed elsewhere."""
 METRICS_PREFIX = "metrics/"
 """Prefix of an epoch's metrics: whatever a trial reports reaches the record and MLflow."""
 
@@ -44,12 +36,11 @@ class RecordSearcher(Searcher):
         self.study, self.work, self.backend = study, work, backend
         self.live: dict[str, int] = {}
         """The record's number of each of Tune's trials."""
-        self.there: dict[str, frozenset[str]] = {}
-        """The nodes that were alive when each of them started."""
         self.error = ""
         """Why the search ends, with `stop_on_error`."""
         self.fault: StoreFaultError | None = None
         """Why it ends, if files are damaged or gone: trials that ran resume when they are back."""
+        self.losses = TrialLosses(study.record, work)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
@@ -57,7 +48,8 @@ class RecordSearcher(Searcher):
         point = None if ends else self._next()
         if point is None:
             return None if self.live else str(Searcher.FINISHED)
-        self.live[trial_id], self.there[trial_id] = point.number, alive_node_ids()
+        self.live[trial_id] = point.number
+        self.losses.on_trial_start(trial_id, point.number)
         for callback in self.work.callbacks:
             callback.on_trial_start(point)
         return dict(self.backend.trial_config(trial_id, self._task(point)))
@@ -90,8 +82,8 @@ class RecordSearcher(Searcher):
         """Forget a trial that Tune has finished with; the scheduler has recorded it."""
         del result, error
         self.backend.on_trial_end(trial_id)
+        self.losses.on_trial_end(trial_id)
         self.live.pop(trial_id, None)
-        self.there.pop(trial_id, None)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the record is all that a resume needs."""
@@ -137,22 +129,14 @@ class RecordScheduler(FIFOScheduler):
             return  # its result is in the record
         if self.searcher.backend.problem:
             return  # not the trial's failure: it resumes when the study does
-        if disk_full.is_disk_full(error):
-            disk_full.wait_for_space(self.searcher.work.folder)
-            self.record.requeue(number, excused=True)
-        elif error is not None and is_of_files(error):
+        losses = self.searcher.losses
+        if error is not None and is_of_files(error):
             self.searcher.fault = fault_of(error)
-        elif not isinstance(error, LostTrialError):
+        elif kind := losses.kind(trial.trial_id, error):
+            if cause := losses.requeue(number, trial.trial_id, kind, error):
+                self._fail(number, cause)
+        else:
             self._fail(number, _cause(error))
-        elif not self.record.requeue(number, excused=self._is_excused(trial, error)):
-            lost = f"lost its workers {self.record.max_failures + 1} times (--failures)"
-            self._fail(number, f"{lost}: {last_line(error)}")
-
-    def _is_excused(self, trial: Trial, error: LostTrialError) -> bool:
-        """Return whether a loss does not count: preempted, resized, or on a node that is lost."""
-        noticed = isinstance(error, TrialPreemptedError | ResizedGroupError)
-        noticed = noticed or getattr(error, "preempted", False)
-        return noticed or bool(self.searcher.there[trial.trial_id] - alive_node_ids())
 
     def _fail(self, number: int, cause: str) -> None:
         if self.searcher.work.stop_on_error:
@@ -224,7 +208,7 @@ def _tuner(searcher: RecordSearcher, scratch: Path) -> tune.Tuner:
             name="tune",
             storage_path=str(scratch.absolute()),
             verbose=0,
-            callbacks=[FreeFinishedTrials()],
+            callbacks=[FreeFinishedTrials(), searcher.losses.watch],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )

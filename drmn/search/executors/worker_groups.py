@@ -16,6 +16,7 @@ from ray.train.v2.api.callback import UserCallback
 from drmn.cluster import preemption
 from drmn.cluster.connect import alive_node_ids
 from drmn.errors import last_line
+from drmn.search.executors.heartbeat import train
 from drmn.search.executors.trial_queue import TrialQueue
 
 MAX_WORKER_LOSSES = 10
@@ -59,7 +60,8 @@ def worker_loop(given: dict[str, Any]) -> None:
             return
         name, task = taken
         try:
-            for count, told in enumerate(task.epochs(device, preemption.notice_to_group()), 1):
+            stream = train(task, device, node, preemption.notice_to_group(), rank)
+            for count, told in enumerate(stream, 1):
                 if not ray.get(board.tell.remote(crew, name, rank, count, told)):
                     break
         except Exception as problem:

@@ -23,6 +23,9 @@ from drmn.search.trial_summary import (
     DROPPED,
     EPOCH,
     FINETUNES,
+    LOST,
+    MEMORY,
+    MOVED,
     TrialSpec,
     TrialSummary,
     best_trial,
@@ -31,10 +34,8 @@ from drmn.search.trial_summary import (
 )
 from drmn.space import settings
 
-MOVED = "moved"
-"""User attribute: how often a trial lost its machine, or was preempted."""
-LOST = "interrupted"
-"""User attribute: how often a trial lost its process on a machine that stayed."""
+MIN_MICRO_BATCH = 2
+"""Fewest images of a forward pass: batch statistics need two."""
 PASSED = "passed"
 """User attribute: the last rung that a trial has passed."""
 
@@ -181,20 +182,33 @@ class StudyRecord:
         self._finished.clear()
         self.study.set_user_attr(DROPPED, sorted(self.dropped))
 
-    def requeue(self, number: int, *, excused: bool = False) -> bool:
+    def requeue(self, number: int, loss: str = LOST) -> bool:
         """Note that a trial lost its process; return whether it may run again.
 
-        A lost machine (`excused`), or one whose disk was full, does not count against it: spot
-        instances are preempted all the time.
+        A lost machine (`MOVED`), or one whose disk was full, does not count against it: spot
+        instances are preempted all the time. One that hangs or runs out of memory (`HUNG`,
+        `MEMORY`) may run again once.
         """
         trial = self._cache.live(number)
-        name = MOVED if excused else LOST
-        times = int(trial.user_attrs.get(name, 0)) + 1
-        trial.set_user_attr(name, times)
-        if not excused and times > self.max_failures:
+        times = int(trial.user_attrs.get(loss, 0)) + 1
+        trial.set_user_attr(loss, times)
+        if loss != MOVED and times > (self.max_failures if loss == LOST else 1):
             return False
         self.interrupted.append(number)
         return True
+
+    def requeue_smaller(self, number: int, workers: int) -> int:
+        """Note that a trial ran out of memory; return the micro-batch that it resumes with.
+
+        It is half of what a worker has taken at a time; the batch remains. 0 if the trial may not
+        run again: it has run out of memory before, or there is nothing to halve.
+        """
+        found: dict[str, Any] = self.trial(number).user_attrs["settings"]
+        half = (found["compute.micro_batch"] or found["optim.batch_size"] // workers) // 2
+        if half < MIN_MICRO_BATCH or not self.requeue(number, MEMORY):
+            return 0
+        self._cache.live(number).set_user_attr("settings", found | {"compute.micro_batch": half})
+        return half
 
     def forgive(self, number: int) -> None:
         """Forget how often a trial lost its process: a user starts it again."""

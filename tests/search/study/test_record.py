@@ -15,6 +15,7 @@ from drmn.fields import flatten, with_overrides
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import MOST_INVALID, AskTellStudy
+from drmn.search.trial_summary import HUNG, MEMORY, MOVED
 
 
 def small(trial):
@@ -200,10 +201,40 @@ def test_a_trial_whose_machine_went_is_handed_out_again_however_often(tmp_path):
     study = open_toy(tmp_path)
     point = study.ask()
     for _ in range(5):
-        assert study.record.requeue(point.number, excused=True)
+        assert study.record.requeue(point.number, MOVED)
         assert study.ask().number == point.number
     assert study.record.requeue(point.number)  # none of these counts as a process of its own
     assert study.record.trial(point.number).user_attrs["moved"] == 5
+
+
+def test_a_trial_that_hangs_runs_again_once(tmp_path):
+    study = open_toy(tmp_path)
+    point = study.ask()
+    assert study.record.requeue(point.number, HUNG)
+    assert study.ask().number == point.number
+    assert not study.record.requeue(point.number, HUNG)
+
+
+def test_a_trial_out_of_memory_runs_again_once_with_half_the_images_at_a_time(tmp_path):
+    study = open_toy(tmp_path)
+    point = study.ask()
+    batch = point.config.optim.batch_size
+    assert study.record.requeue_smaller(point.number, workers=2) == batch // 4
+    again = study.ask()
+    assert again.number == point.number
+    assert again.config.compute.micro_batch == batch // 4
+    assert again.config.optim == point.config.optim
+    assert study.record.trial_summary(0).settings["compute.micro_batch"] == batch // 4
+    assert study.record.requeue_smaller(point.number, workers=2) == 0
+    assert study.record.trial(0).user_attrs[MEMORY] == 2
+    assert study.ask().number == 1
+
+
+def test_images_are_not_halved_below_what_batch_statistics_need(tmp_path):
+    study = open_toy(tmp_path, lambda _: {"optim.batch_size": 3})
+    point = study.ask()
+    assert study.record.requeue_smaller(point.number, workers=1) == 0
+    assert MEMORY not in study.record.trial(0).user_attrs
 
 
 def test_a_rung_that_was_passed_is_passed_when_its_epoch_is_told_again(tmp_path):

@@ -1,0 +1,94 @@
+"""Watch over a local Ray: when its raylet or GCS dies, the job starts again and resumes.
+
+Ray does not come back from that in the same process: calls wait for ever, or its library ends the
+process. A study resumes from its record, so the process replaces itself by one of its own command.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+RESTARTS = "DRMN_RAY_RESTARTS"
+"""Environment variable: how often this command has started again by itself."""
+MAX_RESTARTS = 3
+POLL_INTERVAL_S = 1.0
+"""Seconds between two looks at Ray's processes."""
+GRACE_S = 3.0
+"""Seconds that the job is given to end by itself: what ended Ray may have been meant for both."""
+SERVERS = ("raylet", "gcs_server")
+SHOW_CURSOR = "\x1b[?25h"
+
+
+def is_job() -> bool:
+    """Return whether this process runs a job's file, and can be replaced by its own command."""
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    return main is not None and Path(main).resolve() == Path(sys.argv[0]).resolve()
+
+
+@contextmanager
+def restart_if_ray_dies() -> Iterator[None]:
+    """Watch the raylet and the GCS that this process has started, for a `with` block."""
+    servers = [each for each in psutil.Process().children() if each.name() in SERVERS]
+    ending = threading.Event()
+    if servers and is_job():
+        threading.Thread(target=_watch, args=(servers, ending), daemon=True).start()
+    try:
+        yield
+    finally:
+        ending.set()
+
+
+def _watch(servers: list[psutil.Process], ending: threading.Event) -> None:
+    while not ending.wait(POLL_INTERVAL_S):
+        dead = [each for each in servers if _is_dead(each)]
+        if dead and not ending.wait(GRACE_S):
+            _restart(servers)
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _restart(servers: list[psutil.Process]) -> None:
+    """Replace this process by its own command, or end it after too many times."""
+    name = " or ".join(SERVERS)
+    for server in servers:  # what is left of Ray ends with them
+        for process in (*_below(server), server):
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+    times = int(os.environ.get(RESTARTS, "0")) + 1
+    if sys.stdout.isatty():
+        print(SHOW_CURSOR, end="", flush=True)  # noqa: T201 - a line of progress has hidden it
+    if times > MAX_RESTARTS:
+        _say(
+            f"error: Ray's {name} died {times} times; nothing that was finished is lost. Close "
+            "what else takes memory or use a smaller --budget.at-once: the same command resumes."
+        )
+        os._exit(1)
+    _say(
+        f"note: Ray's {name} died; the job starts again by itself and resumes "
+        f"({times} of {MAX_RESTARTS} times)."
+    )
+    os.environ[RESTARTS] = str(times)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,121 @@
+"""Trials that run out of memory or hang: run again once, smaller or elsewhere, and then failed."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from in_process import joined_ray
+from ray import cloudpickle
+
+from drmn.cluster.resources import ResourceConfig
+from drmn.config import OptimConfig, RunConfig
+from drmn.experiment.study_layout import STACKS
+from drmn.experiment.trial_checkpoints import trial_folder
+from drmn.experiment.trial_task import TrialTask
+from drmn.fields import flatten
+from drmn.metric_names import COST
+from drmn.search.config import PolicyConfig
+from drmn.search.executors import heartbeat
+from drmn.search.executors.config import ExecutorConfig
+from drmn.search.executors.tune_executor import execute
+from drmn.search.storage.studies import open_study
+from drmn.search.study.ask_tell import AskTellStudy
+from drmn.search.trial_summary import HUNG, MEMORY
+from drmn.space import fixed_settings
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's workers do not import tests
+CONFIG = RunConfig(optim=OptimConfig(epochs=1, batch_size=32))
+EPOCH = {"epoch": 1, "metrics": {"val/H": 0.5, COST: 0.5}}
+
+
+class NeedsMemory(TrialTask):
+    """Takes more memory than there is, for more than 16 images at a time."""
+
+    room = 16
+
+    def epochs(self, device, leave):
+        del device, leave
+        if (self.settings["compute.micro_batch"] or 32) > self.room:
+            np.ones(1 << 50)
+        yield EPOCH
+
+
+class NeedsMore(NeedsMemory):
+    """Takes too much for 16 images too."""
+
+    room = 8
+
+
+class HangsOnce(TrialTask):
+    """Waits for ever, in its first process."""
+
+    def epochs(self, device, leave):
+        del device, leave
+        first = Path(self.folder).parents[1] / "first"
+        if not first.exists():
+            first.touch()
+            self.wait_for_ever()
+        yield EPOCH
+
+    def wait_for_ever(self):
+        time.sleep(1e6)
+
+
+class Hangs(HangsOnce):
+    """Waits for ever, in each process."""
+
+    def epochs(self, device, leave):
+        del device, leave
+        self.wait_for_ever()
+        yield EPOCH
+
+
+def run(folder, kind, trials=1):
+    """Run trials of a kind of task; return the study's record."""
+    policy = PolicyConfig(sampler="random", pruner="none")
+    study = AskTellStudy(open_study(folder, flatten(CONFIG)), fixed_settings, CONFIG, policy)
+    with joined_ray():
+        work = ExecutorConfig(
+            store=folder,
+            folder=folder,
+            may_start=lambda: study.record.count < trials,
+            may_go_on=lambda: False,
+            kind=kind,
+            resources=ResourceConfig(stall_minutes=0.01),
+        )
+        execute(study, work)
+    return study.record
+
+
+def test_a_trial_out_of_memory_runs_again_with_smaller_micro_batches(tmp_path):
+    record = run(tmp_path, NeedsMemory, trials=2)
+    for row in record.trial_summaries():
+        assert (row.state, row.value) == ("COMPLETE", 0.5)
+        assert row.settings["compute.micro_batch"] == 16
+        assert row.settings["optim.batch_size"] == 32
+        assert record.trial(row.number).user_attrs[MEMORY] == 1
+
+
+def test_a_trial_out_of_memory_twice_fails_and_says_so(tmp_path):
+    (row,) = run(tmp_path, NeedsMore).trial_summaries()
+    assert row.state == "FAIL"
+    assert row.cause.startswith("out of memory, and no retry with a smaller micro-batch is left: ")
+    assert "Unable to allocate" in row.cause
+
+
+def test_a_trial_that_hangs_is_ended_with_its_stacks_and_resumes(tmp_path):
+    record = run(tmp_path, HangsOnce)
+    (row,) = record.trial_summaries()
+    assert (row.state, record.trial(0).user_attrs[HUNG]) == ("COMPLETE", 1)
+    folder = trial_folder(tmp_path, 0)
+    (stacks,) = folder.glob(STACKS)
+    assert "in wait_for_ever" in stacks.read_text()
+    assert heartbeat.heartbeats(folder) == []
+
+
+def test_a_trial_that_hangs_twice_fails(tmp_path):
+    (row,) = run(tmp_path, Hangs).trial_summaries()
+    assert row.state == "FAIL"
+    assert row.cause.startswith("hung twice (--stall-minutes): no step in ")
+    assert len(list(trial_folder(tmp_path, 0).glob(STACKS))) == 2
