@@ -139,9 +139,10 @@ def processes(job, name):
     ("backend", "name"),
     [
         ("inproc", "Trainable"),
-        pytest.param("pool", "RayTrainWorker", marks=pytest.mark.slow),
+        ("pool", "RayTrainWorker"),
     ],
 )
+@pytest.mark.slow  # tests/search/executors/test_trial_losses.py has the like
 def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkilled, backend, name):
     record = demo / "studies" / tmp_path.name / "record.db"
     arguments = command(tmp_path, demo, "--backend", backend)

@@ -159,6 +159,7 @@ def test_each_seed_of_the_refit_has_its_model_with_its_own_test_figures(final, f
         assert figures[name]["test/H"] == pytest.approx(row["H"])
 
 
+@pytest.mark.slow  # five trainings a block
 def test_the_ablation_is_paired_with_the_winner_on_its_blocks(final, folder, demo):
     _, found = final
     done = run_job("finalize", folder, *command(demo, "--ablate"), ray=True)
@@ -202,14 +203,24 @@ def test_the_report_job_draws_the_search_and_names_the_report(final, folder, dem
     assert "The best trials" in page.read_text()
 
 
-def test_a_second_opening_needs_a_reason_and_is_told(final, folder, demo):
+def other(demo):
+    """Return the arguments of another decision on the same search: a refit of one seed."""
+    return (*command(demo)[:4], *SMALL[:-1], "1", "--json", "other.json")
+
+
+def test_a_second_opening_needs_a_reason(final, folder, demo):
     del final
-    other = (*command(demo)[:4], *SMALL[:-1], "1", "--json", "other.json")
-    done = run_job("finalize", folder, *other, ray=True)
+    done = run_job("finalize", folder, *other(demo), ray=True)
     assert done.returncode == 2
     assert "was opened on" in done.stderr
     assert "--reopen" in done.stderr
-    again = run_job("finalize", folder, *other, "--reopen", "one seed is enough", ray=True)
+
+
+@pytest.mark.slow  # a refit more
+def test_a_second_opening_is_in_ledger_and_report(final, folder, demo):
+    del final
+    reason = ("--reopen", "one seed is enough")
+    again = run_job("finalize", folder, *other(demo), *reason, ray=True)
     assert again.returncode == 0, again.stderr[-2000:]
     found = json.loads((folder / "other.json").read_text())
     assert [entry["again"] for entry in found["ledger"]] == [False, True]

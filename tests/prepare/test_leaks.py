@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from in_process import run_job
 from PIL import Image
 from scipy.io import loadmat, savemat
 
+from drmn.config import RunConfig
 from drmn.data.demo import dataset as drawing
 from drmn.data.images.catalogue import fence_of
 from drmn.data.readers import split_files
@@ -26,27 +28,40 @@ from drmn.data.store import feature_store
 from drmn.errors import DataError
 from drmn.evaluation.baselines import fit_baselines
 from drmn.experiment.receipt import RECEIPT
+from drmn.fields import with_overrides
 from drmn.prepare import compact
+from drmn.training.loop import fit
 
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"
 
 
-def search(folder):
-    """Prepare and search as a person does; return the outcome, hours apart.
+FEATURES = (
+    *("--dataset", "demo", "--backbone", "resnet10t", "--weights", "random"),
+    *("--image-size", "64", "--levels", "16+32", "--results", "."),
+)
 
-    But for what would undo or refuse the noise: the demo is not drawn anew, and a label need not be
-    that of the image's folder.
+
+@contextmanager
+def unchecked():
+    """Leave out what would undo or refuse the noise, for a `with` block.
+
+    The demo is not drawn anew, and a label need not be that of the image's folder.
     """
-    arguments = (
-        *("--dataset", "demo", "--no-figures", "--space", SPACE, "--budget.trials", "2"),
-        *("--backbone", "resnet10t", "--weights", "random", "--image-size", "64"),
-        *("--levels", "16+32", "--results", ".", "--json", "out.json", "--budget.at-once", "1"),
-    )
     with (
         mock.patch.object(drawing, "render"),
         mock.patch.object(split_files, "_check_images"),
     ):
-        done = run_job("tune", folder, *arguments, ray=True)
+        yield
+
+
+def search(folder):
+    """Prepare and search as a person does; return the outcome, hours apart."""
+    arguments = (
+        *("--no-figures", "--space", SPACE, "--budget.trials", "2"),
+        *("--json", "out.json", "--budget.at-once", "1"),
+    )
+    with unchecked():
+        done = run_job("tune", folder, *FEATURES, *arguments, ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     outcome = json.loads((folder / "out.json").read_text())
     del outcome["spent"]["worker_hours"]
@@ -135,15 +150,49 @@ def _noise(chance):
     return file.getvalue()
 
 
-def test_noise_for_test_labels_pixels_and_attributes_changes_nothing_that_a_search_writes(tmp_path):
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two folders with the demo; in the second one the test images hold noise."""
+    place = tmp_path_factory.mktemp("leaks")
+    found = [place / "honest", place / "noisy"]
+    drawing.render(found[0] / "demo")
+    shutil.copytree(found[0], found[1])
+    with_noise(found[1] / "demo")
+    return found
+
+
+def sealed(folders):
+    """Return the digests of the test splits."""
+    return [next((folder / "sealed").iterdir()).name for folder in folders]
+
+
+def trained(folder):
+    """Return what two epochs of training come to, and the digest of the data."""
+    (store,) = (folder / "features").glob("demo-*")
+    data = development.open_store(store)
+    run = with_overrides(RunConfig(), {"optim.epochs": 2, "model.width": 32})
+    return data.digest, [epoch.metrics for epoch in fit(run, data)]
+
+
+def test_noise_for_test_labels_pixels_and_attributes_changes_no_feature_and_no_epoch(folders):
+    """From the official files on. What a whole search writes is looked at by the test below."""
+    for folder in folders:
+        with unchecked():
+            done = run_job("prepare", folder, *FEATURES)
+        assert done.returncode == 0, done.stderr[-2000:]
+    digests = sealed(folders)
+    assert digests[0] != digests[1]  # the noise was read, and went where it belongs
+    assert len(written(folders[0])) > 2
+    assert written(folders[0]) == written(folders[1])
+    assert trained(folders[0]) == trained(folders[1])
+
+
+@pytest.mark.slow  # two searches
+def test_noise_for_the_test_split_changes_nothing_that_a_search_writes(folders):
     """From the official files on: features, outcome, record, checkpoints, spool and MLflow."""
-    folders = [tmp_path / "honest", tmp_path / "noisy"]
-    drawing.render(folders[0] / "demo")
-    shutil.copytree(folders[0], folders[1])
-    with_noise(folders[1] / "demo")
     outcomes = [search(folder) for folder in folders]
-    sealed = [next((folder / "sealed").iterdir()).name for folder in folders]
-    assert sealed[0] != sealed[1]  # the noise was read, and went where it belongs
+    digests = sealed(folders)
+    assert digests[0] != digests[1]
     assert outcomes[0] == outcomes[1]
     for part in (written, record, told, receipt):
         assert part(folders[0]) == part(folders[1])

@@ -1,10 +1,13 @@
 """Trials that run out of memory or hang: run again once, smaller or elsewhere, and then failed."""
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from in_process import joined_ray
 from ray import cloudpickle
 
@@ -21,7 +24,7 @@ from drmn.search.executors.config import ExecutorConfig
 from drmn.search.executors.tune_executor import execute
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
-from drmn.search.trial_summary import HUNG, MEMORY
+from drmn.search.trial_summary import HUNG, LOST, MEMORY
 from drmn.space import fixed_settings
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's workers do not import tests
@@ -45,6 +48,18 @@ class NeedsMore(NeedsMemory):
     """Takes too much for 16 images too."""
 
     room = 8
+
+
+class DiesOnce(TrialTask):
+    """Ends its process without a word, in the first one."""
+
+    def epochs(self, device, leave):
+        del device, leave
+        first = Path(self.folder).parents[1] / "first"
+        if not first.exists():
+            first.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield EPOCH
 
 
 class HangsOnce(TrialTask):
@@ -88,6 +103,12 @@ def run(folder, kind, trials=1):
     return study.record
 
 
+def test_a_trial_that_loses_its_process_runs_again(tmp_path):
+    record = run(tmp_path, DiesOnce)
+    (row,) = record.trial_summaries()
+    assert (row.state, row.losses) == ("COMPLETE", {LOST: 1})
+
+
 def test_a_trial_out_of_memory_runs_again_with_smaller_micro_batches(tmp_path):
     record = run(tmp_path, NeedsMemory, trials=2)
     for row in record.trial_summaries():
@@ -114,6 +135,7 @@ def test_a_trial_that_hangs_is_ended_with_its_stacks_and_resumes(tmp_path):
     assert heartbeat.heartbeats(folder) == []
 
 
+@pytest.mark.slow  # the test above twice
 def test_a_trial_that_hangs_twice_fails(tmp_path):
     (row,) = run(tmp_path, Hangs).trial_summaries()
     assert row.state == "FAIL"
