@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -33,7 +33,8 @@ def is_job() -> bool:
 @contextmanager
 def restart_if_ray_dies() -> Iterator[None]:
     """Watch the raylet and the GCS that this process has started, for a `with` block."""
-    servers = [each for each in psutil.Process().children() if each.name() in SERVERS]
+    children = psutil.Process().children()
+    servers = [each for each in children if each.name() in SERVERS and not _is_dead(each)]
     ending = threading.Event()
     if servers and is_job():
         threading.Thread(target=_watch, args=(servers, ending), daemon=True).start()
@@ -60,12 +61,11 @@ def _is_dead(process: psutil.Process) -> bool:
 def _restart(servers: list[psutil.Process]) -> None:
     """Replace this process by its own command, or end it after too many times."""
     name = " or ".join(SERVERS)
-    for server in servers:  # what is left of Ray ends with them
-        for process in (*_below(server), server):
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
+    left = [process for server in servers for process in (*_below(server), server)]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=GRACE_S)
     times = int(os.environ.get(RESTARTS, "0")) + 1
     if sys.stdout.isatty():
         print(SHOW_CURSOR, end="", flush=True)  # noqa: T201 - a line of progress has hidden it
