@@ -25,6 +25,20 @@ def parse_levels(text: str, name: str = "levels") -> tuple[LevelName, ...]:
     return in_order({level_of(part) for part in parts})
 
 
+def resolve(levels: str, held: str) -> str:
+    """Return `levels` with blocks that are counted from the last one by their names in `held`.
+
+    b-1 is the last block that the features hold, b-2 the one before it of those that they hold. One
+    that they lack stays as it is.
+    """
+    asked = parse_levels(levels)
+    blocks = [level for level in parse_levels(held) if isinstance(level, str)]
+    names = {f"b-{number}": name for number, name in enumerate(reversed(blocks), start=1)}
+    if not any(level in names for level in asked):
+        return levels
+    return join(in_order({names.get(str(level), level) for level in asked}))
+
+
 def level_of(text: str) -> LevelName:
     """Return the level that `join` wrote as `text`."""
     return int(text) if text.isdecimal() else text
