@@ -35,7 +35,8 @@ class ModelConfig:
     """The network, and each row of the paper's ablation as a setting (docs/paper.md)."""
 
     levels: str = "16+32"
-    """Backbone levels to fuse, of those that the features hold: by stride, or by block (b4+b8)."""
+    """Backbone levels to fuse, of those that the features hold: by stride, or by block (b4+b8;
+    b-1 is the last block that they hold)."""
     fusion: Fusion = "add"
     """Fusion of levels: add, concat or none. Added to the last one, side by side, or the last one
     alone."""
@@ -144,7 +145,8 @@ class OptimConfig:
     averaging: float = 0.0
     """Decay a step of the moving average of weights that is validated and kept; 0 for none."""
     views: bool = True
-    """Train on the stored augmented views (`--views`) too, not on the plain ones alone."""
+    """Train on augmented views too, not on the plain ones alone: stored ones (`--views`), or in the
+    finetuned tier those of `finetune.augment`."""
 
     def __post_init__(self) -> None:
         """Check each value."""

@@ -232,6 +232,8 @@ class Trainer:
 
 
 def _plain(data: Fold[Images]) -> Fold[Images]:
-    """Return a fold whose training images are seen without augmented views."""
+    """Return a fold whose training images are seen without augmentation."""
     train = data.train
-    return replace(data, train=replace(train, views=0)) if isinstance(train, Split) else data
+    if isinstance(train, Split):
+        return replace(data, train=replace(train, views=0))
+    return replace(data, train=replace(train, augment="none"))
