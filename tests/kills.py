@@ -53,6 +53,12 @@ def finish(arguments, folder):
     return json.loads((folder / "out.json").read_text())
 
 
+def kept(study):
+    """Return the names in a study's folder, and in the folders of its trials."""
+    inside = {path.name for path in study.glob("trials/*/*")}
+    return {path.name for path in study.iterdir()} | {f"trials/{name}" for name in inside}
+
+
 def outcome(plain):
     """Return what must not depend on being killed."""
     return [

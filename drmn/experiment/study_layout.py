@@ -6,3 +6,7 @@ TRIALS = "trials"
 """Folder of the trials' folders."""
 REPORT = Path("final/report.html")
 """The report of a finalized search."""
+ROOM = ".room"
+"""File that is written to see whether the disk has space."""
+RAY = "ray"
+"""Folder of Ray's own files, while a search runs."""
