@@ -3,13 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from drmn.config import RunConfig
+from drmn.config import ModelConfig, RunConfig
 from drmn.errors import ConfigError
 from drmn.fields import with_overrides
-from drmn.level_names import in_order, join, parse_levels, resolve
+from drmn.level_names import (
+    CLS,
+    in_order,
+    join,
+    maps_of,
+    parse_levels,
+    require_class_token,
+    resolve,
+)
 from drmn.space import Constants, Space, Trial, baseline_run
 
-LEVELS = "model.levels"
+LEVELS, GLOBAL_INPUT = "model.levels", "model.global_input"
 
 
 def on_held_levels(space: Space, held: str) -> Space:
@@ -41,7 +49,7 @@ def held_choices(choices: Sequence[Any], held: str) -> list[Any]:
     found = [each for each in named if set(parse_levels(each, LEVELS)) <= set(there)]
     if found:
         return found
-    every = in_order(there)
+    every = in_order(maps_of(there))
     return list(dict.fromkeys(join(levels) for levels in (every[-2:], every[-1:], every)))
 
 
@@ -56,12 +64,24 @@ def require_held_levels(space: Space, base: RunConfig, held: str) -> None:
     Such a space leaves model.levels alone, or fixes it.
     """
     model = baseline_run(on_held_levels(space, held), base).model
+    if takes_class_token(model):
+        require_class_token(parse_levels(held))
     wanted = parse_levels(model.levels)[-1 if model.fusion == "none" else 0 :]
     if not set(wanted) <= set(parse_levels(held)):
         raise ConfigError(
             f"model.levels {model.levels}: the features hold {held}; name some of them with "
             "--model.levels, or in the space."
         )
+
+
+def takes_class_token(model: ModelConfig) -> bool:
+    """Return whether a network reads the class token."""
+    return model.global_branch and model.global_input == CLS
+
+
+def needed_levels(model: ModelConfig) -> str:
+    """Return the levels of the features that a network reads."""
+    return f"{CLS}+{model.levels}" if takes_class_token(model) else model.levels
 
 
 class _OnHeldLevels:
@@ -81,6 +101,8 @@ class _OnHeldLevels:
         return self._trial.suggest_int(name, low, high, step=step, log=log)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if name == GLOBAL_INPUT and CLS not in parse_levels(self._held):
+            choices = [each for each in choices if each != CLS] or choices
         if name != LEVELS:
             return self._trial.suggest_categorical(name, choices)
         chosen = self._trial.suggest_categorical(name, held_choices(choices, self._held))

@@ -64,7 +64,7 @@ RULES = (
     Rule(("model.channel_attention", "model.gate_reduction"), {"model.dab": not_}),
     Rule(("model.gate_reduction",), {"model.channel_attention": not_}),
     Rule(("model.fusion",), {"model.levels": _one_level}),
-    Rule(("loss.global_branch",), {"model.global_branch": not_}),
+    Rule(("loss.global_branch", "model.global_input"), {"model.global_branch": not_}),
     Rule(
         ("policy.first_rung", "policy.last_rung", "policy.factor"), {"policy.pruner": _is("none")}
     ),

@@ -18,6 +18,7 @@ CHOICES = ["16+32", "32", "8+16+32"]
     ("held", "want"),
     [
         ("8+16+32", CHOICES),
+        ("cls+b8+b12", ["b8+b12", "b12"]),  # the class token is no map
         ("16+32", ["16+32", "32"]),
         ("b4+b8+b12", ["b8+b12", "b12", "b4+b8+b12"]),
         ("b12", ["b12"]),
@@ -67,6 +68,21 @@ def test_a_space_that_fixes_the_last_block_gets_its_name():
     assert spaces.baseline_run(space, RunConfig()).model.levels == "b8"
     with pytest.raises(ConfigError, match=r"b-2: the features hold 16\+32"):
         require_held_levels(lambda _: {"model.levels": "b-2"}, RunConfig(), "16+32")
+
+
+def test_the_class_token_is_asked_for_where_features_hold_it():
+    def space(trial):
+        trial.suggest_categorical("model.global_input", ["pooled", "cls"])
+        return {"model.levels": "b-1"}
+
+    for held, choices in (("b4+b12", ("pooled",)), ("cls+b4+b12", ("pooled", "cls"))):
+        trial = optuna.create_study().ask()
+        assert on_held_levels(space, held)(trial) == {"model.levels": "b12"}
+        assert trial.distributions["model.global_input"].choices == choices
+    base = with_overrides(RunConfig(), {"model.global_input": "cls", "model.levels": "b12"})
+    require_held_levels(lambda _: {}, base, "cls+b12")
+    with pytest.raises(ConfigError, match=r"hold b12, and no class token; .* --levels cls\+b12,"):
+        require_held_levels(lambda _: {}, base, "b12")
 
 
 def test_the_plan_of_a_search_or_run_and_its_identity_hold_the_name(tmp_path):

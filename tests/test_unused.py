@@ -61,6 +61,12 @@ CASES = [
         {"model.global_branch": True},
     ),
     (
+        "model.global_input",
+        {"model.global_branch": False},
+        "--model.global-branch is False",
+        {"model.global_branch": True},
+    ),
+    (
         "policy.factor",
         {"policy.pruner": "none"},
         "--policy.pruner is none",

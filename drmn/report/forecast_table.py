@@ -17,6 +17,7 @@ from drmn.search.budget import forecast, step_timing
 from drmn.search.budget.forecast import Forecast, quantiles
 from drmn.search.study.create import create_study
 from drmn.search.study.plan import StudyPlan, on_levels
+from drmn.space_levels import needed_levels
 from drmn.units import duration
 
 TIMING_S = 60.0
@@ -35,7 +36,7 @@ def show_forecast(console: Console, plan: StudyPlan, store: Path) -> dict[str, l
     plan = on_levels(plan, held)
     samples = step_timing.measure(
         step_timing.points(create_study(plan, optuna.create_study(direction="maximize"), held)),
-        lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
+        lambda run: development.open_store(store, fold=run.fold, levels=needed_levels(run.model)),
         seconds=TIMING_S,
         device=device,
     )

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import tempfile
-import time
 
 import pytest
 from in_process import run_job
@@ -30,9 +29,7 @@ def closed_port():
 @pytest.mark.parametrize("job", ["tune", "train", "prepare"])
 def test_a_dead_address_is_named_before_anything_is_made(tmp_path, monkeypatch, closed_port, job):
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port}")
-    began = time.monotonic()
     done = run_job(job, tmp_path, "--dataset", "demo")
-    assert time.monotonic() - began < 30
     assert done.returncode == 2
     assert f"RAY_ADDRESS=127.0.0.1:{closed_port}: no Ray answers there" in done.stderr
     assert list(tmp_path.iterdir()) == []

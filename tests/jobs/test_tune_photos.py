@@ -55,7 +55,7 @@ def own(tmp_path_factory):
 @pytest.mark.slow
 def test_own_photos_are_searched_and_trained_on_blocks_of_a_transformer(own):
     backbone = ("--dataset", "own", "--data-root", "fish", "--backbone", TINY)
-    features = (*backbone, "--weights", "tiny.safetensors", "--levels", "b4+b8+b-1")
+    features = (*backbone, "--weights", "tiny.safetensors", "--levels", "cls+b4+b8+b-1")
     asked = (*features, *QUICK, "--study", "fish", "--budget.trials", "4", *PLAIN)
     done = run_job("tune", own, *asked, "--policy.sampler", "random", ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -66,7 +66,8 @@ def test_own_photos_are_searched_and_trained_on_blocks_of_a_transformer(own):
     assert len(set(found)) > 1
     assert set(found) <= BLOCKS
 
-    asked = (*features, *QUICK, "--run", "last", "--model.levels", "b-3+b-1", "--model.sit", "none")
+    network = ("--model.levels", "b-3+b-1", "--model.sit", "none", "--model.global-input", "cls")
+    asked = (*features, *QUICK, "--run", "last", *network)
     done = run_job("train", own, *asked, "--pictures.every", "0", ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     outcome = json.loads((own / "out.json").read_text())

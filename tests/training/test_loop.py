@@ -196,6 +196,7 @@ def test_no_setting_is_left_out_of_the_list_above():
         "tier",
         "model.sit_scope",
         "model.ensemble",
+        "model.global_input",
         "compute.attention",
     }
     apart |= {name for name in flatten(RunConfig()) if name.startswith("finetune.")}
