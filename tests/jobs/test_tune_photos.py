@@ -68,7 +68,9 @@ def test_own_photos_are_searched_and_trained_on_blocks_of_a_transformer(own):
 
     network = ("--model.levels", "b-3+b-1", "--model.sit", "none", "--model.global-input", "cls")
     asked = (*features, *QUICK, "--run", "last", *network)
-    done = run_job("train", own, *asked, "--pictures.every", "0", ray=True)
+    asked = (*asked, "--pictures.every", "0", "--finetune.lr", "0.1")
+    done = run_job("train", own, *asked, ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "note: --finetune.lr 0.1 has no effect: --tier is frozen\n" in done.stdout
     outcome = json.loads((own / "out.json").read_text())
     assert outcome["settings"]["model.levels"] == "b4+b12"
