@@ -10,7 +10,7 @@ from drmn.level_names import CLS
 from drmn.vision import FeatureGetterNet
 
 
-class WithClassToken(FeatureGetterNet):  # type: ignore[misc] # timm has no types
+class WithClassToken(FeatureGetterNet):
     """A timm transformer that gives the class token of its last block before its maps."""
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
