@@ -7,8 +7,8 @@ record, in MLflow and in a report.
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-from drmn.fields import require, require_one_of
-from drmn.level_names import parse_levels
+from drmn.fields import require, require_choices
+from drmn.level_names import CLS, parse_levels
 
 DatasetName = Literal["apy", "awa2", "cub", "demo", "own", "sun"]
 Formula = Literal["mixture", "log_mixture", "bonus", "logits"]
@@ -17,6 +17,7 @@ Sit = Literal["joint", "batch", "attr", "none"]
 Fusion = Literal["add", "concat", "none"]
 Prototypes = Literal["normal", "words"]
 AttributeScores = Literal["bilinear", "prototype", "own"]
+GlobalInput = Literal["pooled", "cls"]
 LossClasses = Literal["seen", "all"]
 Sampling = Literal["shuffle", "balanced"]
 Optimizer = Literal["adam", "adamw"]
@@ -35,7 +36,8 @@ class ModelConfig:
     """The network, and each row of the paper's ablation as a setting (docs/paper.md)."""
 
     levels: str = "16+32"
-    """Backbone levels to fuse, of those that the features hold: by stride, or by block (b4+b8)."""
+    """Backbone levels to fuse, of those that the features hold: by stride, or by block (b4+b8;
+    b-1 is the last block that they hold)."""
     fusion: Fusion = "add"
     """Fusion of levels: add, concat or none. Added to the last one, side by side, or the last one
     alone."""
@@ -70,6 +72,9 @@ class ModelConfig:
     """Add a learnt embedding of its attribute to each token of the transformer, which has nothing
     else that tells one attribute from another."""
     global_branch: bool = True
+    global_input: GlobalInput = "pooled"
+    """Input of the global branch: pooled (the mean of the fused regions), or cls (the class token
+    of a transformer, where the features hold it: --levels cls+b4+b12)."""
     ensemble: Formula = "log_mixture"
     """How the branches are put together at test: their probabilities mixed, and gamma subtracted
     from the logarithm (log_mixture) or from the probability (mixture) of the seen classes; mixed
@@ -79,25 +84,21 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
-        parse_levels(self.levels, "model.levels")
-        require_one_of("model.fusion", self.fusion, Fusion)
+        require_choices(self, "model.")
+        maps = CLS not in parse_levels(self.levels, "model.levels")
+        require("model.levels", self.levels, maps, "levels of maps; cls is for model.global_input")
         require("model.width", self.width, 0 <= self.width <= 4096, "in 0..4096")
         require("model.gate_reduction", self.gate_reduction, self.gate_reduction > 0, "positive")
-        require_one_of("model.prototypes", self.prototypes, Prototypes)
-        require_one_of("model.attribute_scores", self.attribute_scores, AttributeScores)
-        require_one_of("model.sit", self.sit, Sit)
         require("model.sit_layers", self.sit_layers, 0 < self.sit_layers <= 8, "in 1..8")
         require("model.sit_heads", self.sit_heads, self.sit_heads > 0, "positive")
         require("model.sit_width", self.sit_width, 0 <= self.sit_width <= 4096, "in 0..4096")
         ok = 0 <= self.sit_feedforward <= 16384
         require("model.sit_feedforward", self.sit_feedforward, ok, "in 0..16384")
-        require_one_of("model.sit_scope", self.sit_scope, Scope)
         name = "model.sit_width" if self.sit_width else "model.width"
         tokens = self.sit_width or self.width
         divides = self.sit == "none" or tokens % self.sit_heads == 0
         require("model.sit_heads", self.sit_heads, divides, f"a divisor of {name}={tokens}")
         require("model.sit_dropout", self.sit_dropout, 0 <= self.sit_dropout < 1, "in [0, 1)")
-        require_one_of("model.ensemble", self.ensemble, Formula)
         require("model.scale", self.scale, 0 < self.scale <= 20, "in (0, 20]")
 
 
@@ -119,7 +120,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
-        require_one_of("loss.classes", self.classes, LossClasses)
+        require_choices(self, "loss.")
         for item in fields(self):
             if item.name != "classes":
                 value = getattr(self, item.name)
@@ -144,18 +145,17 @@ class OptimConfig:
     averaging: float = 0.0
     """Decay a step of the moving average of weights that is validated and kept; 0 for none."""
     views: bool = True
-    """Train on the stored augmented views (`--views`) too, not on the plain ones alone."""
+    """Train on augmented views too, not on the plain ones alone: stored ones (`--views`), or in the
+    finetuned tier those of `finetune.augment`."""
 
     def __post_init__(self) -> None:
         """Check each value."""
-        require_one_of("optim.name", self.name, Optimizer)
+        require_choices(self, "optim.")
         require("optim.lr", self.lr, 0 < self.lr < 10, "in (0, 10)")
         require("optim.weight_decay", self.weight_decay, 0 <= self.weight_decay < 1, "in [0, 1)")
-        require_one_of("optim.schedule", self.schedule, Schedule)
         require("optim.warmup", self.warmup, self.warmup >= 0, "0 or more")
         require("optim.epochs", self.epochs, self.epochs > 0, "positive")
         require("optim.batch_size", self.batch_size, self.batch_size > 1, "at least 2")
-        require_one_of("optim.sampling", self.sampling, Sampling)
         require("optim.averaging", self.averaging, 0 <= self.averaging < 1, "in [0, 1)")
 
 
@@ -174,10 +174,10 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
+        require_choices(self, "finetune.")
         require("finetune.lr", self.lr, 0 <= self.lr < 10, "in [0, 10)")
         every = self.unfreeze_every
         require("finetune.unfreeze_every", every, every >= 0, "0 or more")
-        require_one_of("finetune.augment", self.augment, Augment)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,8 +199,7 @@ class ComputeConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
-        require_one_of("compute.precision", self.precision, Precision)
-        require_one_of("compute.attention", self.attention, Kernel)
+        require_choices(self, "compute.")
         ok = self.micro_batch == 0 or self.micro_batch > 1
         require("compute.micro_batch", self.micro_batch, ok, "0 or at least 2")
 
@@ -243,7 +242,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check each value."""
-        require_one_of("tier", self.tier, Tier)
+        require_choices(self, "")
         require("seed", self.seed, 0 <= self.seed < 2**31, "in 0..2147483647")
         require("fold", self.fold, self.fold in (1, 2, 3), "1, 2 or 3")
         require("block", self.block, 0 <= self.block < 2**31, "in 0..2147483647")

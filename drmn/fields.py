@@ -34,6 +34,13 @@ def require_one_of(name: str, value: object, choices: Any) -> None:
     require(name, value, value in have, f"one of {', '.join(have)}")
 
 
+def require_choices(config: Any, prefix: str) -> None:
+    """Raise `ConfigError` unless each field of `config` that is a Literal has one of its values."""
+    for item in fields(config):
+        if get_args(item.type):
+            require_one_of(prefix + item.name, getattr(config, item.name), item.type)
+
+
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     """Return the fields of `config` by dotted name."""
     flat: dict[str, Any] = {}

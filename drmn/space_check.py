@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from drmn.config import RunConfig
 from drmn.errors import ConfigError
-from drmn.space import Space, Value, ask, baseline, settings
+from drmn.space import Constants, Space, Value, ask, baseline, settings
 
 POINTS = 200
 """Points that a space is asked at."""
@@ -17,8 +17,17 @@ Range = tuple[str, tuple[Any, ...]]
 """Kind of a setting in a space, in words, and what must be the same wherever it is asked for."""
 
 
-def check_space(space: Space, base: RunConfig) -> None:
-    """Raise `ConfigError` if some point of a space is no valid run, or the space is no fixed one.
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a space."""
+
+    run: RunConfig
+    constants: Constants
+    params: dict[str, Value]
+
+
+def check_space(space: Space, base: RunConfig) -> list[Point]:
+    """Return many points of a space; each is a valid run.
 
     A sampler learns from earlier trials only if a setting has the same choices, or the same kind of
     number, in every branch. Seeded: the same space is judged alike everywhere.
@@ -26,21 +35,27 @@ def check_space(space: Space, base: RunConfig) -> None:
     Args:
         space: A search space.
         base: Settings that it leaves alone.
+
+    Raises:
+        ConfigError: Some point of the space is no valid run, or the space is no fixed one.
     """
     baseline(space, base)
     known: dict[str, Range] = {}
     counts: Counter[tuple[str, int]] = Counter()
     rng = random.Random(0)  # noqa: S311 - points, not secrets
+    points = []
     for _ in range(POINTS):
         point = RandomPoint(rng, known, counts)
         constants = ask(space, point)
         try:
-            settings(base, constants, point.params)
+            run = settings(base, constants, point.params)
         except ConfigError as mistake:
             params = ", ".join(f"{name}={value!r}" for name, value in point.params.items())
             raise ConfigError(
                 f"The space has a point that is no valid run: {mistake} The point: {params}."
             ) from None
+        points.append(Point(run, constants, point.params))
+    return points
 
 
 @dataclass

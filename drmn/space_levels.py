@@ -1,21 +1,32 @@
 """Search spaces on the levels that features hold: others are not asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from drmn.config import RunConfig
+from drmn.config import ModelConfig, RunConfig
 from drmn.errors import ConfigError
-from drmn.level_names import in_order, join, parse_levels
+from drmn.fields import with_overrides
+from drmn.level_names import (
+    CLS,
+    in_order,
+    join,
+    maps_of,
+    parse_levels,
+    require_class_token,
+    resolve,
+)
 from drmn.space import Constants, Space, Trial, baseline_run
 
-LEVELS = "model.levels"
+LEVELS, GLOBAL_INPUT = "model.levels", "model.global_input"
 
 
 def on_held_levels(space: Space, held: str) -> Space:
     """Return `space` with the choices of model.levels that features of the levels `held` have.
 
     Where they have none of them, the last two levels, the last one, or all are chosen from. So a
-    space that was written for the strides of a CNN searches the blocks of a transformer too.
+    space that was written for the strides of a CNN searches the blocks of a transformer too. A
+    trial's parameters and constants hold b-1 by its name in `held`; the space is answered with its
+    own word for it.
 
     Args:
         space: A search space.
@@ -23,7 +34,10 @@ def on_held_levels(space: Space, held: str) -> Space:
     """
 
     def restricted(trial: Trial) -> Constants:
-        return space(_OnHeldLevels(trial, held))
+        constants = space(_OnHeldLevels(trial, held))
+        if not isinstance(constants, Mapping) or LEVELS not in constants:
+            return constants
+        return {**constants, LEVELS: resolve(str(constants[LEVELS]), held)}
 
     return restricted
 
@@ -31,11 +45,17 @@ def on_held_levels(space: Space, held: str) -> Space:
 def held_choices(choices: Sequence[Any], held: str) -> list[Any]:
     """Return those of the choices of model.levels that `held` has, or other ones if it has none."""
     there = parse_levels(held)
-    found = [each for each in choices if set(parse_levels(str(each), LEVELS)) <= set(there)]
+    named = dict.fromkeys(resolve(str(each), held) for each in choices)
+    found = [each for each in named if set(parse_levels(each, LEVELS)) <= set(there)]
     if found:
         return found
-    every = in_order(there)
+    every = in_order(maps_of(there))
     return list(dict.fromkeys(join(levels) for levels in (every[-2:], every[-1:], every)))
+
+
+def with_held_levels(base: RunConfig, held: str) -> RunConfig:
+    """Return `base` with the levels that it counts from the last block by their names in `held`."""
+    return with_overrides(base, {LEVELS: resolve(base.model.levels, held)})
 
 
 def require_held_levels(space: Space, base: RunConfig, held: str) -> None:
@@ -44,12 +64,24 @@ def require_held_levels(space: Space, base: RunConfig, held: str) -> None:
     Such a space leaves model.levels alone, or fixes it.
     """
     model = baseline_run(on_held_levels(space, held), base).model
+    if takes_class_token(model):
+        require_class_token(parse_levels(held))
     wanted = parse_levels(model.levels)[-1 if model.fusion == "none" else 0 :]
     if not set(wanted) <= set(parse_levels(held)):
         raise ConfigError(
             f"model.levels {model.levels}: the features hold {held}; name some of them with "
             "--model.levels, or in the space."
         )
+
+
+def takes_class_token(model: ModelConfig) -> bool:
+    """Return whether a network reads the class token."""
+    return model.global_branch and model.global_input == CLS
+
+
+def needed_levels(model: ModelConfig) -> str:
+    """Return the levels of the features that a network reads."""
+    return f"{CLS}+{model.levels}" if takes_class_token(model) else model.levels
 
 
 class _OnHeldLevels:
@@ -69,5 +101,10 @@ class _OnHeldLevels:
         return self._trial.suggest_int(name, low, high, step=step, log=log)
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        held = held_choices(choices, self._held) if name == LEVELS else choices
-        return self._trial.suggest_categorical(name, held)
+        if name == GLOBAL_INPUT and CLS not in parse_levels(self._held):
+            choices = [each for each in choices if each != CLS] or choices
+        if name != LEVELS:
+            return self._trial.suggest_categorical(name, choices)
+        chosen = self._trial.suggest_categorical(name, held_choices(choices, self._held))
+        same = (each for each in choices if resolve(str(each), self._held) == chosen)
+        return next(same, chosen)

@@ -9,10 +9,12 @@ with without_compiler():
     import timm
     from timm.data import resolve_model_data_config
     from timm.layers import Format
+    from timm.models._features import FeatureGetterNet
     from torchvision.io import ImageReadMode, decode_image
     from torchvision.transforms import InterpolationMode, v2
 
 __all__ = [
+    "FeatureGetterNet",
     "Format",
     "ImageReadMode",
     "InterpolationMode",

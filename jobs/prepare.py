@@ -20,6 +20,7 @@ from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.fields import require
 from drmn.flags import refuse_unused
+from drmn.unused import notes, values_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,10 +111,13 @@ def main(job: PrepareJob) -> None:
     if job.dataset:
         from drmn.data.splits.export_hdf5 import check_target
         from drmn.prepare.job import FeatureRequest
+        from drmn.report.say import say
         from drmn.report.terminal import prepared
 
         if job.export_hdf5 is not None:
             check_target(job.export_hdf5)
+        for note in notes(given(), values_of(job)):
+            say(console, note)
         request = FeatureRequest(
             dataset=job.dataset,
             data_root=job.data_root,

@@ -28,8 +28,10 @@ from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
 from drmn.experiment.config import PicturesConfig, require_name
+from drmn.fields import flatten
 from drmn.search.config import Objective
 from drmn.tracking.uri import default_store
+from drmn.unused import notes, overridden, values_of
 
 COMMON = {
     "Data": ("--dataset", "--data-root", "--backbone", "--image-size", "--levels", "--hdf5"),
@@ -133,12 +135,17 @@ def train(job: TrainJob, folder: Path) -> None:
 
     from drmn.experiment.train_command import data_options
     from drmn.prepare.job import FeatureRequest
+    from drmn.report.say import say
     from drmn.report.terminal import repaired, run_summary
     from drmn.search import driver
     from drmn.search.study.plan import FIXED, RunPlan
     from drmn.search.study.services import check_services
 
     console = Console()
+    changed = overridden(given(), flatten(config), f"--ablation {job.ablation}")
+    unused = notes(given(), values_of(replace(job, config=config)), flatten(RunConfig()))
+    for note in (*changed, *unused):
+        say(console, note)
     plan = RunPlan(
         dataset=job.dataset,
         base=config,

@@ -32,6 +32,7 @@ from drmn.fields import flatten
 from drmn.report.finished import show_again
 from drmn.search.config import Budget, PolicyConfig
 from drmn.tracking.uri import default_store
+from drmn.unused import values_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,19 +161,17 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
 
 
 def checked_space(job: TuneJob, space: str, console: "Console") -> list[str]:
-    """Print, and return, the notes on given settings that the space decides too.
+    """Print, and return, the notes on settings that the space decides too, or that have no effect.
 
     Raises:
         ConfigError: Some point of the space, with these settings, is no valid run.
     """
     from drmn.report.say import say
-    from drmn.search.study.given_settings import overruled, with_given
+    from drmn.search.study.given_settings import checked
     from drmn.space import load
-    from drmn.space_check import check_space
 
-    found, values = load(space), given_settings(job)
-    check_space(with_given(found, values), job.base)
-    for note in (notes := [f"note: {line}" for line in overruled(found, values).values()]):
+    notes = checked(load(space), job.base, given_settings(job), given(), values_of(job))
+    for note in notes:
         say(console, note)
     return notes
 

@@ -53,6 +53,21 @@ def finish(arguments, folder):
     return json.loads((folder / "out.json").read_text())
 
 
+FINISHED = {
+    *("lock", "provenance", "receipt.json", "record.db", "spool.db", "spool.log", "trials"),
+    *("best.pt", "package", ".package.made"),
+    *("attention.png", ".attention.png.made", "seen-unseen.png", ".seen-unseen.png.made"),
+}
+"""Names of all that a finished search without figures keeps."""
+
+
+def kept(study):
+    """Return the names in a study's folder, and in the folders of its trials."""
+    found = {path.name for path in (*study.iterdir(), *study.glob("trials/*/*"))}
+    # SQLite has these beside a file that is open, in this process too.
+    return {name for name in found if not name.endswith(("-wal", "-shm"))}
+
+
 def outcome(plain):
     """Return what must not depend on being killed."""
     return [

@@ -138,9 +138,9 @@ def test_flatten_names_fields_by_their_path():
     assert flat["optim.lr"] == 0.5
     assert flat["seed"] == 3
     assert next(iter(flat)) == "model.levels"
-    # 20 of the model, 4 of the loss, 10 of the optimiser, 3 of the backbone, 5 of computing, the
+    # 21 of the model, 4 of the loss, 10 of the optimiser, 3 of the backbone, 5 of computing, the
     # tier, the seed and the fold.
-    assert len(flat) == 20 + 4 + 10 + 3 + 5 + 5 + 2
+    assert len(flat) == 21 + 4 + 10 + 3 + 5 + 5 + 2
 
 
 @given(changes)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from drmn.cluster.ray_watch import restart_if_ray_dies
+from drmn.cluster.reachable import not_started
 from drmn.cluster.resources import ResourceConfig
 from drmn.errors import ConfigError
 
@@ -43,6 +44,9 @@ def ray_session() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine, for a `with` block.
 
     Ray reads some of its environment when it is imported: import modules that use it in the block.
+
+    Raises:
+        ConfigError: It cannot be joined, or does not start.
     """
     os.environ |= QUIET | RAY_SETTINGS | STARTS
     import ray  # noqa: PLC0415
@@ -59,10 +63,13 @@ def ray_session() -> Iterator[None]:
         "log_to_driver": False,
         "runtime_env": {"env_vars": {"GLIBC_TUNABLES": MALLOC} | QUIET | RAY_SETTINGS},
     }
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(**started)
-    else:
-        _start_local(started)
+    try:
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(**started)
+        else:
+            _start_local(started)
+    except Exception as problem:  # noqa: BLE001 - Ray raises plain ones
+        raise not_started(problem) from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set another
     try:
         with restart_if_ray_dies():

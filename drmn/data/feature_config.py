@@ -24,7 +24,8 @@ class FeatureConfig:
     """Pixels a side of the backbone's input; 0 for what suits the dataset."""
     levels: str = "8+16+32"
     """Levels kept, by stride; by block where blocks share one, as in a ViT (b4+b8+b12; b-1 is the
-    last). `jobs/prepare.py --backbone NAME --show-levels` lists them."""
+    last; cls is the class token, for `model.global_input`). `jobs/prepare.py --backbone NAME
+    --show-levels` lists them."""
     maps: Resolution = "pooled"
     """Every level at the grid of the coarsest one, or each at its own (16 times as large at a
     quarter of the stride)."""

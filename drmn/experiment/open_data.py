@@ -14,6 +14,7 @@ from drmn.data.store.local_copy import local_copy
 from drmn.fields import with_overrides
 from drmn.model.backbone import Backbone
 from drmn.model.extraction import backbone_of
+from drmn.space_levels import needed_levels
 
 
 def open_run_data(
@@ -34,7 +35,7 @@ def open_run_data(
             fold=run.fold,
             block=run.block,
             held_out=run.held_out,
-            levels=run.model.levels,
+            levels=needed_levels(run.model),
         )
         return run, stored, None
     backbone, _ = backbone_of(store)

@@ -6,6 +6,7 @@ removed here. pyarrow reads the store and finds passwords where its client does,
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,18 @@ from drmn.io import atomic
 from drmn.io.progress import Progress
 
 LISTING = "listing.json"
+KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials"
+"""Places of the keys of S3."""
+REMEDIES = {
+    "ACCESS_DENIED|ACCESS_KEY|SIGNATURE|CLIENT_TOKEN|HTTP status: 40[13]|[Cc]redentials": (
+        f"put keys that may read it into {KEYS}"
+    ),
+    "NETWORK_CONNECTION|resolve host": "see that this machine reaches the store",
+    "NO_SUCH_BUCKET|HTTP status: 404|[Nn]ot found|does not exist|no files": (
+        "give a bucket, and a place in it, that there is"
+    ),
+}
+"""What to do about an error, by words in it."""
 AT_ONCE = 8
 """Files that are copied in parallel: mostly small photos, so latency is what takes time."""
 
@@ -37,10 +50,11 @@ def local(root: str, cache: Path, hear: Progress) -> Path:
     """
     if "://" not in root:
         return Path(root)
-    keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials"
-    refuse_password("--data-root", root, keys)
+    refuse_password("--data-root", root, KEYS)
     try:
         store, base = FileSystem.from_uri(root)
+    except OSError as problem:  # it asks S3 for the bucket's region
+        raise _unreadable(root, problem) from None
     except (ArrowException, ValueError) as problem:
         raise ConfigError(f"--data-root {root}: {problem}; give a folder or s3://….") from None
     if isinstance(store, LocalFileSystem):
@@ -51,9 +65,15 @@ def local(root: str, cache: Path, hear: Progress) -> Path:
         try:
             _bring(store, base, place, hear)
         except OSError as problem:
-            reason = str(problem).splitlines()[0]
-            raise DataError(f"--data-root {root}: it cannot be read ({reason}).") from None
+            raise _unreadable(root, problem) from None
     return place / "files"
+
+
+def _unreadable(root: str, problem: OSError) -> DataError:
+    reason = str(problem).splitlines()[0].rstrip(".")
+    known = (remedy for words, remedy in REMEDIES.items() if re.search(words, reason))
+    remedy = next(known, "see that the store is there and lets you in")
+    return DataError(f"--data-root {root}: it cannot be read ({reason}); {remedy}.")
 
 
 def _bring(store: FileSystem, base: str, place: Path, hear: Progress) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.decode import Preprocess
-from drmn.level_names import LevelName
-from drmn.model import pretrained, timm_levels
+from drmn.level_names import CLS, LevelName, parse_levels
+from drmn.model import class_token, pretrained, timm_levels
 from drmn.vision import Format, resolve_model_data_config
 
 
@@ -37,7 +37,7 @@ def components(channels: int, share: float) -> int:
 class Backbone(nn.Module):
     """A frozen feature extractor: pixels to maps [image, region, channel], one for each level.
 
-    Tokens that are no region (CLS, registers) are in no map.
+    Tokens that are no region (CLS, registers) are in no map; CLS is a level of its own on request.
 
     Args:
         config: The timm model, its weights and levels; and whether its channels are reduced to
@@ -56,6 +56,10 @@ class Backbone(nn.Module):
         self.every: tuple[LevelName, ...] = outputs.names or tuple(info.reduction())
         given = dict(zip(self.every, info.channels(), strict=True))
         self.levels = outputs.chosen or timm_levels.chosen_strides(config, self.body)
+        if CLS in parse_levels(config.levels):
+            given = {CLS: given[self.every[-1]], **given}
+            self.body = class_token.added(config, self.body)
+            self.every, self.levels = (CLS, *self.every), (CLS, *self.levels)
         self.by_region = getattr(self.body, "output_fmt", None) == Format.NHWC
         """Whether maps come as [image, height, width, channel], as Swin's do."""
         self.full = config.maps == "full"
@@ -85,7 +89,8 @@ class Backbone(nn.Module):
         if not self.full:
             height, width = kept[self.levels[-1]].shape[-2:]
             kept = {
-                s: nn.functional.adaptive_avg_pool2d(m, (height, width)) for s, m in kept.items()
+                s: m if s == CLS else nn.functional.adaptive_avg_pool2d(m, (height, width))
+                for s, m in kept.items()
             }
         regions = {stride: level.flatten(2).transpose(1, 2) for stride, level in kept.items()}
         if not self.reduction:

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from drmn.config import ComputeConfig
 from drmn.errors import ConfigError
-from drmn.level_names import LevelName
+from drmn.level_names import CLS, LevelName
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, Scores
 
@@ -39,7 +39,7 @@ class FinetunedNetwork(nn.Module):
     def __init__(self, backbone: Backbone, head: DRMN) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.stages = _reached(backbone, head.fusion.levels[-1])
+        self.stages = _reached(backbone, head.levels)
 
     def train(self, mode: bool = True) -> "FinetunedNetwork":  # noqa: FBT001, FBT002
         """Set the head's mode alone."""
@@ -86,12 +86,12 @@ class FinetunedNetwork(nn.Module):
                 weight.requires_grad_(number >= first)
 
 
-def _reached(backbone: Backbone, top: LevelName) -> list[list[nn.Parameter]]:
-    """Return the weights below the level of stride `top` stage by stage: others have no effect.
+def _reached(backbone: Backbone, levels: Sequence[LevelName]) -> list[list[nn.Parameter]]:
+    """Return the weights below the last of the levels stage by stage: others have no effect.
 
     Several workers would wait for their gradients in vain.
     """
-    idle = _above(backbone, top)
+    idle = _above(backbone, CLS if CLS in levels else levels[-1])
     names = {id(weight): name for name, weight in backbone.body.named_parameters()}
     kept = [[w for w in stage if names[id(w)] not in idle] for stage in stages_of(backbone.body)]
     return [stage for stage in kept if stage]

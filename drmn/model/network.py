@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from drmn.config import ModelConfig
 from drmn.errors import ConfigError
-from drmn.level_names import LevelName, in_order, join, parse_levels
+from drmn.level_names import CLS, LevelName, in_order, join, parse_levels, require_class_token
 from drmn.model.attention import DualAttention
-from drmn.model.fusion import Fusion, LevelMaps
+from drmn.model.fusion import Fusion, LevelMaps, Moments
 from drmn.model.interaction import Interaction
+from drmn.model.norm import BatchNorm
+from drmn.space_levels import takes_class_token
 
 
 class Pooled(nn.Module):
@@ -98,7 +100,9 @@ class DRMN(nn.Module):
         scored = config.attribute_scores
         self.predict = nn.Parameter(torch.eye(width)) if scored == "bilinear" else None  # W_2
         self.interaction = _interaction(config, width, attributes)
-        self.global_logits = nn.Linear(width, seen) if config.global_branch else None
+        self.token = _token_norm(config, channels)
+        given = width if self.token is None else channels[CLS]
+        self.global_logits = nn.Linear(given, seen) if config.global_branch else None
         if config.prototypes == "words":
             self._start_from_words(words)
         # Without dual attention nothing else uses the prototypes: they are such vectors.
@@ -112,8 +116,22 @@ class DRMN(nn.Module):
         mixed = None
         if self.training and self.interaction is not None:
             mixed = score(self.interaction(features), readers)
-        logits = None if self.global_logits is None else self.global_logits(regions.mean(dim=1))
+        logits = None
+        if self.global_logits is not None:
+            token = None if self.token is None else self.token(maps[CLS][:, 0])
+            logits = self.global_logits(regions.mean(dim=1) if token is None else token)
         return Scores(score(features, readers), mixed, logits)
+
+    @property
+    def levels(self) -> tuple[LevelName, ...]:
+        """The levels of the features that it reads, the class token among them."""
+        return self.fusion.levels if self.token is None else (CLS, *self.fusion.levels)
+
+    def standardize_by(self, moments: Moments) -> None:
+        """Standardise the levels by these moments from now on."""
+        self.fusion.standardize_by(moments)
+        if isinstance(self.token, BatchNorm):
+            self.token.fix(*moments[CLS])
 
     def readers(self) -> Float[Tensor, "attr width"]:
         """Return the vector that reads each attribute's score: no image in it, so once a step."""
@@ -146,6 +164,14 @@ def score(
 ) -> Float[Tensor, "image attr"]:
     """Return e, each attribute's feature read by its reader (docs/paper.md, row SCORE)."""
     return (features * readers).sum(dim=-1)
+
+
+def _token_norm(config: ModelConfig, channels: Mapping[LevelName, int]) -> nn.Module | None:
+    """Return the standardisation of the class token, or None where no branch reads it."""
+    if not takes_class_token(config):
+        return None
+    require_class_token(channels)
+    return BatchNorm(channels[CLS], affine=False) if config.normalize else nn.Identity()
 
 
 def _kept(config: ModelConfig, channels: Mapping[LevelName, int]) -> dict[LevelName, int]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
-from drmn.level_names import LevelName, in_order, join, parse_levels
+from drmn.level_names import LevelName, in_order, join, maps_of, parse_levels
 from drmn.model import pretrained
 from drmn.vision import Format, timm
 
@@ -31,7 +31,7 @@ def outputs_of(config: FeatureConfig) -> Outputs:
     Raises:
         ConfigError: It has no such block, or its levels are named by stride.
     """
-    asked = parse_levels(config.levels)
+    asked = maps_of(parse_levels(config.levels))
     if all(isinstance(level, int) for level in asked):
         return Outputs()
     body = _without_weights(config)
@@ -51,7 +51,7 @@ def chosen_strides(config: FeatureConfig, body: nn.Module) -> tuple[LevelName, .
     Raises:
         ConfigError: The backbone has no level of such a stride.
     """
-    asked, info = parse_levels(config.levels), _info(body)
+    asked, info = maps_of(parse_levels(config.levels)), _info(body)
     missing = [level for level in asked if level not in info.reduction()]
     if missing:
         raise ConfigError(

@@ -12,12 +12,12 @@ from rich.table import Table
 
 from drmn.data.splits import development
 from drmn.data.store import feature_store
-from drmn.level_names import join
 from drmn.report.say import say
 from drmn.search.budget import forecast, step_timing
 from drmn.search.budget.forecast import Forecast, quantiles
 from drmn.search.study.create import create_study
-from drmn.search.study.plan import StudyPlan
+from drmn.search.study.plan import StudyPlan, on_levels
+from drmn.space_levels import needed_levels
 from drmn.units import duration
 
 TIMING_S = 60.0
@@ -32,10 +32,11 @@ def show_forecast(console: Console, plan: StudyPlan, store: Path) -> dict[str, l
     torch.set_num_threads(max(1, int(plan.resources.cpus)))
     device = "cuda" if plan.resources.gpus and torch.cuda.is_available() else "cpu"
     at_once = forecast_places(plan)
-    held = join(feature_store.key_of(feature_store.manifest_of(store)).levels)
+    held = feature_store.held_levels(store)
+    plan = on_levels(plan, held)
     samples = step_timing.measure(
         step_timing.points(create_study(plan, optuna.create_study(direction="maximize"), held)),
-        lambda run: development.open_store(store, fold=run.fold, levels=run.model.levels),
+        lambda run: development.open_store(store, fold=run.fold, levels=needed_levels(run.model)),
         seconds=TIMING_S,
         device=device,
     )

@@ -13,7 +13,6 @@ from drmn.experiment import model_export
 from drmn.experiment.trial_checkpoints import trial_folder
 from drmn.experiment.trial_task import TrialTask
 from drmn.fields import flatten
-from drmn.level_names import join
 from drmn.metric_names import Metrics
 from drmn.search.analysis import diagnostics
 from drmn.search.analysis.comparison import comparison_epoch
@@ -25,7 +24,7 @@ from drmn.search.callbacks.epoch_lines import EpochLines
 from drmn.search.callbacks.terminal_progress import TerminalProgress
 from drmn.search.session import Session, open_session
 from drmn.search.storage.factory import RECORD
-from drmn.search.study.plan import RunPlan, StudyPlan
+from drmn.search.study.plan import RunPlan, StudyPlan, on_levels
 from drmn.search.trial_summary import epochs
 from drmn.space_levels import require_held_levels
 
@@ -49,7 +48,8 @@ def search(
             f"--policy.finetune {plan.policy.finetune}: these features came from a file, without a "
             "backbone to fine-tune; leave it out."
         )
-    held = join(feature_store.key_of(feature_store.manifest_of(store)).levels)
+    held = feature_store.held_levels(store)
+    plan = on_levels(plan, held)
     require_held_levels(plan.search_space, plan.base, held)
     with open_session(plan, store, catalogue, console) as session:
         record = session.record
@@ -112,6 +112,7 @@ def train(plan: RunPlan, console: Console, store: Path, catalogue: Catalogue) ->
     Raises:
         UserError: The run is held by another process, was made with other settings, or failed.
     """
+    plan = on_levels(plan, feature_store.held_levels(store))
     if not (plan.folder / RECORD).is_file():
         if (plan.folder / OLD_RUN).is_file():
             raise StudyError(

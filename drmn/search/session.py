@@ -1,7 +1,7 @@
 """An open study while this process drives it: what a search and a run at fixed settings share."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +16,9 @@ from drmn.data.store import feature_store
 from drmn.evaluation.baselines import Baseline
 from drmn.experiment import model_export
 from drmn.experiment.baseline_cache import cached_baselines
+from drmn.experiment.leftovers import sweep
 from drmn.experiment.lock import lock_folder
 from drmn.experiment.trial_checkpoints import CURVE, PICTURE, trial_folder
-from drmn.level_names import join
 from drmn.search.analysis.pack_trials import PackedTrials, Packer
 from drmn.search.budget.limits import BudgetTracker
 from drmn.search.callbacks.base import Callback
@@ -108,6 +108,13 @@ class Session:
         more = self.study.finetune_queue and not budget.over_limit(found)
         return bool(budget.exhausted(found)) and not self.record.interrupted and not more
 
+    def sweep(self, say: Callable[[str], object]) -> None:
+        """Remove what killed processes left in the folder; no trial may run meanwhile."""
+        found = self.record.trial_summaries()
+        ended = [trial.number for trial in found if trial.state != "RUNNING"]
+        if damaged := sweep(self.plan.folder, ended):
+            say(f"note: {damaged} damaged files of finished trials were removed.")
+
     def pack(self) -> tuple[list[str], bool]:
         """Pack the networks of the trials, and draw where the best one looks.
 
@@ -175,7 +182,7 @@ def open_session(
     """
     storage = make_storage(plan.storage)
     with lock_folder(plan.folder, plan.name, kind=plan.kind), storage.lock(plan.folder):
-        held = join(feature_store.key_of(feature_store.manifest_of(store)).levels)
+        held = feature_store.held_levels(store)
         say = partial(console.print, soft_wrap=True, highlight=False)
         opened = open_study(plan.folder, plan.identity(store), storage, say=say)
         study = create_study(plan, opened, held)
@@ -200,8 +207,10 @@ def open_session(
             logger=logger,
             budget=_fresh(plan),
         )
+        session.sweep(say)
         try:
             yield session
+            session.sweep(say)
         except Exception:
             drain(shipper, spool, plan.tracking_uri, console)  # how it ended, and all before that
             raise

@@ -68,7 +68,7 @@ def assemble(config: RunConfig, data: Fold[Images], backbone: Backbone | None = 
             raise ConfigError(f"tier {config.tier}: a search has stored features; use {JOB}.")
         head = build_head(config, data.classes, data.channels)
         if config.model.normalize:
-            head.fusion.standardize_by(moments_of(data.train, head.fusion.levels))
+            head.standardize_by(moments_of(data.train, head.levels))
         return head
     return FinetunedNetwork(backbone, build_head(config, data.classes, backbone.channels))
 

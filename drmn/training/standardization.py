@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from drmn.data.splits.development import Split
-from drmn.level_names import LevelName
+from drmn.level_names import CLS, LevelName
 from drmn.model.fusion import Moments, pooled
 
 CHUNK = 256
@@ -30,10 +30,11 @@ def moments_of(train: Split, strides: tuple[LevelName, ...]) -> Moments:
     for rows in train.rows.split(CHUNK):
         maps = train.maps(rows)
         for stride in strides:
-            sums[stride] += _powers(pooled(maps[stride], regions))
+            level = maps[stride]
+            sums[stride] += _powers(level if stride == CLS else pooled(level, regions))
     found = {}
     for stride, both in sums.items():
-        mean, square = both / (len(train) * regions)
+        mean, square = both / (len(train) * (1 if stride == CLS else regions))
         found[stride] = (mean.float(), (square - mean.square()).clamp(min=0).float())
     return found
 

@@ -13,6 +13,7 @@ from drmn import distributed
 from drmn.config import RunConfig
 from drmn.data.splits.development import Batch, Fold, Images, Split
 from drmn.data.splits.epoch_rng import EpochRng
+from drmn.data.splits.photos import Photographs
 from drmn.model.finetuned import FinetunedNetwork, Network
 from drmn.training import autotune
 from drmn.training.autotune import TrainStepMode
@@ -231,6 +232,10 @@ class Trainer:
 
 
 def _plain(data: Fold[Images]) -> Fold[Images]:
-    """Return a fold whose training images are seen without augmented views."""
+    """Return a fold whose training images are seen without augmentation."""
     train = data.train
-    return replace(data, train=replace(train, views=0)) if isinstance(train, Split) else data
+    if isinstance(train, Split):
+        return replace(data, train=replace(train, views=0))
+    if isinstance(train, Photographs):
+        return replace(data, train=replace(train, augment="none"))
+    return data

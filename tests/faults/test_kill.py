@@ -13,7 +13,7 @@ import optuna
 import psutil
 import pytest
 from in_process import run_job
-from kills import TRIALS, command, finish, kill_tree, outcome, wait_for
+from kills import FINISHED, TRIALS, command, finish, kept, kill_tree, outcome, wait_for
 
 
 def trials(record):
@@ -38,7 +38,9 @@ def epochs_of(record, number):
 @pytest.fixture(scope="module")
 def unkilled(demo, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unkilled")
-    return outcome(finish(command(folder, demo), folder))
+    found = outcome(finish(command(folder, demo), folder))
+    assert kept(demo / "studies" / folder.name) == FINISHED
+    return found
 
 
 def cut(path):
@@ -53,6 +55,7 @@ def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, d
     # In the middle: two trials are over and the third has an epoch.
     wait_for(lambda: epochs_of(record, 2), job)
     kill_tree(job)
+    assert "ray" in kept(record.parent)
     before = [t for t in trials(record) if t.state.is_finished()]
     assert len(before) >= 2
     if disk == "damaged":  # the checkpoint to go on from, and the features
@@ -61,6 +64,7 @@ def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, d
         (level,) = (demo / "features").glob("demo-*160px-*/level-16.arrow")
         cut(level)
     assert outcome(finish(command(tmp_path, demo), tmp_path)) == unkilled
+    assert kept(record.parent) == FINISHED
     for trial in before:  # not run again: its times are as they were
         now = trials(record)[trial.number]
         assert (now.datetime_start, now.datetime_complete) == (

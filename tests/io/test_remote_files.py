@@ -1,5 +1,8 @@
 """A data root in S3, on a real server of it: brought once, mended, refused in a sentence."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 from pyarrow.fs import FileSystem
 
@@ -7,6 +10,9 @@ from drmn.errors import ConfigError, DataError
 from drmn.io.remote_files import local
 
 moto = pytest.importorskip("moto.server", reason="no moto: pip install -e '.[dev]'")
+
+
+PLAIN = "scheme=http&region=us-east-1"
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +86,18 @@ def test_a_folder_stays_what_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda uri: uri.replace("/data?", "/none?"), DataError, "it cannot be read"),
-        (lambda uri: uri.replace("s3://b", "s3://c"), DataError, "it cannot be read"),
+        (lambda uri: uri.replace("/data?", "/none?"), DataError, "; give a bucket, and a place in"),
+        (lambda uri: uri.replace("s3://b", "s3://c"), DataError, "; give a bucket, and a place in"),
+        (
+            lambda _: f"s3://b/data?endpoint_override=127.0.0.1:9&{PLAIN}",
+            DataError,
+            "; see that this machine reaches the store",
+        ),
+        (
+            lambda _: "s3://no-such-bucket/data",
+            DataError,
+            "it cannot be read",
+        ),  # asks for its region
         (lambda _: "ftp://there/data", ConfigError, "give a folder or s3://"),
         (lambda _: "s3://me:open-sesame@there/data", ConfigError, "holds a password"),
     ],
@@ -92,6 +108,34 @@ def test_what_cannot_be_read_is_told_in_a_sentence(bucket, tmp_path, change, err
     assert message in str(refused.value)
     assert "open-sesame" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+class Refuses(BaseHTTPRequestHandler):
+    """S3 as it answers a stranger."""
+
+    def do_GET(self):
+        self.send_response(403)
+        self.send_header("Content-Type", "application/xml")
+        self.end_headers()
+        self.wfile.write(
+            b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        )
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        """Print nothing."""
+
+
+def test_keys_that_are_missing_or_may_not_read_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever).start()
+        uri = f"s3://b/data?endpoint_override=127.0.0.1:{server.server_port}&{PLAIN}"
+        with pytest.raises(DataError, match="; put keys that may read it into AWS_ACCESS_KEY_ID"):
+            local(uri, tmp_path, pytest.fail)
+        server.shutdown()
 
 
 def test_names_that_lead_out_of_the_folder_are_refused(bucket, address, tmp_path):

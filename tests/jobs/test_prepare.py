@@ -71,6 +71,14 @@ def test_the_last_line_is_the_store(prepared):
     assert {(row["height"], row["width"]) for row in rows} == {(40, 40)}
 
 
+def test_an_option_without_effect_is_noted(prepared):
+    folder, lines = prepared
+    asked = ("--dataset", "own", "--data-root", folder / "photos", "--pca-share", "0.5")
+    done = run(folder, *asked, *FAST)
+    assert "note: --pca-share 0.5 has no effect: --encoding is bf16\n" in done.stdout
+    assert done.stdout.splitlines()[-1] == lines[-1]
+
+
 def test_the_test_split_is_sealed_beside_it(prepared):
     folder, _ = prepared
     (sealed,) = (folder / "results" / "sealed").glob("own-*")

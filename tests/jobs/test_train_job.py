@@ -269,11 +269,13 @@ def test_a_mistake_is_one_sentence(demo, tmp_path, more, words):
 
 @pytest.mark.slow
 def test_photos_are_trained_on_with_the_backbone_and_a_part_removed(demo, tmp_path):
-    _, plain = run(
+    text, plain = run(
         *(demo, tmp_path, "--tier", "finetuned", "--optim.epochs", 1, "--workers", 2),
         *("--backbone", "resnet10t", "--weights", "random", "--image-size", 64),
         *("--finetune.lr", 1e-4, "--ablation", "no-sit"),
     )
+    assert "note: --model.sit attr has no effect: --ablation no-sit sets none\n" in text
+    assert "note: --model.sit-dropout 0 has no effect: --model.sit is none\n" in text
     (epoch,) = plain["epochs"]
     assert epoch["train/lr_backbone"] == pytest.approx(1e-4)
     assert epoch["cost/images_per_second"] > 0

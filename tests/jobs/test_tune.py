@@ -319,8 +319,12 @@ def test_a_plan_tells_what_a_search_will_take_and_starts_none(demo, tmp_path):
         tmp_path,
         *("--dataset", "demo", "--results", demo, "--space", SPACE, "--study", tmp_path.name),
         *("--plan", "--budget.trials", "6", "--budget.price", "2", "--policy.pruner", "none"),
+        *("--policy.factor", "4", "--finetune.lr", "0.1"),
     )
     assert done.returncode == 0, done.stderr
+    notes = done.stdout.split("Plan of study")[0]
+    assert "note: --policy.factor 4 has no effect: --policy.pruner is none\n" in notes
+    assert "note: --finetune.lr 0.1 has no effect: --tier is frozen and --policy" in notes
     lines = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines()]
     rows = {name: values for name, *values in lines}
     assert rows["trials of 6 run to the end"] == ["6", "6", "6"]

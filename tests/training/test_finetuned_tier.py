@@ -72,6 +72,7 @@ CHANGES = [
     {"finetune.unfreeze_every": 2},
     {"finetune.augment": "none"},
     {"finetune.augment": "color"},
+    {"optim.views": False},
     {"compute.micro_batch": 4},
     {"compute.precision": "bf16"},
 ]
@@ -83,6 +84,12 @@ def test_each_setting_changes_training_and_trains(toy_photos, change):
     _, changed = islice(run(toy_photos, change), 2)
     assert changed.metrics["loss/total"] != usual.metrics["loss/total"]
     assert all(torch.tensor(value).isfinite() for value in changed.metrics.values())
+
+
+def test_without_views_photos_are_trained_on_as_they_are(toy_photos):
+    plain = [epoch.metrics for epoch in islice(run(toy_photos, {"finetune.augment": "none"}), 2)]
+    off = [epoch.metrics for epoch in islice(run(toy_photos, {"optim.views": False}), 2)]
+    assert off == plain
 
 
 def test_summed_micro_batches_give_the_gradient_of_the_batch(toy_photos):

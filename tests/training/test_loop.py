@@ -2,6 +2,7 @@
 
 import io
 from collections import deque
+from dataclasses import replace
 from itertools import count, islice
 from math import cos, pi
 from statistics import mean
@@ -195,11 +196,25 @@ def test_no_setting_is_left_out_of_the_list_above():
         "tier",
         "model.sit_scope",
         "model.ensemble",
+        "model.global_input",
         "compute.attention",
     }
     apart |= {name for name in flatten(RunConfig()) if name.startswith("finetune.")}
     apart |= {"compute.checkpointing", "compute.compile", "optim.averaging", "optim.views"}
     assert {name for change in CHANGES for name in change} == flatten(RunConfig()).keys() - apart
+
+
+def test_stored_views_are_trained_on_unless_they_are_off(toy, toy_store, tmp_path):
+    store = feature_store.read(toy_store)
+    rows = torch.arange(len(store.catalogue.images))
+    maps = {s: level.rows(rows).float() for s, level in store.levels.items()}
+    both = {s: torch.cat([level, level.flip(-1)]) for s, level in maps.items()}
+    key = replace(store.key, views=1)
+    folder = write_store(tmp_path, key, store.catalogue, both)
+    data = development.open_store(folder)
+    without = with_overrides(CONFIG, {"optim.views": False})
+    assert first(without, data) == first(CONFIG, toy)
+    assert first(CONFIG, data)["loss/total"] != first(CONFIG, toy)["loss/total"]
 
 
 # The moving average of the weights

@@ -21,7 +21,7 @@ from drmn.data.splits.epoch_rng import EpochRng
 from drmn.data.store import feature_store
 from drmn.data.store.feature_level import Level
 from drmn.errors import ConfigError, DataError
-from drmn.level_names import LevelName, in_order, join, parse_levels
+from drmn.level_names import CLS, LevelName, in_order, join, parse_levels, require_class_token
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,6 +174,8 @@ def open_store(
     store = feature_store.read(folder)
     division = Division(fold=fold, block=block, held_out=held_out)
     wanted = parse_levels(levels) if levels else tuple(store.levels)
+    if CLS in wanted:
+        require_class_token(store.levels)
     for stride in wanted:
         if stride not in store.levels:
             have = join(in_order(store.levels))

@@ -9,7 +9,7 @@ from typing import Any
 
 from drmn.data.feature_config import Encoding, Resolution
 from drmn.errors import DataError
-from drmn.level_names import LevelName
+from drmn.level_names import LevelName, join
 
 MANIFEST, USED = "manifest.json", "used"
 IMPORTED = "hdf5"
@@ -81,3 +81,8 @@ def manifest_of(folder: Path) -> dict[str, Any]:
 def key_of(manifest: Mapping[str, Any]) -> FeatureKey:
     """Return the key that a manifest holds."""
     return FeatureKey(**{**manifest["key"], "levels": tuple(manifest["key"]["levels"])})
+
+
+def held_levels(folder: Path) -> str:
+    """Return the levels that the store in `folder` holds, as a setting names them."""
+    return join(key_of(manifest_of(folder)).levels)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import psutil
 
-from drmn.experiment.study_layout import STACKS
+from drmn.experiment.study_layout import HEARTBEATS, STACKS
 
 HEARTBEAT_INTERVAL_S = 1.0
 """Seconds between two touches of the file, at least."""
@@ -45,7 +45,7 @@ class TrialProcess(NamedTuple):
 
 def heartbeats(folder: Path) -> list[Path]:
     """Return the heartbeat files of the processes that train a trial now."""
-    return sorted(folder.glob("heartbeat-*.json"))
+    return sorted(folder.glob(HEARTBEATS))
 
 
 def clear(folder: Path) -> None:

@@ -11,6 +11,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from drmn.errors import StoreFaultError, StudyError, last_line
+from drmn.experiment.study_layout import RAY
 from drmn.experiment.trial_checkpoints import drop_last, trial_folder
 from drmn.experiment.trial_task import TrialTask
 from drmn.fields import flatten
@@ -177,7 +178,7 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
         StudyError: No group of workers can be started; or, with `stop_on_error`, a trial raised.
         StoreFaultError: Files that trials read are damaged or gone.
     """
-    scratch = work.folder / "ray"
+    scratch = work.folder / RAY
     try:
         with open_backend(work.resources, work.at_once, scratch) as chosen:
             searcher = RecordSearcher(study, work, chosen)

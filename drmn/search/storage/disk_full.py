@@ -12,6 +12,8 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage
 
+from drmn.experiment.study_layout import ROOM
+
 P = ParamSpec("P")
 Result = TypeVar("Result")
 RETRY_INTERVAL_S = 2.0
@@ -39,7 +41,7 @@ def wait_for_space(folder: Path) -> None:
     """Wait until a folder's disk has space again."""
 
     def probe() -> None:
-        path = folder / ".room"
+        path = folder / ROOM
         try:
             with path.open("wb") as file:
                 file.write(bytes(PROBE))

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from drmn.config import RunConfig
 from drmn.errors import UserError
 from drmn.experiment.identity import GIVEN
-from drmn.flags import flag
+from drmn.fields import flatten
+from drmn.flags import Given, flag
 from drmn.space import Constants, Space, Trial, Value, ask
-from drmn.space_check import POINTS, RandomPoint
+from drmn.space_check import POINTS, Point, RandomPoint, check_space
+from drmn.unused import Values, notes, unused
 
 
 def with_given(space: Space, given: Constants) -> Space:
@@ -47,6 +50,56 @@ def overruled(space: Space, given: Constants) -> dict[str, str]:
         for name, value in given.items()
         if name in by_space
     }
+
+
+def checked(
+    space: Space, base: RunConfig, given: Constants, options: Given, job: Values
+) -> list[str]:
+    """Return notes on settings that the space decides too, and on those that have no effect.
+
+    Args:
+        space: The space, without the given settings.
+        base: Settings that it leaves alone.
+        given: Settings of a run that the command line gives.
+        options: All options of the command line.
+        job: All settings of the job.
+
+    Raises:
+        ConfigError: Some point of the space, with these settings, is no valid run.
+    """
+    points = check_space(with_given(space, given), base)
+    lines = [*overruled(space, given).values(), *without_effect(points, given, job)]
+    others = {name: text for name, text in options.items() if name not in given}
+    return [*(f"note: {line}" for line in lines), *notes(others, job)]
+
+
+def without_effect(points: Sequence[Point], given: Constants, job: Values) -> list[str]:
+    """Return a line on each setting that is given, fixed or searched and has no effect anywhere.
+
+    Args:
+        points: Points of the space, the given settings in them.
+        given: Settings of the command line.
+        job: Settings that no space decides.
+    """
+    reasons: dict[str, str] = {}
+    used: set[str] = set()
+    plain = flatten(RunConfig())
+    for point in points:
+        run = flatten(point.run)
+        fixed = {name for name, value in point.constants.items() if value != plain[name]}
+        asked = fixed | point.params.keys()
+        found = unused(asked, {**job, **run})
+        reasons |= found
+        used |= asked - found.keys()
+    by_space = {n: "fixes" for point in points for n in point.constants}
+    by_space |= {n: "searches" for point in points for n in point.params}
+    return [
+        f"{flag(name)} {given[name]} has no effect: {reason}"
+        if name in given
+        else f"the space {by_space[name]} {name}, which has no effect: {reason}"
+        for name, reason in sorted(reasons.items())
+        if name not in used
+    ]
 
 
 @dataclass(frozen=True, slots=True)

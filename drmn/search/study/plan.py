@@ -3,9 +3,9 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
@@ -17,8 +17,10 @@ from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.factory import kind_of, make_storage
 from drmn.search.study.given_settings import overruled, with_given
 from drmn.space import Constants, Space, fixed_settings, load, source
+from drmn.space_levels import LEVELS, with_held_levels
 from drmn.tracking.uri import require_store
 
+P = TypeVar("P", bound="Plan")
 FIXED = PolicyConfig(sampler="random", pruner="none")
 """The policy of a run: there is nothing to choose, and nothing stops it early."""
 ONE_TRIAL = Budget(trials=1, at_once=1)
@@ -193,6 +195,14 @@ class EnqueuedPlan(Plan):
     def title(self, number: int) -> str:
         """Return the study's name with the trial's number."""
         return f"Study {self.name}, trial {number}"
+
+
+def on_levels(plan: P, held: str) -> P:
+    """Return a plan on features that hold these levels: b-1 is their last block."""
+    base = with_held_levels(plan.base, held)
+    if isinstance(plan, StudyPlan) and LEVELS in plan.given:
+        return replace(plan, base=base, given={**plan.given, LEVELS: base.model.levels})
+    return replace(plan, base=base)
 
 
 def _fixed(config: RunConfig) -> dict[str, Any]:

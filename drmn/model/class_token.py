@@ -1,0 +1,47 @@
+"""The class token of a plain transformer, as a level beside its maps."""
+
+import inspect
+
+from torch import Tensor, nn
+
+from drmn.data.feature_config import FeatureConfig
+from drmn.errors import ConfigError
+from drmn.level_names import CLS
+from drmn.vision import FeatureGetterNet
+
+
+class WithClassToken(FeatureGetterNet):
+    """A timm transformer that gives the class token of its last block before its maps."""
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Return the token as a map of one region, then the maps."""
+        found = self.model.forward_intermediates(
+            pixels,
+            indices=self.out_indices,
+            norm=self.norm,
+            output_fmt=self.output_fmt,
+            intermediates_only=True,
+            return_prefix_tokens=True,
+        )
+        token: Tensor = found[-1][1][:, 0]
+        return [token[:, :, None, None], *(maps for maps, _ in found)]
+
+
+def added(config: FeatureConfig, body: nn.Module) -> nn.Module:
+    """Return a backbone that gives its class token too; its weights have the same names.
+
+    Raises:
+        ConfigError: It has none that leaves its last block.
+    """
+    model = getattr(body, "model", None)
+    how = getattr(model, "forward_intermediates", None)
+    gives = how is not None and "return_prefix_tokens" in inspect.signature(how).parameters
+    if not gives or getattr(model, "cls_token", None) is None:
+        raise ConfigError(
+            f"--levels {config.levels}: {config.backbone} has no class token beside its regions; "
+            f"leave {CLS} out."
+        )
+    kept = {"out_indices": body.out_indices, "output_fmt": body.output_fmt, "norm": body.norm}
+    made = WithClassToken(model, **kept, prune=False)
+    made.pretrained_cfg = body.pretrained_cfg  # the mean and spread of pixels
+    return made
