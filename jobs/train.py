@@ -158,9 +158,9 @@ def train(job: TrainJob, folder: Path) -> None:
         fold=config.fold,
         gpus=job.resources.gpus,
     )
-    check_services(job.storage)  # what is away is reported before features are made
+    check_services(job.storage, job.tracking_uri, console)  # before features are made
     outcome, *_ = repaired(console, request, lambda *given: driver.train(plan, console, *given))
-    run_summary(console, outcome, folder, job.tracking_uri, job.dataset)
+    run_summary(console, outcome, folder, job.tracking_uri, plan.experiment)
     write_json(job.json, outcome.plain())
 
 

@@ -35,8 +35,9 @@ from drmn.search.study.record import StudyRecord
 from drmn.search.trial_summary import TrialSummary, ranking
 from drmn.tracking import provenance
 from drmn.tracking.events import Keyed
-from drmn.tracking.shipper import ShipperProcess, absolute, drain
+from drmn.tracking.shipper_process import ShipperProcess, drain
 from drmn.tracking.spool import Spool, open_spool
+from drmn.tracking.uri import absolute
 from drmn.training.checkpoint import BEST
 from drmn.units import MEGABYTE
 
@@ -205,6 +206,8 @@ def open_session(
         except Exception:
             drain(shipper, spool, plan.tracking_uri, console)  # how it ended, and all before that
             raise
+        finally:
+            shipper.release()
 
 
 def _baselines(plan: Plan, data: Development) -> list[Baseline]:

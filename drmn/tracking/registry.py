@@ -22,12 +22,14 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array
 from PIL import Image
 
+from drmn.errors import DataError
 from drmn.tracking.package_files import (
     BACKBONE,
     BACKBONE_FILE,
     BACKBONE_URI,
     holds_backbone,
     package_digest,
+    require_whole,
     shared_backbone,
 )
 from drmn.tracking.spool import Event
@@ -80,22 +82,30 @@ INPUT_EXAMPLE = _example()
 def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> None:
     """Give a study the models of an event (`events.models`), remove its others, register the first.
 
+    Those whose packages are damaged are left out; what MLflow has of these runs stays.
+
     Args:
         client: Client of the tracking store.
         event: The event with the list of models.
         need: Returns MLflow's id of the run with a key of ours.
+
+    Raises:
+        DataError: Packages are damaged; the other models have arrived.
     """
     experiment = client.get_run(need(event["run"])).info.experiment_id
     there = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
     wanted, first = {each["run"]: each for each in event["models"]}, event["models"][0]["run"]
-    digests = {run: package_digest(Path(each["folder"])) for run, each in wanted.items()}
+    whole, damaged = _sorted_out(wanted)
+    digests = {run: package_digest(Path(each["folder"])) for run, each in whole.items()}
     for run, model in there.items():
-        if run in wanted and model.tags[DIGEST] == digests[run] and model.status == "READY":
+        if run in damaged:
+            continue
+        if run in whole and model.tags[DIGEST] == digests[run] and model.status == "READY":
             continue
         if not _registered(client, model):
             client.delete_logged_model(model.model_id)
     kept = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
-    for run, each in wanted.items():
+    for run, each in whole.items():
         if run not in kept or kept[run].tags[DIGEST] != digests[run]:
             tags = {OF: event["run"], RUN: run, DIGEST: digests[run]}
             with TemporaryDirectory() as place:
@@ -103,7 +113,22 @@ def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> Non
                 # The example is tried out, which takes seconds.
                 more |= {"tags": tags, "input_example": INPUT_EXAMPLE if run == first else None}
                 kept[run] = _log(client, need(run), each, event["registered"]["data"], more)
-    _register(client, kept[first], need(first), event["registered"])
+    if first in whole:
+        _register(client, kept[first], need(first), event["registered"])
+    if damaged:
+        raise DataError(f"{len(damaged)} of {len(wanted)} models: {next(iter(damaged.values()))}")
+
+
+def _sorted_out(wanted: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the models whose packages are whole, and what is wrong with the others, by run."""
+    whole, damaged = dict(wanted), {}
+    for run, each in wanted.items():
+        try:
+            require_whole(Path(each["folder"]))
+        except DataError as problem:
+            damaged[run] = str(problem)
+            del whole[run]
+    return whole, damaged
 
 
 def _of(client: MlflowClient, experiment: str, key: str) -> list[LoggedModel]:

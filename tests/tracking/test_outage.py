@@ -11,7 +11,7 @@ from mlflow_trees import check_tree, fill
 from web import answers, free_port, running, until
 
 from drmn.tracking.server import Server
-from drmn.tracking.shipper import ShipperProcess
+from drmn.tracking.shipper_process import ShipperProcess
 from drmn.tracking.spool import Spool
 
 

@@ -17,7 +17,7 @@ from web import answers, free_port, running, until
 from drmn.errors import ConfigError
 from drmn.tracking import events
 from drmn.tracking.server import Server
-from drmn.tracking.shipper import ShipperProcess
+from drmn.tracking.shipper_process import ShipperProcess
 from drmn.tracking.spool import Spool
 
 WRITERS = 8

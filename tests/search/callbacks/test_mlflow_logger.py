@@ -16,7 +16,7 @@ from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.study.read_only import ReadOnlyStudy
 from drmn.search.trial_summary import ENDED, RUNS
-from drmn.tracking.shipper import ShipperProcess, drain
+from drmn.tracking.shipper_process import ShipperProcess, drain
 from drmn.tracking.spool import Spool
 
 ABOUT = StudyMetadata(
