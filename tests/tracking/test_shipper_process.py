@@ -136,6 +136,12 @@ def test_a_server_that_is_away_is_said_to_be_and_nothing_is_lost(spool):
     assert spool.count == count
 
 
+def test_entries_that_found_no_room_are_counted_too(spool):
+    spool.missed, uri = 3, "http://127.0.0.1:9"
+    text = said(ShipperProcess(spool.path, uri), spool, uri)
+    assert f"lacks {spool.count + 3} entries: {spool.path} had no room for 3." in text
+
+
 def test_a_client_that_cannot_be_made_is_not_called_a_server_that_is_away(spool):
     uri = "mysql+nodriver://host/mlflow"
     text = said(ShipperProcess(spool.path, uri), spool, uri)
