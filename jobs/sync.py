@@ -49,7 +49,7 @@ def main(job: SyncJob) -> None:
     require_client(job.tracking_uri)
     spool = resend(job.folder, job.storage)
 
-    def say(problem: "StoreProblem") -> None:
+    def say(problem: "StoreProblem", _: Exception) -> None:
         again = "" if problem.lasting else f"; it is tried again, for {job.wait:g} s at most"
         print(f"MLflow at {job.tracking_uri}: {problem.text}{again}.", flush=True)
 

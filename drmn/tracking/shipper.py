@@ -29,7 +29,8 @@ CLIENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 """Variables of MLflow's client in a shipper."""
-Say = Callable[["StoreProblem"], None]
+Say = Callable[["StoreProblem", Exception], None]
+"""Is called with a reason why MLflow takes nothing, and the exception that it came as."""
 
 
 def log(text: str) -> None:
@@ -45,7 +46,7 @@ def ship(
     closed: Callable[[], bool],
     restore: bool = False,
     patience: float = ORPHAN,
-    say: Say = lambda problem: log(problem.text),
+    say: Say = lambda _, problem: log(f"{type(problem).__name__}: {problem}"),
 ) -> None:
     """Ship events until no more come and all are shipped.
 
@@ -121,8 +122,7 @@ class _Loop:
 
     def _failed(self, found: "StoreProblem", problem: Exception) -> None:
         if found != self._problem:
-            log(f"{type(problem).__name__}: {problem}")
-            self.say(found)
+            self.say(found, problem)
         self._problem = found
         self._note(ShipperState(os.getpid(), tried=True, **found._asdict()))
 

@@ -1,5 +1,6 @@
 """Why MLflow's store does not take what it is sent, in words that say what to do."""
 
+import re
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -70,4 +71,6 @@ def _status(problem: Any) -> int:
 def _line(problem: BaseException) -> str:
     """Return the first line of what went wrong at the root: libraries wrap it many times."""
     said = str(getattr(problem, "orig", None) or problem).strip()
+    if system := re.search(r"\[Errno -?\d+\] ([\w ]+)", said):
+        return system[1]
     return (said.splitlines() or [type(problem).__name__])[0][:200]
