@@ -28,8 +28,9 @@ from drmn.search.config import PolicyConfig
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.space import Constants, Trial
-from drmn.tracking.shipper import absolute, ship
+from drmn.tracking.shipper import ship
 from drmn.tracking.spool import open_spool
+from drmn.tracking.uri import absolute
 
 WORKERS, EPOCHS, MINUTE = 1000, 10, 60.0
 """A trial's epochs, and the seconds of one that the bars are for."""

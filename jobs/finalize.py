@@ -77,6 +77,7 @@ def main(job: FinalizeJob) -> None:
     from rich.console import Console
 
     from drmn.final.context import Search
+    from drmn.search.study.services import check_services
 
     console = Console()
     search = Search(name=job.study, results=job.results, storage=job.storage)
@@ -86,6 +87,7 @@ def main(job: FinalizeJob) -> None:
 
         write_json(job.json, forecast(search, job.confirm, job.refit, console))
         return
+    check_services(job.storage, job.tracking_uri, console)
     context = opened(job, search, console)
 
     from drmn.final.finalize import finalize

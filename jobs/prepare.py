@@ -109,34 +109,40 @@ def main(job: PrepareJob) -> None:
         show_levels(job, console)
         return
     if job.dataset:
-        from drmn.data.splits.export_hdf5 import check_target
-        from drmn.prepare.job import FeatureRequest
-        from drmn.report.say import say
-        from drmn.report.terminal import prepared
-
-        if job.export_hdf5 is not None:
-            check_target(job.export_hdf5)
-        for note in notes(given(), values_of(job)):
-            say(console, note)
-        request = FeatureRequest(
-            dataset=job.dataset,
-            data_root=job.data_root,
-            features=job.features,
-            results=job.results,
-            fold=job.fold,
-            workers=job.workers,
-            gpus=job.gpus,
-        )
-        place, _ = prepared(console, request)
-        print(place)
-        if job.export_hdf5 is not None:
-            stores.export(console, place, job.fold, job.export_hdf5)
+        prepare(job, console)
     if job.list:
         stores.show(console, root)
     if job.verify:
         stores.verify(console, root)
     if job.prune:
         stores.prune(console, root, job.max_bytes)
+
+
+def prepare(job: PrepareJob, console: "Console") -> None:
+    """Prepare the features of a dataset, print where they are, and export them if asked to."""
+    from drmn.data.splits.export_hdf5 import check_target
+    from drmn.prepare.job import FeatureRequest
+    from drmn.report import stores
+    from drmn.report.say import say
+    from drmn.report.terminal import prepared
+
+    if job.export_hdf5 is not None:
+        check_target(job.export_hdf5)
+    for note in notes(given(), values_of(job)):
+        say(console, note)
+    request = FeatureRequest(
+        dataset=job.dataset,
+        data_root=job.data_root,
+        features=job.features,
+        results=job.results,
+        fold=job.fold,
+        workers=job.workers,
+        gpus=job.gpus,
+    )
+    place, _ = prepared(console, request)
+    print(place)
+    if job.export_hdf5 is not None:
+        stores.export(console, place, job.fold, job.export_hdf5)
 
 
 def show_levels(job: PrepareJob, console: "Console") -> None:

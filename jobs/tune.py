@@ -135,7 +135,7 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     from drmn.search.study.services import check_services
 
     plan, request = plan_of(job, space, folder), features_of(job)
-    check_services(job.storage)  # what is away is reported before features are made
+    check_services(job.storage, job.tracking_uri, console)  # before features are made
     if job.plan:
         from drmn.report.forecast_table import show_forecast
 
@@ -151,7 +151,7 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     )
     page = Console(record=True)
     try:
-        summary(page, outcome, job.tracking_uri, job.dataset)
+        summary(page, outcome, job.tracking_uri, plan.experiment)
     finally:
         write_json(job.json, outcome.plain())
     if outcome.settled and not job.storage:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from drmn.doctor.finding import Finding
-from drmn.tracking.shipper import SQLITE, absolute
+from drmn.tracking.uri import SQLITE, absolute
 
 SERVER_TIMEOUT_S = 10.0
 """Seconds that a server has to answer."""

@@ -62,7 +62,7 @@ class Search:
     @property
     def dataset(self) -> str:
         """Name of the dataset."""
-        return str(self.study.user_attrs[METADATA]["experiment"])
+        return str(self.study.user_attrs[METADATA]["options"]["dataset"])
 
     @property
     def fold(self) -> int:

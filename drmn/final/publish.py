@@ -15,6 +15,7 @@ from drmn.search.analysis.pack_trials import best_state
 from drmn.search.session import open_session
 from drmn.search.trial_summary import FINAL, METADATA
 from drmn.tracking import events
+from drmn.tracking.names import registered_name
 from drmn.tracking.package_files import BACKBONE_FILE
 from drmn.tracking.spool import Spool
 
@@ -51,7 +52,7 @@ def publish(context: Context, result: FinalResult, files: Sequence[Path]) -> Non
 def _link_search(context: Context, result: FinalResult, page: Path, spool: Spool) -> None:
     """Show the report and the model on the page of the search too; its record keeps the note."""
     study, refit = context.search.study, result.refit.plan.name
-    name = f"drmn-{result.dataset}"
+    name = registered_name(result.refit.plan.experiment)
     said = (
         f"\n\n**Finalized**: trial {result.decision.trial} was confirmed, refitted and tested "
         f"(study `{refit}`). The report is among the artifacts, `final/{page.name}`"
@@ -108,5 +109,5 @@ def _models(result: FinalResult, key: str, card: str, packages: Sequence[Path]) 
     ]
     value = result.confirmation.plain()["value"]
     data = result.data["digest"]
-    about = events.registered(result.dataset, data, value, refitted=True, card=card)
+    about = events.registered(result.refit.plan.experiment, data, value, refitted=True, card=card)
     return events.models(key, packed, about)

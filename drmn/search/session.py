@@ -24,7 +24,7 @@ from drmn.search.budget.limits import BudgetTracker
 from drmn.search.callbacks.base import Callback
 from drmn.search.callbacks.mlflow_logger import MlflowLogger
 from drmn.search.callbacks.mlflow_run_logger import logger_of
-from drmn.search.callbacks.study_metadata import study_metadata_of
+from drmn.search.callbacks.study_metadata import StudyMetadata, study_metadata_of
 from drmn.search.executors.config import ExecutorConfig
 from drmn.search.storage.factory import make_storage
 from drmn.search.storage.studies import open_study
@@ -35,8 +35,9 @@ from drmn.search.study.record import StudyRecord
 from drmn.search.trial_summary import TrialSummary, ranking
 from drmn.tracking import provenance
 from drmn.tracking.events import Keyed
-from drmn.tracking.shipper import ShipperProcess, absolute, drain
+from drmn.tracking.shipper_process import ShipperProcess, drain
 from drmn.tracking.spool import Spool, open_spool
+from drmn.tracking.uri import absolute
 from drmn.training.checkpoint import BEST
 from drmn.units import MEGABYTE
 
@@ -182,18 +183,15 @@ def open_session(
     """
     storage = make_storage(plan.storage)
     with lock_folder(plan.folder, plan.name, kind=plan.kind), storage.lock(plan.folder):
-        held = feature_store.held_levels(store)
         say = partial(console.print, soft_wrap=True, highlight=False)
         opened = open_study(plan.folder, plan.identity(store), storage, say=say)
-        study = create_study(plan, opened, held)
+        study = create_study(plan, opened, feature_store.held_levels(store))
         data = development.open_store(store, fold=plan.base.fold)
         found = _baselines(plan, data)
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         logger = logger_of(spool, plan.folder, study.record)
-        logger.on_study_start(study_metadata_of(plan, found, feature_store.read(store), data))
-        logger.replay()
-        logger.on_resume()
+        _log_start(logger, study_metadata_of(plan, found, feature_store.read(store), data))
         provenance.files(plan.folder)
         session = Session(
             plan=plan,
@@ -214,6 +212,15 @@ def open_session(
         except Exception:
             drain(shipper, spool, plan.tracking_uri, console)  # how it ended, and all before that
             raise
+        finally:
+            shipper.release()
+
+
+def _log_start(logger: MlflowLogger, about: StudyMetadata) -> None:
+    """Log a study that starts or resumes, and all that its record holds."""
+    logger.on_study_start(about)
+    logger.replay()
+    logger.on_resume()
 
 
 def _baselines(plan: Plan, data: Development) -> list[Baseline]:

@@ -15,9 +15,9 @@ from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError, UserError
 from drmn.flags import expand_home
 from drmn.tracking.server import Server
-from drmn.tracking.shipper import absolute, ship
+from drmn.tracking.shipper import ship
 from drmn.tracking.spool import Spool
-from drmn.tracking.uri import default_store
+from drmn.tracking.uri import absolute, default_store
 
 
 def main() -> None:

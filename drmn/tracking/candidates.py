@@ -49,7 +49,10 @@ def _row(known: Classes, name: str, given: Any) -> Float[Tensor, "1 attr"]:
                     f"class {name!r}: there is no attribute {attribute!r}; is it {close[0]!r}?"
                 )
         given = [given.get(attribute, 0.0) for attribute in names]
-    row = torch.tensor(given, dtype=torch.float32)
+    try:
+        row = torch.tensor(given, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(f"class {name!r} needs {len(names)} numbers; got others.") from None
     if row.shape != (len(names),) or not row.isfinite().all() or not row.any():
         raise ConfigError(
             f"class {name!r} needs {len(names)} finite attributes, not all 0; got "

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from drmn.tracking.names import registered_name
 from drmn.tracking.spool import Event
 
 Keyed = tuple[str, Event]
@@ -73,14 +74,14 @@ def registered(
     """Return the registry's fields of a model.
 
     Args:
-        experiment: Name of the dataset.
+        experiment: Name of the experiment.
         data: Digest of the images that `value` is measured on.
         value: H on validation: of a search its best trial's, of a refit its settings' mean over
             fresh blocks.
         refitted: Whether it is the refit of a confirmed winner, which outranks a search's trial.
         card: Model card in Markdown, the description of the registered version.
     """
-    found = {"name": f"drmn-{experiment}", "data": data, "value": value}
+    found = {"name": registered_name(experiment), "data": data, "value": value}
     return found | {"refitted": refitted, "card": card}
 
 

@@ -8,8 +8,7 @@ from mlflow.exceptions import MlflowException
 
 from drmn.errors import ConfigError, last_line
 from drmn.tracking.events import COMMAND
-from drmn.tracking.shipper import SQLITE, absolute
-from drmn.tracking.uri import require_store
+from drmn.tracking.uri import SQLITE, absolute, require_store
 
 
 def logged_command(uri: str, run: str) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from mlflow import MlflowClient
 from mlflow.entities import (
     Dataset,
     DatasetInput,
@@ -25,7 +24,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from drmn.tracking import registry, saved_view
+from drmn.tracking.package_files import require_readable
+from drmn.tracking.shipper import log
 from drmn.tracking.spool import Event, Refusal
+from drmn.tracking.store import connect
 
 RUN_TAG = "drmn.run"
 """The tag by which a run is found: `study` or `study/0007`."""
@@ -48,7 +50,7 @@ class MlflowWriter:
     """
 
     def __init__(self, uri: str, artifacts: str = "", *, restore: bool = False) -> None:
-        self.client = MlflowClient(uri)
+        self.client = connect(uri)
         self.artifacts, self.restore = artifacts, restore
         self._runs: dict[str, str] = {}
         self._homes: dict[str, str] = {}
@@ -76,14 +78,13 @@ class MlflowWriter:
             together = list(group)
             try:
                 self._tell[kind](together)
-            except (MlflowException, LookupError, FileNotFoundError) as problem:
-                code = getattr(problem, "error_code", "")
-                if isinstance(problem, MlflowException) and code not in FOR_GOOD:
+            except (MlflowException, LookupError, TypeError, ValueError, OSError) as problem:
+                if not _for_good(problem):
                     raise
                 # It must not block the events after it.
-                print(f"refused: {problem}"[:500], flush=True)  # noqa: T201
+                log(f"refused: {problem}")
                 if not isinstance(problem, FileNotFoundError):  # of which nothing is left to send
-                    why = str(problem).splitlines()[0][:300]
+                    why = (str(problem).splitlines() or [type(problem).__name__])[0][:300]
                     refused += [(event, why) for event in together]
         return refused
 
@@ -170,8 +171,7 @@ class MlflowWriter:
     def _artifact(self, events: list[Event]) -> None:
         event = events[-1]
         run = self.need(event["run"])
-        if not Path(event["path"]).is_file():  # the stores' errors for that differ
-            raise FileNotFoundError(f"{event['path']}: gone before it was shipped.")
+        require_readable(Path(event["path"]))  # the stores' errors for that differ
         self.client.log_artifact(run, event["path"], event["folder"])
 
     @property
@@ -214,6 +214,16 @@ class MlflowWriter:
     def _search(self, experiments: Sequence[str], key: str, view: int) -> list[Run]:
         wanted = f"tags.`{RUN_TAG}` = '{key}'"
         return list(self.client.search_runs(list(experiments), wanted, view, max_results=1))
+
+
+def _for_good(problem: Exception) -> bool:
+    """Return whether a retry would not change an error: what is refused, and what is no answer.
+
+    Errors of a connection, or of files of MLflow's own, are of the system (`OSError`).
+    """
+    if isinstance(problem, MlflowException):
+        return problem.error_code in FOR_GOOD
+    return isinstance(problem, FileNotFoundError) or not isinstance(problem, OSError)
 
 
 def _turn(event: Event) -> tuple[int, str]:

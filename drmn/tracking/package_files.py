@@ -7,6 +7,9 @@ which many packages may share.
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
+
+from drmn.errors import DataError
 
 METADATA_FILE, WEIGHTS_FILE = "about.json", "model.safetensors"
 BACKBONE_FILE = "backbone.safetensors"
@@ -29,6 +32,43 @@ def sha256_of(file: Path) -> str:
     """Return the SHA-256 of a file's content, in hex."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def require_readable(file: Path) -> None:
+    """Raise `FileNotFoundError` or `DataError` unless a file can be read to its end."""
+    try:
+        sha256_of(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file}: gone before it was shipped.") from None
+    except OSError as problem:
+        raise DataError(f"{file}: it cannot be read ({problem.strerror}).") from None
+
+
+def require_whole(folder: Path) -> None:
+    """Raise `DataError` unless a package's files are there and are not cut short."""
+    try:
+        about = json.loads((folder / METADATA_FILE).read_text())
+        weights = folder / WEIGHTS_FILE, folder / BACKBONE_FILE
+        if not holds_backbone(folder):
+            weights = weights[0], folder / str(about["backbone"]["file"])
+        for file in weights:
+            _require_whole_tensors(file)
+    except (OSError, ValueError, LookupError, TypeError) as problem:
+        raise DataError(
+            f"{folder}: the model's files are damaged ({problem or type(problem).__name__}); the "
+            "command of its study packs it again."
+        ) from None
+
+
+def _require_whole_tensors(file: Path) -> None:
+    """Raise `ValueError` unless a safetensors file is as long as its head says."""
+    with file.open("rb") as content:
+        length = int.from_bytes(content.read(8), "little")
+        size = file.stat().st_size - 8 - length
+        head: dict[str, Any] = json.loads(content.read(length)) if size >= 0 else {}
+    ends = [each["data_offsets"][1] for name, each in head.items() if name != "__metadata__"]
+    if size < 0 or size != max(ends, default=0):
+        raise ValueError(f"{file.name} is cut short")
 
 
 def holds_backbone(folder: Path) -> bool:

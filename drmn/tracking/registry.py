@@ -16,25 +16,26 @@ import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Metric
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType, Array
 from PIL import Image
 
+from drmn.errors import DataError
+from drmn.tracking.champion import register, source_of
 from drmn.tracking.package_files import (
     BACKBONE,
     BACKBONE_FILE,
     BACKBONE_URI,
     holds_backbone,
     package_digest,
+    require_whole,
     shared_backbone,
 )
 from drmn.tracking.spool import Event
 
 OF, RUN, DIGEST = "drmn.models", "drmn.run", "drmn.package"
 """Tags of a model: its study or run, its trial's run, and a digest of its package."""
-CANDIDATE, CHAMPION = "candidate", "champion"
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -80,22 +81,27 @@ INPUT_EXAMPLE = _example()
 def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> None:
     """Give a study the models of an event (`events.models`), remove its others, register the first.
 
+    Those whose packages are damaged are left out; what MLflow has of these runs stays.
+
     Args:
         client: Client of the tracking store.
         event: The event with the list of models.
         need: Returns MLflow's id of the run with a key of ours.
+
+    Raises:
+        DataError: Packages are damaged; the other models have arrived.
     """
     experiment = client.get_run(need(event["run"])).info.experiment_id
-    there = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
     wanted, first = {each["run"]: each for each in event["models"]}, event["models"][0]["run"]
-    digests = {run: package_digest(Path(each["folder"])) for run, each in wanted.items()}
-    for run, model in there.items():
-        if run in wanted and model.tags[DIGEST] == digests[run] and model.status == "READY":
-            continue
-        if not _registered(client, model):
+    whole, damaged = _sorted_out(wanted)
+    digests = {run: package_digest(Path(each["folder"])) for run, each in whole.items()}
+    for model in _of(client, experiment, event["run"]):
+        run = model.tags[RUN]
+        same = model.tags[DIGEST] == digests.get(run) and model.status == "READY"
+        if not (run in damaged or same or _registered(client, model)):
             client.delete_logged_model(model.model_id)
     kept = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
-    for run, each in wanted.items():
+    for run, each in whole.items():
         if run not in kept or kept[run].tags[DIGEST] != digests[run]:
             tags = {OF: event["run"], RUN: run, DIGEST: digests[run]}
             with TemporaryDirectory() as place:
@@ -103,7 +109,22 @@ def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> Non
                 # The example is tried out, which takes seconds.
                 more |= {"tags": tags, "input_example": INPUT_EXAMPLE if run == first else None}
                 kept[run] = _log(client, need(run), each, event["registered"]["data"], more)
-    _register(client, kept[first], need(first), event["registered"])
+    if first in whole:
+        register(client, kept[first], need(first), event["registered"])
+    if damaged:
+        raise DataError(f"{len(damaged)} of {len(wanted)} models: {next(iter(damaged.values()))}")
+
+
+def _sorted_out(wanted: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the models whose packages are whole, and what is wrong with the others, by run."""
+    whole, damaged = dict(wanted), {}
+    for run, each in wanted.items():
+        try:
+            require_whole(Path(each["folder"]))
+        except DataError as problem:
+            damaged[run] = str(problem)
+            del whole[run]
+    return whole, damaged
 
 
 def _of(client: MlflowClient, experiment: str, key: str) -> list[LoggedModel]:
@@ -145,7 +166,7 @@ def _backbone_uri(client: MlflowClient, experiment: str, file: Path, digest: str
             (Path(staging) / BACKBONE_FILE).symlink_to(file.resolve())
             client.log_model_artifacts(made.model_id, staging)
         ready = client.finalize_logged_model(made.model_id, "READY")
-    return _source(ready)
+    return source_of(ready)
 
 
 def _log(
@@ -185,54 +206,4 @@ def _log(
 def _registered(client: MlflowClient, model: LoggedModel) -> bool:
     """Return whether a version of a registered model is this one: it stays."""
     versions = client.search_model_versions(f"run_id = '{model.source_run_id}'")
-    return any(each.source == _source(model) for each in versions)
-
-
-def _register(client: MlflowClient, model: LoggedModel, run: str, told: Mapping[str, Any]) -> None:
-    """Make a model the candidate; and the champion, if it is better on the very same images.
-
-    The refit of a confirmed winner takes the place of a search's trial, never the other way.
-    """
-    name = told["name"]
-    try:
-        client.create_registered_model(name)
-    except MlflowException as problem:
-        if problem.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    versions = client.search_model_versions(f"name = '{name}'")
-    own = next((each for each in versions if each.source == _source(model)), None)
-    refitted = bool(told.get("refitted"))
-    tags = {"data": told["data"], "val_H": str(told["value"])}
-    tags |= {"refitted": "true"} if refitted else {}
-    if own is None:
-        own = client.create_model_version(
-            name, _source(model), run, tags=tags, model_id=model.model_id
-        )
-    if told.get("card"):
-        client.update_model_version(name, own.version, description=told["card"])
-    client.set_registered_model_alias(name, CANDIDATE, own.version)
-    champion = _champion(client, name)
-    if champion is None or _outranks(champion.tags, told):
-        client.set_registered_model_alias(name, CHAMPION, own.version)
-
-
-def _outranks(champion: Mapping[str, str], told: Mapping[str, Any]) -> bool:
-    """Return whether a model takes the place of the champion with these tags."""
-    was, now = "refitted" in champion, bool(told.get("refitted"))
-    if was != now:
-        return now
-    return champion.get("data") == told["data"] and float(champion["val_H"]) < told["value"]
-
-
-def _source(model: LoggedModel) -> str:
-    """Return a version's `source`: MLflow stores the model's id but does not return it."""
-    return f"models:/{model.model_id}"
-
-
-def _champion(client: MlflowClient, name: str) -> Any:
-    try:
-        return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as problem:
-        if problem.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        return None
+    return any(each.source == source_of(model) for each in versions)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drmn.errors import ConfigError
-from drmn.tracking.shipper import SQLITE, artifact_folder
+from drmn.tracking.uri import SQLITE, artifact_folder
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 SECRETS = ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")

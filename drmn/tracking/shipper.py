@@ -1,16 +1,18 @@
-"""The shipper's loop, and its start by a driver in a separate process."""
+"""The shipper's loop: from the spool to MLflow, however often that is away."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from drmn.io import atomic
+from drmn.tracking.spool import Event, ShipperState, Spool
+from drmn.tracking.uri import artifact_folder
 
-from drmn.tracking.spool import Spool
-from drmn.tracking.uri import URI
+if TYPE_CHECKING:
+    from drmn.tracking.mlflow_writer import MlflowWriter
+    from drmn.tracking.store_problem import StoreProblem
 
 RETRY_S = 2.0
 """Seconds between two tries while MLflow does not answer."""
@@ -18,140 +20,112 @@ ORPHAN = 600.0
 """Seconds that a shipper without a driver keeps retrying while MLflow does not answer."""
 IDLE = 0.5
 """Seconds between two polls of an empty spool."""
-SQLITE = "sqlite:///"
+CLIENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # It retries by itself, after a check whether the request was carried out though no answer
+    # came; MLflow would retry at once, and create a run twice.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+"""Variables of MLflow's client in a shipper."""
+Say = Callable[["StoreProblem", Exception], None]
+"""Is called with a reason why MLflow takes nothing, and the exception that it came as."""
 
 
-def absolute(uri: str) -> str:
-    """Return a tracking URI that means the same from every folder, and to every SQLAlchemy.
-
-    A relative SQLite path would open an empty database in each process's own folder; SQLAlchemy's
-    default driver for PostgreSQL differs from version to version.
-    """
-    if uri.startswith("postgresql://"):
-        return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
-    if not uri.startswith(SQLITE):
-        return uri
-    return SQLITE + str(Path(uri.removeprefix(SQLITE)).absolute())
+def log(text: str) -> None:
+    """Print a line for the log; where the disk is full there is none, and shipping continues."""
+    with suppress(OSError):
+        print(text[:500], flush=True)  # noqa: T201
 
 
-def artifact_folder(uri: str) -> str:
-    """Return where artifacts go if the store is a SQLite file: beside it. Else the empty string."""
-    if not uri.startswith(SQLITE):
-        return ""
-    return str(Path(absolute(uri).removeprefix(SQLITE)).parent / "mlartifacts")
+def ship(
+    spool: Spool,
+    uri: str,
+    *,
+    closed: Callable[[], bool],
+    restore: bool = False,
+    patience: float = ORPHAN,
+    say: Say = lambda _, problem: log(f"{type(problem).__name__}: {problem}"),
+) -> None:
+    """Ship events until no more come and all are shipped.
 
-
-class ShipperProcess:
-    """A shipper in a separate process; it ends once its driver has ended and the spool is empty.
-
-    Args:
-        spool: The spool's file.
-        uri: URI of MLflow's tracking store.
-    """
-
-    def __init__(self, spool: Path, uri: str) -> None:
-        command = [sys.executable, "-m", "drmn.tracking", "ship", str(spool)]
-        told = {
-            URI: uri,  # not on the command line, which others can read: it may hold a password
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-            # It retries by itself, after a check whether the request was carried out though no
-            # answer came; MLflow would retry at once, and create a run twice.
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-        }
-        with spool.with_suffix(".log").open("a") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=os.environ | told,
-                start_new_session=True,  # Ctrl-C is for the driver; its last events are shipped
-            )
-
-    def drain(self, spool: Spool, idle: float = 90.0) -> bool:
-        """Signal the end of events and wait for the rest; return whether all were shipped.
-
-        Gives up after `idle` seconds without a shipped event (a fourth of that if none ever was):
-        MLflow is down, and the spool keeps all.
-        """
-        if not spool.any_shipped:
-            idle /= 4
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        left, since = spool.count, time.monotonic()
-        while self.process.poll() is None and time.monotonic() - since < idle:
-            time.sleep(0.1)
-            if spool.count != left:
-                left, since = spool.count, time.monotonic()
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait()
-        return spool.count == 0
-
-
-def ship(spool: Spool, uri: str, *, closed: Callable[[], bool], restore: bool = False) -> None:
-    """Ship events until no more come and all are shipped, however long MLflow is away.
-
-    Without a driver, give up once MLflow has not answered for `ORPHAN` seconds.
+    While a driver runs, MLflow may be away for any time. Without one, give up after `patience`
+    seconds without an answer, and at once where MLflow refuses to work as it is. One process at a
+    time ships: it takes over from one that a killed driver has left behind.
 
     Args:
         spool: The queue of events.
         uri: URI of MLflow's tracking store.
         closed: Returns whether no more events come.
         restore: Restore experiments and runs that were deleted in the UI.
+        patience: Seconds to go on without an answer once no more events come.
+        say: Is called with each new reason why MLflow takes nothing.
     """
-    from drmn.tracking.mlflow_writer import MlflowWriter  # noqa: PLC0415 - MLflow takes seconds to import
+    spool.note_shipper(ShipperState(os.getpid()))
+    os.environ |= CLIENT
+    with atomic.alone(spool.path.with_suffix(".lock")):
+        loop = _Loop(spool, uri, restore=restore, say=say)
+        while spool.shipper.pid in (0, os.getpid()):  # else another has taken over
+            last = closed()
+            if last and loop.gives_up(patience):
+                return
+            left = loop.turn()
+            if last and left == 0:
+                return
+            time.sleep(RETRY_S if left is None else 0 if left else IDLE)
 
-    shipper = MlflowWriter(uri, artifact_folder(uri), restore=restore)
-    noted = spool.runs()
-    heard = time.monotonic()
-    while True:
-        last = closed()
-        if last and time.monotonic() - heard > ORPHAN:
-            return  # the driver is gone and MLflow away: the next shipper sends the rest
-        waiting = spool.waiting()
-        if last and not waiting:
-            return
+
+class _Loop:
+    """The state of a shipper between its turns."""
+
+    def __init__(self, spool: Spool, uri: str, *, restore: bool, say: Say) -> None:
+        self.spool, self.uri, self.restore, self.say = spool, uri, restore, say
+        self._writer: MlflowWriter | None = None
+        self._noted = set(spool.runs())
+        self._heard = time.monotonic()
+        self._problem: StoreProblem | None = None
+
+    def gives_up(self, patience: float) -> bool:
+        """Return whether there is no use in another turn without a driver."""
+        if self._problem is None:
+            return False
+        return self._problem.lasting or time.monotonic() - self._heard > patience
+
+    def turn(self) -> int | None:
+        """Ship a batch; return its size, or None if MLflow did not take it."""
+        # Both take seconds to import.
+        from drmn.tracking.mlflow_writer import MlflowWriter  # noqa: PLC0415
+        from drmn.tracking.store_problem import explain  # noqa: PLC0415
+
         try:
-            refused = shipper.apply([event for _, event in waiting])
-            fresh = {key: run for key, run in shipper.runs.items() if key not in noted}
-            spool.shipped([number for number, _ in waiting], fresh, refused)
+            waiting = self.spool.waiting()
+            if self._writer is None:
+                self._writer = MlflowWriter(
+                    self.uri, artifact_folder(self.uri), restore=self.restore
+                )
+            self._ship(self._writer, waiting)
         except Exception as problem:  # noqa: BLE001 - whatever MLflow raises, the spool keeps all
-            print(f"{type(problem).__name__}: {problem}"[:500], flush=True)  # noqa: T201
-            time.sleep(RETRY_S)
-            continue
-        heard = time.monotonic()
-        noted |= fresh
-        time.sleep(0 if waiting else IDLE)
+            self._failed(explain(problem), problem)
+            return None
+        self._heard, self._problem = time.monotonic(), None
+        if waiting:
+            self._note(ShipperState(os.getpid(), tried=True))
+        return len(waiting)
 
+    def _ship(self, writer: "MlflowWriter", waiting: list[tuple[int, Event]]) -> None:
+        refused = writer.apply([event for _, event in waiting])
+        fresh = {key: run for key, run in writer.runs.items() if key not in self._noted}
+        if waiting:
+            self.spool.shipped([number for number, _ in waiting], fresh, refused)
+        self._noted |= fresh.keys()
 
-def drain(shipper: ShipperProcess, spool: Spool, uri: str, console: Console) -> None:
-    """Wait until MLflow has all events, or print how many it lacks, and why."""
-    if shipper.drain(spool) and not (spool.missed or spool.refused):
-        return
-    lacks = f"{spool.count + spool.missed + len(spool.refused)} entries"
-    again = f"python jobs/sync.py {spool.path.parent} --tracking-uri {uri}"
-    console.print(
-        f"MLflow at {uri} lacks {lacks}: {_why(spool)}. They are safe in {spool.path.parent}: "
-        f"{again}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
-    )
+    def _failed(self, found: "StoreProblem", problem: Exception) -> None:
+        if found != self._problem:
+            self.say(found, problem)
+        self._problem = found
+        self._note(ShipperState(os.getpid(), tried=True, **found._asdict()))
 
-
-def _why(spool: Spool) -> str:
-    if spool.missed:
-        return f"{spool.path} had no room for {spool.missed}"
-    if spool.count:
-        return "it does not answer"
-    return refusals(spool)
-
-
-def refusals(spool: Spool) -> str:
-    """Return how many entries MLflow has refused, and why it did the first."""
-    refused = spool.refused
-    event, why = refused[0]
-    return f"it refused {len(refused)}, the first ({event['kind']} of {event['run']}): {why}"
+    def _note(self, state: ShipperState) -> None:
+        if self.spool.shipper != state:
+            self.spool.note_shipper(state)

@@ -8,9 +8,9 @@ queue and no archive: only keys of shipped events stay, and all can be logged ag
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 Event = Mapping[str, Any]
 Refusal = tuple[Event, str]
@@ -24,7 +24,21 @@ SPOOL_TABLES = (
     "told (key TEXT PRIMARY KEY) WITHOUT ROWID",
     "runs (key TEXT PRIMARY KEY, id TEXT NOT NULL)",
     "refused (id INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, why TEXT NOT NULL)",
+    "shipper (only INTEGER PRIMARY KEY CHECK (only = 0), body TEXT NOT NULL)",
 )
+
+
+class ShipperState(NamedTuple):
+    """How far the shipper of a spool has come."""
+
+    pid: int = 0
+    """Its process; 0 if there was none yet."""
+    tried: bool = False
+    """Whether it has started and tried to send: that may take a minute on a busy machine."""
+    text: str = ""
+    """Why MLflow takes nothing; empty if it does."""
+    lasting: bool = False
+    """Whether that stays until somebody does something about it."""
 
 
 def open_spool(path: Path) -> "Spool":
@@ -124,6 +138,17 @@ class Spool:
         rows = self._db.execute("SELECT body, why FROM refused ORDER BY id")
         return [(json.loads(body), why) for body, why in rows]
 
+    @property
+    def shipper(self) -> ShipperState:
+        """The state of the latest shipper."""
+        row = self._db.execute("SELECT body FROM shipper").fetchone()
+        return ShipperState(*json.loads(row[0])) if row else ShipperState()
+
+    def note_shipper(self, state: ShipperState) -> None:
+        """Write the state of a shipper, in place of any other; a full disk does not matter."""
+        with suppress(sqlite3.OperationalError):
+            self._db.execute("INSERT OR REPLACE INTO shipper VALUES (0, ?)", (json.dumps(state),))
+
     def runs(self) -> dict[str, str]:
         """Return MLflow's ids of the runs that it has, by our keys."""
         return dict(self._db.execute("SELECT key, id FROM runs"))
@@ -131,7 +156,7 @@ class Spool:
     def clear(self) -> None:
         """Delete all events, keys and run ids: all are about to be logged again."""
         with self.together():
-            for table in ("told", "waiting", "runs", "refused"):
+            for table in ("told", "waiting", "runs", "refused", "shipper"):
                 self._db.execute(f"DELETE FROM {table}")  # noqa: S608
 
     @property

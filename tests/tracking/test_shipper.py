@@ -1,25 +1,18 @@
 """From the spool to MLflow: the tree of runs, once, whatever dies."""
 
 import io
-import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow_trees import EPOCHS, TRIALS, begin, check_tree, fill, runs, ship_all
+from mlflow_trees import begin, check_tree, fill, runs, ship_all
 from rich.console import Console
 
 from drmn.tracking import events
 from drmn.tracking.mlflow_writer import MlflowWriter
-from drmn.tracking.shipper import (
-    ShipperProcess,
-    absolute,
-    artifact_folder,
-    drain,
-    refusals,
-    ship,
-)
-from drmn.tracking.spool import Spool
+from drmn.tracking.shipper import ship
+from drmn.tracking.shipper_process import ShipperProcess, drain, refusals
+from drmn.tracking.spool import ShipperState, Spool
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +62,6 @@ def test_a_shipper_that_dies_between_telling_and_noting_tells_again_without_harm
     for part in range(1, 6):  # told, but never marked as shipped
         MlflowWriter(uri).apply([event for _, event in spool.waiting(3 * part)])
     ship_all(spool, uri)
-    check_tree(uri)
-
-
-def test_a_killed_shipper_process_is_followed_by_another(tmp_path, uri):
-    spool = Spool(tmp_path / "spool.db")
-    fill(spool)
-    first = ShipperProcess(spool.path, uri)
-    while spool.count == TRIALS * (EPOCHS + 2) + 2 and first.process.poll() is None:
-        time.sleep(0.02)
-    first.process.kill()
-    first.process.wait()
-    assert ShipperProcess(spool.path, uri).drain(spool)
     check_tree(uri)
 
 
@@ -187,25 +168,38 @@ def test_a_file_that_is_gone_holds_up_neither_other_files_nor_what_follows(tmp_p
     assert "gone.png: gone before it was shipped." in capsys.readouterr().out
 
 
-def test_without_mlflow_nothing_is_lost_and_nobody_waits_long(tmp_path):
-    spool = Spool(tmp_path / "spool.db")
-    fill(spool)
-    before = spool.count
-    shipper = ShipperProcess(spool.path, "http://127.0.0.1:9")  # the discard port: nobody is there
-    began = time.monotonic()
-    assert not shipper.drain(spool, idle=3.0)
-    assert time.monotonic() - began < 20
-    assert spool.count == before
-
-
 def test_infinity_is_not_told_as_a_number():
     _, event = events.metrics("r", {"a": float("inf"), "b": float("nan"), "c": 1.0}, 1)
     assert event["metrics"] == {"c": 1.0}
 
 
-def test_a_relative_database_means_the_same_from_every_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert absolute("sqlite:///mlflow.db") == f"sqlite:///{tmp_path}/mlflow.db"
-    assert artifact_folder("sqlite:///mlflow.db") == f"{tmp_path}/mlartifacts"
-    assert absolute("http://host:5000") == "http://host:5000"
-    assert artifact_folder("http://host:5000") == ""
+def test_a_file_that_cannot_be_read_is_refused_and_the_rest_arrives(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    begin(spool)
+    (tmp_path / "a.png").write_bytes(b"picture")
+    spool.put(*events.artifact("s", tmp_path / "a.png", "pictures"))
+    spool.put(*events.end("s", {}))
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "a.png").mkdir()
+    ship_all(spool, uri)
+    ((_, why),) = spool.refused
+    assert why == f"{tmp_path}/a.png: it cannot be read (Is a directory)."
+    assert runs(uri)["s"].info.status == "FINISHED"
+
+
+def test_a_shipper_leaves_as_soon_as_another_takes_over(tmp_path, uri):
+    spool = Spool(tmp_path / "spool.db")
+    ship(spool, uri, closed=lambda: spool.note_shipper(ShipperState(1)))  # and not for ever
+    assert spool.shipper.pid == 1
+
+
+def test_without_a_driver_it_gives_up_on_a_store_that_does_not_answer(tmp_path):
+    spool = Spool(tmp_path / "spool.db")
+    begin(spool)
+    said = []
+    away = "http://127.0.0.1:9"  # the discard port: nobody is there
+    ship(spool, away, closed=lambda: True, patience=0, say=lambda *given: said.append(given))
+    ((problem, _),) = said
+    assert problem.text == "it does not answer (Connection refused)"
+    assert not problem.lasting
+    assert (spool.count, spool.shipper.text) == (1, problem.text)

@@ -17,7 +17,7 @@ class StudyMetadata:
     """Metadata of a study; the record keeps it, so that all can be logged again."""
 
     experiment: str
-    """Name of MLflow's experiment: the dataset."""
+    """Name of MLflow's experiment (`experiment_name`)."""
     note: str
     """Text on the study's page."""
     data: str
@@ -49,7 +49,7 @@ def study_metadata_of(
     )
     seen = int(data.classes.seen.sum())
     return StudyMetadata(
-        experiment=plan.dataset,
+        experiment=plan.experiment,
         note=note,
         data=store.key.judged(plan.base.fold),
         profile={

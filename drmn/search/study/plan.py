@@ -18,6 +18,7 @@ from drmn.search.storage.factory import kind_of, make_storage
 from drmn.search.study.given_settings import overruled, with_given
 from drmn.space import Constants, Space, fixed_settings, load, source
 from drmn.space_levels import LEVELS, with_held_levels
+from drmn.tracking.names import experiment_name
 from drmn.tracking.uri import require_store
 
 P = TypeVar("P", bound="Plan")
@@ -70,6 +71,11 @@ class Plan(ABC):
         other = {"objective": self.policy.objective}
         plain = self.policy.objective == PolicyConfig().objective
         return {"dataset": self.dataset, **self.data, **({} if plain else other)}
+
+    @property
+    def experiment(self) -> str:
+        """The name of MLflow's experiment: the dataset's."""
+        return experiment_name(self.options)
 
     @property
     @abstractmethod

@@ -1,10 +1,7 @@
 """What the spool is told of a search: live and from the record alone, the same, once."""
 
-import io
 import shlex
 
-import pytest
-from rich.console import Console
 from studies import IDENTITY, space, told
 
 from drmn.config import RunConfig
@@ -16,7 +13,6 @@ from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.study.read_only import ReadOnlyStudy
 from drmn.search.trial_summary import ENDED, RUNS
-from drmn.tracking.shipper import ShipperProcess, drain
 from drmn.tracking.spool import Spool
 
 ABOUT = StudyMetadata(
@@ -140,19 +136,3 @@ def test_run_ids_that_mlflow_gave_are_written_into_the_record(tmp_path):
     spool.shipped([], {"toy": "1234"})
     MlflowLogger(spool, tmp_path / "toy", study.record).note_runs()
     assert study.record.study.user_attrs[RUNS] == {"toy": "1234"}
-
-
-@pytest.mark.parametrize("missed", [0, 3])
-def test_a_job_says_what_mlflow_lacks_and_how_it_gets_it(tmp_path, monkeypatch, missed):
-    monkeypatch.setattr(ShipperProcess, "drain", lambda *_: False)
-    spool = Spool(tmp_path / "spool.db")
-    spool.put("a", {})
-    spool.missed = missed
-    shipper, shown = ShipperProcess(spool.path, "http://127.0.0.1:9"), io.StringIO()
-    drain(shipper, spool, "http://127.0.0.1:9", Console(file=shown, width=500))
-    shipper.process.kill()
-    shipper.process.wait()
-    again = f"python jobs/sync.py {tmp_path} --tracking-uri http://127.0.0.1:9"
-    assert f"lacks {1 + missed} entries: " in shown.getvalue()
-    assert ("had no room for 3" if missed else "it does not answer") in shown.getvalue()
-    assert again in shown.getvalue()
