@@ -192,7 +192,6 @@ def open_session(
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         logger = logger_of(spool, plan.folder, study.record)
         _log_start(logger, study_metadata_of(plan, found, feature_store.read(store), data))
-        provenance.files(plan.folder)
         session = Session(
             plan=plan,
             store=store,
@@ -221,6 +220,7 @@ def _log_start(logger: MlflowLogger, about: StudyMetadata) -> None:
     logger.on_study_start(about)
     logger.replay()
     logger.on_resume()
+    provenance.files(logger.folder)
 
 
 def _baselines(plan: Plan, data: Development) -> list[Baseline]:
