@@ -16,10 +16,17 @@ from drmn.report.say import say
 from drmn.search.storage.factory import kind_of
 from drmn.search.storage.studies import driver_of, load_study, study_names
 from drmn.search.study_totals import StudyTotals
-from drmn.search.trial_summary import summarize_all
+from drmn.search.trial_summary import HUNG, LOST, MEMORY, MOVED, summarize_all
 from drmn.space import load, source
 from drmn.units import duration
 
+LOSS_WORDS = {
+    MOVED: "with its machine",
+    LOST: "alone",
+    HUNG: "as it made no step",
+    MEMORY: "for want of memory",
+}
+"""Ways in which a trial loses its process, in words."""
 STOP_TIMEOUT_S = 180.0
 """Seconds that a driver is given to end."""
 
@@ -60,10 +67,11 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> dict[st
             say(console, f"trial {row.number}: at epoch {row.epochs}{left}")
         elif row.state == "FAIL":
             say(console, f"trial {row.number}: failed: {row.cause}")
-    each = [
-        {"number": row.number, "state": row.state, "epochs": row.epochs, "cause": row.cause}
-        for row in rows
-    ]
+        if row.losses:
+            times = ", ".join(f"{n}x {LOSS_WORDS[loss]}" for loss, n in row.losses.items())
+            say(console, f"trial {row.number}: lost its process: {times}")
+    names = ("number", "state", "epochs", "cause", "losses")
+    each = [{name: getattr(row, name) for name in names} for row in rows]
     return {kind_of(studies / name): name, **_plain(totals), "driver": who, "trials": each}
 
 

@@ -166,6 +166,43 @@ def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkil
     assert sum("interrupted" in t.user_attrs for t in trials(record)) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["raylet", "gcs_server"])
+def test_a_search_whose_ray_dies_starts_again_by_itself(demo, tmp_path, unkilled, server):
+    record = demo / "studies" / tmp_path.name / "record.db"
+    said = tmp_path / "said"
+    with said.open("w") as errors:
+        arguments = command(tmp_path, demo)
+        job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=errors)
+        wait_for(lambda: epochs_of(record, 1), job)
+        (victim,) = [c for c in psutil.Process(job.pid).children() if c.name() == server]
+        victim.kill()
+        assert job.wait(480) == 0
+    assert "starts again by itself and resumes (1 of 3 times)" in said.read_text()
+    assert "(2 of 3 times)" not in said.read_text()
+    assert outcome(json.loads((tmp_path / "out.json").read_text())) == unkilled
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_stopped_is_found_hanging_and_resumes(demo, tmp_path, unkilled):
+    record = demo / "studies" / tmp_path.name / "record.db"
+    arguments = command(tmp_path, demo, "--stall-minutes", "0.05")
+    job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    victims = []
+
+    def running():
+        victims[:] = processes(job, "Trainable") if epochs_of(record, 1) else []
+        return victims
+
+    wait_for(running, job)
+    os.kill(victims[0], signal.SIGSTOP)
+    assert job.wait(480) == 0
+    assert outcome(json.loads((tmp_path / "out.json").read_text())) == unkilled
+    assert sum(trial.user_attrs.get("hung", 0) for trial in trials(record)) == 1
+    (stacks,) = (record.parent / "trials").glob("*/stacks-*.txt")
+    assert "Thread 0x" in stacks.read_text()
+
+
 @pytest.mark.slow  # test_tune.py has the like
 def test_the_same_command_after_the_end_runs_nothing_and_says_the_same(demo, tmp_path, unkilled):
     folder = tmp_path
