@@ -141,7 +141,7 @@ def train(job: TrainJob, folder: Path) -> None:
     from drmn.report.terminal import repaired, run_summary
     from drmn.search import driver
     from drmn.search.study.plan import FIXED, RunPlan
-    from drmn.search.study.services import check_services
+    from drmn.search.study.services import check_services, require_resumable
 
     console = Console()
     changed = overridden(given(), flatten(config), f"--ablation {job.ablation}")
@@ -159,6 +159,7 @@ def train(job: TrainJob, folder: Path) -> None:
         policy=replace(FIXED, objective=job.objective),
         data=data_options(job),
     )
+    require_resumable(plan)
     check_services(job.storage, job.tracking_uri, console)  # before features are made
     outcome, *_ = repaired(
         console, request_of(job), lambda *given: driver.train(plan, console, *given)

@@ -132,9 +132,10 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     kept = checked_space(job, space, console)  # before anything is drawn or read
 
     from drmn.report.terminal import prepared, repaired, summary
-    from drmn.search.study.services import check_services
+    from drmn.search.study.services import check_services, require_resumable
 
     plan, request = plan_of(job, space, folder), features_of(job)
+    require_resumable(plan)
     check_services(job.storage, job.tracking_uri, console)  # before features are made
     if job.plan:
         from drmn.report.forecast_table import show_forecast

@@ -35,6 +35,15 @@ def finished(demo, tmp_path_factory):
     return folder, *search(folder, demo, "--dataset", "demo")
 
 
+def test_another_dataset_under_a_studys_name_is_refused_before_it_is_read(finished, demo):
+    folder, *_ = finished
+    other = ("--dataset", "awa2", "--data-root", folder / "nowhere")
+    done = run(folder, *command_of(folder, demo, *other))
+    assert done.returncode == 2
+    was = f"Study {folder.name} was started with other settings: --dataset was 'demo', now 'awa2'"
+    assert was in done.stderr
+
+
 def test_the_outcome_holds_all_that_was_asked_for(finished):
     _, _, outcome = finished
     assert [trial["number"] for trial in outcome["trials"]] == [0, 1, 2, 3]

@@ -22,7 +22,7 @@ from drmn.search.storage.factory import (
     make_storage,
     record_name,
 )
-from drmn.search.trial_summary import STARTED
+from drmn.search.trial_summary import METADATA, STARTED
 
 
 def open_study(
@@ -64,6 +64,34 @@ def open_study(
                     f"know; they were moved to {moved}."
                 )
         return study
+
+
+def require_same(folder: Path, identity: Identity, dataset: str, url: str = "") -> None:
+    """Refuse to resume a study with another dataset or other settings, before features are made.
+
+    What features decide is left to `open_study`: their digest, and which block `b-1` is.
+
+    Args:
+        folder: Folder of the study, which may be new.
+        identity: Settings and digests that must be the same as at its first start.
+        dataset: The name of the dataset.
+        url: The database of its record; empty if that is in the folder.
+
+    Raises:
+        StudyError: Something differs, or the record is unreadable.
+    """
+    if folder.name not in make_storage(url).names(folder.parent):
+        return
+    study = load_study(folder.parent, folder.name, url)
+    about = study.user_attrs.get(METADATA, {}).get("options", {})
+    if not about or not any(trial.intermediate_values for trial in study.trials):
+        return
+    made = {"dataset": about["dataset"], **study.user_attrs["identity"]}
+    now = {"dataset": dataset, **json.loads(json.dumps(identity))}
+    decided = {name for name in made | now if name == "data" or name.endswith("model.levels")}
+    before, after = ({k: v for k, v in d.items() if k not in decided} for d in (made, now))
+    if before != after:
+        raise StudyError(refusal(kind_of(folder), folder.name, before, after))
 
 
 def set_aside(folder: Path) -> Path | None:

@@ -1,10 +1,22 @@
 """Checks of the services outside that a search or a run needs, before features are made."""
 
+from pathlib import Path
+
 from rich.console import Console
 
 from drmn.cluster.reachable import check_ray
 from drmn.search.storage.postgres import check_connection
+from drmn.search.storage.studies import require_same
+from drmn.search.study.plan import Plan
 from drmn.tracking.reachable import require_client, store_problem
+
+NO_STORE = Path()
+"""In place of features that are not made yet."""
+
+
+def require_resumable(plan: Plan) -> None:
+    """Raise `StudyError` if a study of this name was started on other data or settings."""
+    require_same(plan.folder, plan.identity(NO_STORE), plan.dataset, plan.storage)
 
 
 def check_services(storage: str, tracking_uri: str, console: Console) -> None:
