@@ -112,10 +112,10 @@ def notes(given: Given, values: Values, plain: Values | None = None) -> list[str
         plain: Defaults that a printed command names too: these are passed over.
     """
     usual = plain or {}
-    told = [name for name in given if name not in usual or values[name] != usual[name]]
+    changed = [name for name in given if name not in usual or values[name] != usual[name]]
     return [
         f"note: {f'{flag(name)} {given[name]}'.strip()} has no effect: {reason}"
-        for name, reason in unused(told, values).items()
+        for name, reason in unused(changed, values).items()
     ]
 
 

@@ -64,11 +64,11 @@ def _kubernetes(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
         remedy="" if known else "KubeRay's are RayCluster and RayJob of ray.io/v1",
     )
     cluster: Mapping[str, Any] = spec.get("rayClusterSpec") or spec
-    told, have = str(cluster.get("rayVersion")), version("ray")
+    stated, have = str(cluster.get("rayVersion")), version("ray")
     yield Finding(
         name=f"{path}: rayVersion",
-        found=told,
-        remedy="" if told == have else f"set {have}, which the image has from constraints.txt",
+        found=stated,
+        remedy="" if stated == have else f"set {have}, which the image has from constraints.txt",
     )
     mode = (cluster.get("authOptions") or {}).get("mode")
     yield Finding(

@@ -110,7 +110,7 @@ def prepare_refit(context: Context, catalogue: Catalogue) -> Path:
         )
     with context.progress(context.console) as start:
         root = context.search.results / "features"
-        return prepare(catalogue, config, root, told=start)
+        return prepare(catalogue, config, root, start=start)
 
 
 def refit(context: Context, decision: Decision, catalogue: Catalogue, store: Path) -> Refit:

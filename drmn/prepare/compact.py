@@ -37,7 +37,7 @@ def prepare(
     key: FeatureKey,
     root: Path,
     whole: Callable[[], Path],
-    told: StartProgress,
+    start: StartProgress,
     waiting: Callable[[str], None],
 ) -> Path:
     """Return the compact store of `key`, made from the whole one if it is missing or damaged.
@@ -45,12 +45,12 @@ def prepare(
     The whole store is not needed afterwards.
     """
     place = root / key.folder
-    if place.is_dir() and not integrity.check(place, told("checking")).damage:
+    if place.is_dir() and not integrity.check(place, start("checking")).damage:
         return place
     source = feature_store.read(whole())
     train = development.open_store(source.folder, fold=key.fold).train
     plan = _plan(key, source, train)
-    progress = told("compacting")
+    progress = start("compacting")
 
     def fill(spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         for done, span in enumerate(spans, start=1):

@@ -35,7 +35,7 @@ def open_dataset(
     *,
     on_bad: OnBad = "stop",
     hdf5_file: Path | None = None,
-    told: StartProgress = silent,
+    start: StartProgress = silent,
 ) -> Catalogue:
     """Return the development catalogue of a dataset, and seal its test split in `results`.
 
@@ -45,7 +45,7 @@ def open_dataset(
         results: The folder of results.
         on_bad: What to do about images that cannot be read.
         hdf5_file: A file of features in place of the images.
-        told: Starts the progress of the check of the images.
+        start: Starts the progress of the check of the images.
 
     Raises:
         DataError: A file is missing, unreadable or contradicts another; or an image cannot be read
@@ -55,9 +55,9 @@ def open_dataset(
         _check_name(path)
     if hdf5_file is None:
         found = list_dataset(dataset, root)
-        checked = inspect(found.photos(), results / KNOWN, told("images"))
+        checked = inspect(found.photos(), results / KNOWN, start("images"))
     else:
-        found, checked = _list_imported(dataset, root, hdf5_file, results, told)
+        found, checked = _list_imported(dataset, root, hdf5_file, results, start)
     if on_bad == "stop":
         listing.refuse_bad(found, checked)
     catalogue = listing.development(found, checked)
@@ -83,8 +83,8 @@ def list_dataset(dataset: str, root: Path) -> Listing:
 
 
 def _list_imported(
-    dataset: str, root: Path, file: Path, results: Path, told: StartProgress
+    dataset: str, root: Path, file: Path, results: Path, start: StartProgress
 ) -> tuple[Listing, Inspection]:
     found = hdf5.read(file, root, specs.spec(dataset))
-    digest = file_digest.digest(file, results / KNOWN, told("file, MB"))
+    digest = file_digest.digest(file, results / KNOWN, start("file, MB"))
     return found, hdf5.inspected(found, digest)

@@ -50,7 +50,7 @@ def prepare(
     root: Path,
     *,
     fold: int = 1,
-    told: StartProgress = silent,
+    start: StartProgress = silent,
     waiting: Callable[[str], None] = lambda _: None,
     spread: Spread | None = None,
     backbone: Backbone | None = None,
@@ -62,28 +62,28 @@ def prepare(
         config: Which features of them: a backbone's, or a file's.
         root: Where stores live.
         fold: Fold on whose training images scales or components are fitted.
-        told: Starts the progress of the extraction.
+        start: Starts the progress of the extraction.
         waiting: Called with the process that is making this very store, if another one is.
         spread: Extracts on a cluster; without it, this process does.
         backbone: Result of `backbone_for`, if it was called before the images were read.
     """
     source: Source
     if config.hdf5:
-        source = Imported(catalogue, Path(config.hdf5), root / KNOWN.name, told)
+        source = Imported(catalogue, Path(config.hdf5), root / KNOWN.name, start)
     else:
         body = backbone or backbone_for(catalogue.dataset, config)
-        source = Extraction(catalogue, feature_key(catalogue, config, body), body, told, spread)
+        source = Extraction(catalogue, feature_key(catalogue, config, body), body, start, spread)
         keep_weights(root, source.key.weights, body)
 
     def whole() -> Path:
         plan = StoreLayout(key=source.key, catalogue=catalogue, shapes=source.shapes)
-        about, checking, fill = source.about, told("checking"), source.fill
+        about, checking, fill = source.about, start("checking"), source.fill
         return build.build(root, plan, fill, about=about, waiting=waiting, checking=checking)
 
     if config.encoding == "bf16":
         return whole()
     catalogue.require_fold(fold)
-    return compact.prepare(compact.key_of(source.key, config, fold), root, whole, told, waiting)
+    return compact.prepare(compact.key_of(source.key, config, fold), root, whole, start, waiting)
 
 
 def backbone_for(dataset: str, config: FeatureConfig) -> Backbone:
@@ -104,19 +104,19 @@ class Extraction:
         catalogue: Catalogue,
         key: FeatureKey,
         backbone: Backbone,
-        told: StartProgress,
+        start: StartProgress,
         spread: Spread | None,
     ) -> None:
         self.backbone, self.key = backbone, key
         self.shapes: Mapping[LevelName, tuple[int, int]] = self.backbone.shapes()
-        self.photos, self.told, self.spread = catalogue.photos(), told, spread
+        self.photos, self.start, self.spread = catalogue.photos(), start, spread
         self.about: dict[str, Any] = {}
 
     def fill(self, spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         """Yield the maps of each span."""
         if self.spread is not None:
-            told = self.told("features")
-            yield from self.spread(self.backbone, self.photos, spans, self.about, told)
+            start = self.start("features")
+            yield from self.spread(self.backbone, self.photos, spans, self.about, start)
             return
         keep_memory()
         batch = autotune.batch_of(self.backbone, spans[0].stop - spans[0].start)
@@ -131,6 +131,6 @@ class Extraction:
             self.backbone.preprocess,
             chosen.run,
             batch=batch,
-            progress=self.told("features"),
+            progress=self.start("features"),
         )
         give_back_memory()  # the search after it needs none of it

@@ -29,13 +29,13 @@ class Imported:
         catalogue: Catalogue of that file.
         file: The file.
         known: Cache of its digest.
-        told: Starts the progress of the import.
+        start: Starts the progress of the import.
     """
 
     shapes: Mapping[LevelName, tuple[int, int]]
 
-    def __init__(self, catalogue: Catalogue, file: Path, known: Path, told: StartProgress) -> None:
-        self.file, self.told = file, told
+    def __init__(self, catalogue: Catalogue, file: Path, known: Path, start: StartProgress) -> None:
+        self.file, self.start = file, start
         self.about: dict[str, Any] = {"file": str(file.absolute())}
         with hdf5.opened(file) as content:
             shape = hdf5.dataset(content, hdf5.MAPS).shape
@@ -46,7 +46,7 @@ class Imported:
             dataset=catalogue.dataset,
             catalogue=catalogue.digest,
             backbone=IMPORTED,
-            weights=file_digest.digest(file, known, told("file, MB")),
+            weights=file_digest.digest(file, known, start("file, MB")),
             image_size=0,
             preprocess="",
             levels=(STRIDE,),
@@ -55,7 +55,7 @@ class Imported:
     def fill(self, spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         """Yield the maps of each span."""
         total, done = sum(span.stop - span.start for span in spans), 0
-        progress = self.told("features")
+        progress = self.start("features")
         with hdf5.opened(self.file) as content:
             slabs = Slabs(hdf5.dataset(content, hdf5.MAPS))
             for span in spans:

@@ -58,7 +58,7 @@ def prepare_features(
             config,
             request.results / "features",
             fold=request.fold,
-            told=progress,
+            start=progress,
             waiting=lambda who: say(f"process {who} is making these features: waiting"),
             spread=spread,
             backbone=backbone,
@@ -86,7 +86,7 @@ def _catalogue(request: FeatureRequest, progress: StartProgress) -> Catalogue:
         request.results,
         on_bad=config.on_bad,
         hdf5_file=Path(config.hdf5) if config.hdf5 else None,
-        told=progress,
+        start=progress,
     )
 
 

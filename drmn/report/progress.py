@@ -34,7 +34,7 @@ def progress(console: Console) -> Iterator[StartProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate())
     with Progress(*columns, TimeLeft(), console=console, transient=True) as bars:
 
-        def told(work: str) -> Heard:
+        def start(work: str) -> Heard:
             tasks: list[TaskID] = []  # none before the first report: all may be cached
 
             def hear(done: int, total: int) -> None:
@@ -44,7 +44,7 @@ def progress(console: Console) -> Iterator[StartProgress]:
 
             return hear
 
-        yield told
+        yield start
 
 
 @dataclass

@@ -65,7 +65,7 @@ class TrialSummary:
     """The best epoch's file: `epoch`, `sha256`, `bytes`; empty without one."""
     dropped: bool = False
     """Whether that file was removed, for `--budget.checkpoint-mb`."""
-    begun: float = 0.0
+    started: float = 0.0
     """When it started, in seconds since 1970."""
     ended: float = 0.0
     """When it ended; 0 while it runs."""
@@ -76,17 +76,17 @@ class TrialSummary:
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
     """Return the metrics of each epoch of a recorded trial, its costs among them."""
     return {
-        epoch: {name: value for name, value in told.items() if name != AT}
-        for epoch, told in _told(trial).items()
+        epoch: {name: value for name, value in recorded.items() if name != AT}
+        for epoch, recorded in _epoch_attributes(trial).items()
     }
 
 
 def times(trial: FrozenTrial) -> dict[int, float]:
     """Return when each epoch of a trial was recorded, in seconds since 1970."""
-    return {epoch: told.get(AT, 0.0) for epoch, told in _told(trial).items()}
+    return {epoch: recorded.get(AT, 0.0) for epoch, recorded in _epoch_attributes(trial).items()}
 
 
-def _told(trial: FrozenTrial) -> dict[int, Metrics]:
+def _epoch_attributes(trial: FrozenTrial) -> dict[int, Metrics]:
     named = {k: v for k, v in trial.user_attrs.items() if k.startswith(EPOCH)}
     return {int(key.removeprefix(EPOCH)): value for key, value in named.items()}
 
@@ -118,7 +118,7 @@ def summarize(trial: FrozenTrial, dropped: Collection[int] = ()) -> TrialSummary
         seconds=sum(each.get(COST, 0.0) for each in epochs(trial).values()),
         checkpoint=trial.user_attrs.get(CHECKPOINT, {}),
         dropped=trial.number in dropped,
-        begun=_seconds(trial.datetime_start),
+        started=_seconds(trial.datetime_start),
         ended=_seconds(trial.datetime_complete),
         losses={k: v for k in LOSSES if (v := trial.user_attrs.get(k))},
     )

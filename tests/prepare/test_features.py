@@ -79,10 +79,10 @@ def test_a_second_time_nothing_is_extracted(pictures, tmp_path):
     def hear(work):
         return lambda done, total: told.append((work, done, total))
 
-    first = prepare(pictures, CONFIG, tmp_path, told=hear)
+    first = prepare(pictures, CONFIG, tmp_path, start=hear)
     assert told == [("features", IMAGES, IMAGES)]
     written = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
-    assert prepare(pictures, CONFIG, tmp_path, told=hear) == first
+    assert prepare(pictures, CONFIG, tmp_path, start=hear) == first
     assert told[1:] == [("checking", 1, 2), ("checking", 2, 2)]  # a shard a level
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == written
 
@@ -276,7 +276,7 @@ def test_a_fold_that_there_is_not_is_told_before_anything_is_extracted(pictures,
             replace(CONFIG, encoding="pca"),
             tmp_path,
             fold=3,
-            told=told.append,
+            start=told.append,
         )
     assert told == []
 

@@ -78,7 +78,11 @@ def spread_out(pictures, folder, stop_after=None, workers=2, gpus=0):
 
     try:
         place = prepare(
-            pictures, CONFIG, folder, told=lambda _: tell, spread=over_cluster(workers, gpus)
+            pictures,
+            CONFIG,
+            folder,
+            start=lambda _: tell,
+            spread=over_cluster(workers, gpus),
         )
     except KeyboardInterrupt:
         place = None

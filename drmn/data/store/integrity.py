@@ -40,8 +40,8 @@ def check(folder: Path, progress: Progress = lambda *_: None) -> IntegrityReport
     bad: set[int] = set()
     every, done = sum(map(len, written.values())), 0
     for stride, digests in written.items():
-        told = partial(_later, progress, done, every)
-        wrong = _differing(level_file(folder, stride), digests, told)
+        checked = partial(_later, progress, done, every)
+        wrong = _differing(level_file(folder, stride), digests, checked)
         done += len(digests)
         bad |= set(wrong)
         damage += [f"{level_file(folder, stride).name}, shard {i}" for i in wrong]
@@ -56,9 +56,9 @@ def _later(progress: Progress, before: int, every: int, done: int) -> None:
     progress(before + done, every)
 
 
-def _differing(path: Path, digests: list[str], told: Callable[[int], None]) -> list[int]:
+def _differing(path: Path, digests: list[str], checked: Callable[[int], None]) -> list[int]:
     try:
-        return Shards(path).differing(digests, told)
+        return Shards(path).differing(digests, checked)
     except (DataError, ValueError):  # missing, not whole, or of another number of shards
         return list(range(len(digests)))
 

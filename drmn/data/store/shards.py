@@ -119,14 +119,14 @@ class Shards:
                 start, size = self.offsets[shard], self.parts[shard].nbytes
                 os.posix_fadvise(file.fileno(), start, size, os.POSIX_FADV_WILLNEED)
 
-    def differing(self, digests: Sequence[str], told: Callable[[int], None]) -> list[int]:
+    def differing(self, digests: Sequence[str], checked: Callable[[int], None]) -> list[int]:
         """Return the shards that differ from `digests`; reads every byte, and reports progress."""
         wrong = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashing lets other threads run
             now = pool.map(self.digest, range(len(self.parts)))
             for i, (is_, was) in enumerate(zip(now, digests, strict=True)):
                 wrong += [i] * (is_ != was)
-                told(i + 1)
+                checked(i + 1)
         return wrong
 
 

@@ -59,7 +59,7 @@ class MlflowLogger(Callback):
         self.spool, self.folder, self.record = spool, folder, record
         self.name = folder.name
         self.key: str = record.study.user_attrs["key"]
-        self.begun: float = record.study.user_attrs[STARTED]
+        self.started: float = record.study.user_attrs[STARTED]
         self.totals = StudyTotals()
         self._first: dict[str, int] = {}
         """The first trial of each point."""
@@ -74,8 +74,8 @@ class MlflowLogger(Callback):
         plain = asdict(about)
         if self.record.study.user_attrs.get(METADATA) != plain:
             self.record.study.set_user_attr(METADATA, plain)
-        told = (self.name, about.experiment, *self._study())
-        self.spool.put(*events.study(self.key, *told, at=self.begun))
+        named = (self.name, about.experiment, *self._study())
+        self.spool.put(*events.study(self.key, *named, at=self.started))
         note = about.note + self.record.study.user_attrs.get(FINAL, "")
         self.spool.put(*events.tags(self.key, {"mlflow.note.content": note, **about.code}))
         self._data(self.key)
@@ -92,12 +92,12 @@ class MlflowLogger(Callback):
 
     def _data(self, run: str) -> None:
         about = self._about
-        told = (about.experiment, about.data, about.profile, "training and validation")
-        self.spool.put(*events.data(run, *told))
+        used = (about.experiment, about.data, about.profile, "training and validation")
+        self.spool.put(*events.data(run, *used))
 
     def _line(self, name: str, metrics: Metrics, params: Mapping[str, Any]) -> None:
         tags = {"kind": "baseline", "study": self.name, "state": "COMPLETE"}
-        run, title, at = f"{self.key}/{name.lower()}", f"{name} (baseline)", self.begun
+        run, title, at = f"{self.key}/{name.lower()}", f"{name} (baseline)", self.started
         self.spool.put(*events.child(self.key, run, title, params, tags, at=at))
         self.spool.put(*events.metrics(run, best_of(metrics), 0, at))
         self.spool.put(*events.end(run, {}, at=at))
@@ -138,7 +138,7 @@ class MlflowLogger(Callback):
             parent, tags["repeats"] = self._run(of), f"{self.name}/{of:03d}"
             name += f" (again {of:03d})"
         run = self._run(row.number)
-        self.spool.put(*events.child(parent, run, name, row.settings, tags, at=row.begun))
+        self.spool.put(*events.child(parent, run, name, row.settings, tags, at=row.started))
         self._data(run)
 
     def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
@@ -179,8 +179,8 @@ class MlflowLogger(Callback):
 
     def _command(self, row: TrialSummary) -> dict[str, str]:
         """Return the tag with the command that trains a trial again."""
-        told = self._about.command(self._model_name(row.number), row.settings)
-        return {events.COMMAND: told}
+        command = self._about.command(self._model_name(row.number), row.settings)
+        return {events.COMMAND: command}
 
     def files(self, models: events.Keyed | None = None) -> None:
         """Log the files of the study's folder: pictures, provenance, the trials' packages.

@@ -26,7 +26,7 @@ class MlflowRunLogger(MlflowLogger):
     def _baselines(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Log the baselines as metrics of the run."""
         found = {f"baseline/{line['name']}_H": line["metrics"]["val/H"] for line in lines}
-        run, event = events.metrics(self.key, found, 0, self.begun)
+        run, event = events.metrics(self.key, found, 0, self.started)
         self.spool.put(f"{run}#baselines", event)
 
     def _start(self, row: TrialSummary) -> None:

@@ -51,7 +51,7 @@ class TerminalProgress(Callback):
         """Count the earlier trials."""
         self.running: dict[int, RunningTrial] = {}
         self.totals = StudyTotals(row for row in self.earlier if row.state != "RUNNING")
-        self.begun, self.begin = self.done, time.monotonic()
+        self.done_before, self.begin = self.done, time.monotonic()
         self.live: Live | None = None
 
     @property
@@ -103,7 +103,7 @@ class TerminalProgress(Callback):
             self.live.update(self._view())
 
     def _left(self) -> str:
-        finished = self.done - self.begun
+        finished = self.done - self.done_before
         remaining = self.target - self.done
         if not finished or remaining <= 0:
             return ""

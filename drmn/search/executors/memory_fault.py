@@ -1,4 +1,4 @@
-"""Out of memory: told by a trial's error, or by the kernel's count of processes that it ended."""
+"""Out of memory: known by a trial's error, or by the kernel's count of processes that it ended."""
 
 from pathlib import Path
 

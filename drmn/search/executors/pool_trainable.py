@@ -30,7 +30,7 @@ class PoolTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Return the metrics of the next epoch."""
         try:
-            told: dict[str, Any] = ray.get(self.board.next.remote(self.asked))
+            result: dict[str, Any] = ray.get(self.board.next.remote(self.asked))
         except RayTaskError as problem:
             raise problem.cause from None
-        return told
+        return result

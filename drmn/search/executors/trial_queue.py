@@ -32,7 +32,7 @@ class QueuedTrial:
     task: Any
     asked: int = 0
     """Number of epochs that the driver has requested."""
-    told: deque[EpochResult] = field(default_factory=deque)
+    results: deque[EpochResult] = field(default_factory=deque)
     """Results that the driver has not fetched yet."""
     problem: Exception | None = None
     over: bool = False
@@ -91,9 +91,9 @@ class TrialQueue:
                 raise LostProcessError("it was taken down while machines went")
             ticket.asked += 1
             self.changed.notify_all()
-            await self._until(lambda: ticket.told or ticket.problem)
-            if ticket.told:
-                return ticket.told.popleft()
+            await self._until(lambda: ticket.results or ticket.problem)
+            if ticket.results:
+                return ticket.results.popleft()
             raise ticket.problem or LostProcessError("all groups of workers are gone")
 
     async def leave(self, name: str) -> None:
@@ -136,7 +136,7 @@ class TrialQueue:
             self.changed.notify_all()
             return mine.ticket.name, mine.ticket.task
 
-    async def tell(self, crew: int, name: str, rank: int, count: int, told: EpochResult) -> bool:
+    async def tell(self, crew: int, name: str, rank: int, count: int, result: EpochResult) -> bool:
         """Report an epoch, the `count`-th since `take`; return whether to train another.
 
         All workers of a group get the same answer: they train together or not at all.
@@ -146,7 +146,7 @@ class TrialQueue:
             if ticket is None:
                 return False
             if rank == 0:
-                ticket.told.append(told)
+                ticket.results.append(result)
                 self.changed.notify_all()
             await self._until(lambda: ticket.asked > count or ticket.over)
             return ticket.asked > count and not self.closed
@@ -179,7 +179,7 @@ class TrialQueue:
                     mine.gone.update(mine.seen)
                     self._lose(mine, LostProcessError("its machine is gone"))
 
-    async def begun(self) -> int:
+    async def starts(self) -> int:
         """Return how often a worker has taken a trial: it shows that groups get that far."""
         return self.taken
 

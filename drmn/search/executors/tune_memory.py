@@ -47,6 +47,6 @@ class FreeFinishedTrials(tune.Callback):
 
 def _forget(trial: Trial) -> None:
     trial.config["task"].task = None
-    told = trial.run_metadata
-    trial.run_metadata = type(told)()
-    trial.run_metadata.checkpoint_manager = told.checkpoint_manager  # Tune's end looks at it
+    known = trial.run_metadata
+    trial.run_metadata = type(known)()
+    trial.run_metadata.checkpoint_manager = known.checkpoint_manager  # Tune's end looks at it

@@ -61,8 +61,8 @@ def worker_loop(given: dict[str, Any]) -> None:
         name, task = taken
         try:
             stream = train(task, device, node, preemption.notice_to_group(), rank)
-            for count, told in enumerate(stream, 1):
-                if not ray.get(board.tell.remote(crew, name, rank, count, told)):
+            for count, result in enumerate(stream, 1):
+                if not ray.get(board.tell.remote(crew, name, rank, count, result)):
                     break
         except Exception as problem:
             ray.get(board.fail.remote(crew, name, problem))
@@ -144,13 +144,13 @@ class WorkerGroups:
             if self.shape.once
             else not ray.get(board.over.remote())
         ):
-            before = ray.get(board.begun.remote())
+            before = ray.get(board.starts.remote())
             try:
                 self._trainer(crew).fit()
             except Exception as problem:  # noqa: BLE001 - whatever it is, trials go elsewhere
                 cause = last_line(problem)
                 ray.get(board.lost.remote(crew, cause))
-                failed = failed + 1 if ray.get(board.begun.remote()) == before else 0
+                failed = failed + 1 if ray.get(board.starts.remote()) == before else 0
             if failed == MAX_FAILED_STARTS:
                 self.dead.append(cause)
                 break

@@ -41,7 +41,7 @@ class SamplerStudy:
         self.study = optuna.create_study(directions=directions(config))
         self.places: dict[int, int] = {}
         """Numbers in this study of the record's trials, by their numbers there."""
-        self.told: set[int] = set()
+        self.added: set[int] = set()
         self.inherited = len(inherited)
         self.fits, self.order = KernelCache(), list[int]()
         self.worst: list[float] | None = None
@@ -115,12 +115,12 @@ class SamplerStudy:
         for trial in trials[:known]:
             if trial.state == TrialState.RUNNING:
                 self._report(self.places[trial.number], trial)
-        news = [t for t in trials[:known] if t.state.is_finished() and t.number not in self.told]
+        news = [t for t in trials[:known] if t.state.is_finished() and t.number not in self.added]
         # In the order of arrival, so that a study that is reopened learns in the same order; with a
         # window that is the order of their numbers.
         for trial in sorted(news, key=lambda t: t.number if self.config.window else _when(t)):
             self._tell(self.places[trial.number], trial)
-            self.told.add(trial.number)
+            self.added.add(trial.number)
 
     def _enter(self, trial: FrozenTrial) -> int:
         running = create_trial(
@@ -175,12 +175,12 @@ def values_of(trial: FrozenTrial, config: PolicyConfig) -> list[float] | None:
     if not curve:
         return [trial.value] if trial.value is not None else None
     best = max(curve, key=lambda epoch: (curve[epoch], -epoch))
-    told = epochs(trial)
+    recorded = epochs(trial)
     if not config.second_objective:
         return [curve[best]]
     if config.second_objective == COST:
-        return [curve[best], sum(each[COST] for each in told.values()) / len(told)]
-    return [curve[best], float(told[best][config.second_objective])]
+        return [curve[best], sum(each[COST] for each in recorded.values()) / len(recorded)]
+    return [curve[best], float(recorded[best][config.second_objective])]
 
 
 def _when(trial: FrozenTrial) -> float:

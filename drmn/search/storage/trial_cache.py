@@ -60,11 +60,11 @@ def _slim(trial: FrozenTrial, base: Mapping[str, Any]) -> FrozenTrial:
 
     Read from a database, each trial has separate copies: for thousands, some megabytes.
     """
-    told = trial.user_attrs.get("settings")
-    if told is not None:
+    settings = trial.user_attrs.get("settings")
+    if settings is not None:
         trial.user_attrs["settings"] = {
             sys.intern(name): base[name] if _same(base.get(name), value) else value
-            for name, value in told.items()
+            for name, value in settings.items()
         }
     return trial
 

@@ -54,7 +54,7 @@ def inherit(
 
 def inherited_trials(study: optuna.Study, space: Space) -> list[FrozenTrial]:
     """Return the parent's trials that are points of `space` too."""
-    found = (_again(told, space) for told in study.user_attrs.get(INHERITED, []))
+    found = (_again(row, space) for row in study.user_attrs.get(INHERITED, []))
     return [trial for trial in found if trial is not None]
 
 
@@ -76,11 +76,11 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
     return {"state": trial.state.name, "params": trial.params, "curve": curve}
 
 
-def _again(told: Mapping[str, Any], space: Space) -> FrozenTrial | None:
+def _again(row: Mapping[str, Any], space: Space) -> FrozenTrial | None:
     """Return a parent's trial as one of `space`, or None if it is no point of it."""
-    fixed = FixedTrial(told["params"])
-    curve = {int(epoch): value for epoch, value in told["curve"].items()}
-    state = TrialState[told["state"]]
+    fixed = FixedTrial(row["params"])
+    curve = {int(epoch): value for epoch, value in row["curve"].items()}
+    state = TrialState[row["state"]]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # out of range: `create_trial` refuses it below
