@@ -42,7 +42,7 @@ def notes(
         (trial,) = (each for each in trials if each.number == best.number)
         found += _on_a_border(trial, best, trials)
         found += _known_to_imagenet(best)
-    found += _told(effects(trials, rung), rung)
+    found += _effect_notes(effects(trials, rung), rung)
     found += _constant([row.metrics for row in rows if row.metrics])
     return found
 
@@ -115,7 +115,7 @@ def effects(trials: Sequence[FrozenTrial], rung: int) -> list[Effect]:
     return sorted((each for each in found if each is not None), key=lambda each: -each.share)
 
 
-def _told(found: Sequence[Effect], rung: int) -> Iterator[str]:
+def _effect_notes(found: Sequence[Effect], rung: int) -> Iterator[str]:
     """Yield the settings that surely have an effect, and those that surely have hardly any."""
     if large := [each for each in found if each.low > NEGLIGIBLE_SHARE][:MAX_NAMED]:
         named = ", ".join(f"{e.name} {e.share:.0%} (at least {e.low:.0%})" for e in large)

@@ -76,7 +76,7 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
             return {}
         trials = study.get_trials(deepcopy=False)
         running = [t for t in trials if t.state == TrialState.RUNNING and _has(t, search_space)]
-        over = [trials[place] for place in self.order if _told(trials[place], search_space)]
+        over = [trials[place] for place in self.order if _has_result(trials[place], search_space)]
         known = over + [each for each in running if each.intermediate_values]
         if len(known) < FIRST_FIT:
             return {}
@@ -124,7 +124,7 @@ class LearningCurveSampler(optuna.samplers.BaseSampler):
         return np.where(self.chance.random(shape) < 2 / (len(space) + 1), other, near)
 
 
-def _told(trial: FrozenTrial, space: Distributions) -> bool:
+def _has_result(trial: FrozenTrial, space: Distributions) -> bool:
     known = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     valued = bool(trial.intermediate_values) or trial.value is not None
     return known and valued and _has(trial, space)

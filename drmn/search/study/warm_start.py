@@ -47,7 +47,7 @@ def inherit(
         return
     if fork:
         trials = load_study(studies, fork, url).get_trials(deepcopy=False)
-        study.set_user_attr(INHERITED, [_told(t) for t in trials if t.state.is_finished()])
+        study.set_user_attr(INHERITED, [_row_of(t) for t in trials if t.state.is_finished()])
     if warm_start:
         study.set_user_attr(FIRST, _points(studies, warm_start, url))
 
@@ -71,7 +71,7 @@ def first_points(study: optuna.Study, space: Space, base: RunConfig) -> list[Poi
     return [point for i, point in enumerate(points) if point not in points[:i]]
 
 
-def _told(trial: FrozenTrial) -> dict[str, Any]:
+def _row_of(trial: FrozenTrial) -> dict[str, Any]:
     curve = {str(epoch): value for epoch, value in trial.intermediate_values.items()}
     return {"state": trial.state.name, "params": trial.params, "curve": curve}
 
