@@ -54,7 +54,8 @@ def finish(arguments, folder):
 
 
 FINISHED = {
-    *("lock", "provenance", "receipt.json", "record.db", "spool.db", "spool.log", "trials"),
+    *("lock", "provenance", "receipt.json", "record.db", "trials"),
+    *("spool.db", "spool.lock", "spool.log"),
     *("best.pt", "package", ".package.made"),
     *("attention.png", ".attention.png.made", "seen-unseen.png", ".seen-unseen.png.made"),
 }

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,10 @@ def test_a_lost_terminal_ends_a_job_as_ctrl_c_does_unless_it_is_ignored(tmp_path
         "run(lambda job: os.kill(os.getpid(), signal.SIGHUP), Job)\n"
     )
     command = ["sh", "-c", f"{before}exec {sys.executable} {job}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    mine = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        signal.signal(signal.SIGHUP, mine)
     assert done.returncode == end, done.stderr
     assert done.stderr == ("interrupted; the same command resumes it\n" if end else "")
