@@ -135,13 +135,13 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     from drmn.search.study.services import check_services, require_resumable
 
     plan, request = plan_of(job, space, folder), features_of(job)
-    require_resumable(plan)
-    check_services(job.storage, job.tracking_uri, console)  # before features are made
     if job.plan:
         from drmn.report.forecast_table import show_forecast
 
         write_json(job.json, show_forecast(console, plan, prepared(console, request)[0]))
         return
+    require_resumable(plan)  # these two before features are made
+    check_services(job.storage, job.tracking_uri, console)
     from drmn.report.finished import keep
     from drmn.report.live_figures import LiveFigures
     from drmn.search import driver

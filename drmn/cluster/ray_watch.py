@@ -5,11 +5,13 @@ process. A study resumes from its record, so the process replaces itself by one 
 """
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -21,6 +23,8 @@ POLL_INTERVAL_S = 1.0
 GRACE_S = 3.0
 """Seconds that the job is given to end by itself: what ended Ray may have been meant for both."""
 SERVERS = ("raylet", "gcs_server")
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals by which a job is told to end."""
 SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -33,15 +37,37 @@ def is_job() -> bool:
 @contextmanager
 def restart_if_ray_dies() -> Iterator[None]:
     """Watch the raylet and the GCS that this process has started, for a `with` block."""
-    children = psutil.Process().children()
-    servers = [each for each in children if each.name() in SERVERS and not _is_dead(each)]
-    ending = threading.Event()
-    if servers and is_job():
-        threading.Thread(target=_watch, args=(servers, ending), daemon=True).start()
+    servers, ending = _servers(), threading.Event()
+    if not servers or not is_job():
+        yield
+        return
+    threading.Thread(target=_watch, args=(servers, ending), daemon=True).start()
+    before = {number: signal.getsignal(number) for number in ENDS}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ending.set()  # what ends the job may have ended Ray too
+        if callable(handler := before[signal.Signals(number)]):
+            handler(number, frame)
+
+    for number, handler in before.items():
+        if callable(handler):  # one that is ignored stays so
+            signal.signal(number, end)
     try:
         yield
     finally:
         ending.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _servers() -> list[psutil.Process]:
+    """Return the raylet and the GCS among this process's children."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if child.name() in SERVERS and not _is_dead(child):
+                found.append(child)
+    return found
 
 
 def _watch(servers: list[psutil.Process], ending: threading.Event) -> None:
@@ -80,7 +106,11 @@ def _restart(servers: list[psutil.Process]) -> None:
         f"({times} of {MAX_RESTARTS} times)."
     )
     os.environ[RESTARTS] = str(times)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command
+    try:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own
+    except OSError as problem:
+        _say(f"error: {sys.executable}: {problem.strerror}; give the same command again.")
+        os._exit(1)
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:

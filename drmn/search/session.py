@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -109,12 +109,13 @@ class Session:
         more = self.study.finetune_queue and not budget.over_limit(found)
         return bool(budget.exhausted(found)) and not self.record.interrupted and not more
 
-    def sweep(self, say: Callable[[str], object]) -> None:
+    def sweep(self, say: Callable[[str], object], *, damaged_too: bool) -> None:
         """Remove what killed processes left in the folder; no trial may run meanwhile."""
         found = self.record.trial_summaries()
         ended = [trial.number for trial in found if trial.state != "RUNNING"]
-        if damaged := sweep(self.plan.folder, ended):
-            say(f"note: {damaged} damaged files of finished trials were removed.")
+        with suppress(OSError):  # the next start removes them
+            if damaged := sweep(self.plan.folder, ended, damaged_too=damaged_too):
+                say(f"note: {damaged} damaged files of finished trials were removed.")
 
     def pack(self) -> tuple[list[str], bool]:
         """Pack the networks of the trials, and draw where the best one looks.
@@ -191,7 +192,6 @@ def open_session(
         spool = open_spool(plan.folder / "spool.db")
         shipper = ShipperProcess(spool.path, absolute(plan.tracking_uri))
         logger = logger_of(spool, plan.folder, study.record)
-        _log_start(logger, study_metadata_of(plan, found, feature_store.read(store), data))
         session = Session(
             plan=plan,
             store=store,
@@ -204,15 +204,14 @@ def open_session(
             logger=logger,
             budget=_fresh(plan),
         )
-        session.sweep(say)
         try:
+            _log_start(logger, study_metadata_of(plan, found, feature_store.read(store), data))
+            session.sweep(say, damaged_too=True)
             yield session
-            session.sweep(say)
+            session.sweep(say, damaged_too=False)  # those that were found now are looked at
         except Exception:
             drain(shipper, spool, plan.tracking_uri, console)  # how it ended, and all before that
             raise
-        finally:
-            shipper.release()
 
 
 def _log_start(logger: MlflowLogger, about: StudyMetadata) -> None:

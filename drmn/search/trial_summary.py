@@ -31,6 +31,9 @@ FINETUNES = "again"
 MOVED, LOST, HUNG, MEMORY = "moved", "interrupted", "hung", "out_of_memory"
 """User attributes: how often a trial lost its machine, or was preempted; lost its process on a
 machine that stayed; had it ended, as it made no step for long; ran out of memory."""
+MICRO_BATCH = "compute.micro_batch"
+FIRST_MICRO_BATCH = "first_micro_batch"
+"""User attribute: the micro-batch of a trial before it was out of memory."""
 LOSSES = (MOVED, LOST, HUNG, MEMORY)
 CHECKPOINT = "checkpoint"
 """User attribute: the best epoch's file, by epoch, SHA-256 and bytes."""
@@ -69,8 +72,25 @@ class TrialSummary:
     """When it started, in seconds since 1970."""
     ended: float = 0.0
     """When it ended; 0 while it runs."""
+    first_micro_batch: int | None = None
+    """The micro-batch that it was started with, if it was out of memory."""
     losses: Mapping[str, int] = field(default_factory=dict)
     """How often it lost its process, by `MOVED`, `LOST`, `HUNG` and `MEMORY`."""
+
+    @property
+    def started_with(self) -> Mapping[str, Any]:
+        """The settings that it was started with: MLflow's params, which cannot change."""
+        if self.first_micro_batch is None:
+            return self.settings
+        return {**self.settings, MICRO_BATCH: self.first_micro_batch}
+
+    @property
+    def loss_tags(self) -> dict[str, str]:
+        """Tags that say how it lost its process, and what it was retried with."""
+        tags = {f"losses.{name}": str(times) for name, times in self.losses.items()}
+        if self.first_micro_batch is not None:
+            tags[f"retried.{MICRO_BATCH}"] = str(self.settings[MICRO_BATCH])
+        return tags
 
 
 def epochs(trial: FrozenTrial) -> dict[int, Metrics]:
@@ -120,6 +140,7 @@ def summarize(trial: FrozenTrial, dropped: Collection[int] = ()) -> TrialSummary
         dropped=trial.number in dropped,
         started=_seconds(trial.datetime_start),
         ended=_seconds(trial.datetime_complete),
+        first_micro_batch=trial.user_attrs.get(FIRST_MICRO_BATCH),
         losses={k: v for k in LOSSES if (v := trial.user_attrs.get(k))},
     )
 

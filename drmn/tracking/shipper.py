@@ -62,7 +62,7 @@ def ship(
         patience: Seconds to go on without an answer once no more events come.
         say: Is called with each new reason why MLflow takes nothing.
     """
-    spool.note_shipper(ShipperState(os.getpid()))
+    spool.claim(os.getpid())
     os.environ |= CLIENT
     with atomic.alone(spool.path.with_suffix(".lock")):
         loop = _Loop(spool, uri, restore=restore, say=say)

@@ -49,6 +49,7 @@ class ShipperProcess:
         with self._swap, suppress(OSError), _log(self.path.with_suffix(".log")) as log:
             if self._over.is_set():
                 return
+            self.process = None  # if the next line fails there is none
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

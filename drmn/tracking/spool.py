@@ -144,10 +144,20 @@ class Spool:
         row = self._db.execute("SELECT body FROM shipper").fetchone()
         return ShipperState(*json.loads(row[0])) if row else ShipperState()
 
-    def note_shipper(self, state: ShipperState) -> None:
-        """Write the state of a shipper, in place of any other; a full disk does not matter."""
+    def claim(self, pid: int) -> None:
+        """Make a process the shipper, in place of any other; a full disk does not matter."""
         with suppress(sqlite3.OperationalError):
-            self._db.execute("INSERT OR REPLACE INTO shipper VALUES (0, ?)", (json.dumps(state),))
+            state = json.dumps(ShipperState(pid))
+            self._db.execute("INSERT OR REPLACE INTO shipper VALUES (0, ?)", (state,))
+
+    def note_shipper(self, state: ShipperState) -> None:
+        """Write the state of a shipper, unless another process has claimed the spool since."""
+        with suppress(sqlite3.OperationalError):
+            self._db.execute(
+                "INSERT INTO shipper VALUES (0, ?) ON CONFLICT (only) DO UPDATE"
+                " SET body = excluded.body WHERE json_extract(body, '$[0]') = ?",
+                (json.dumps(state), state.pid),
+            )
 
     def runs(self) -> dict[str, str]:
         """Return MLflow's ids of the runs that it has, by our keys."""

@@ -1,6 +1,5 @@
 """A client of MLflow's store, whose tables one process at a time creates."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,15 +49,16 @@ def _alone(uri: str) -> Iterator[None]:
     """Hold the lock of a database's tables for a `with` block."""
     if uri.startswith(SQLITE):
         file = Path(uri.removeprefix(SQLITE))
-        if not is_new(uri) and not os.access(file.parent, os.W_OK):
-            yield  # it can be read at most: nobody creates it
+        if not is_new(uri):
+            yield  # it is whole: it was built aside and renamed
             return
         with atomic.alone(file.with_name(f".{file.name}.lock")):
             yield
         return
     # The lock is that of the connection, and goes with it.
     with sqlalchemy.create_engine(uri, poolclass=NullPool).connect() as connection:
-        connection.execute(_lock(connection.dialect.name))
+        if connection.execute(_lock(connection.dialect.name)).scalar() == 0:  # MySQL's time-out
+            raise TimeoutError(f"another process has made tables for {LOCK_WAIT_S} s")
         yield
 
 

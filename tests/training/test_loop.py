@@ -88,6 +88,18 @@ def test_leaving_within_an_epoch_changes_nothing(toy, micro, steps):
         assert torch.equal(rest[-1].state["model"][name], value), name
 
 
+def test_a_part_of_an_epoch_resumes_with_smaller_micro_batches(toy):
+    fixed = {"optim.epochs": 1, "model.sit": "none", "loss.self_calibration": 0.0}
+    config = with_overrides(CONFIG, fixed)
+    straight = list(fit(config, toy))
+    with pytest.raises(PreemptedError) as left:
+        list(fit(config, toy, leave=leaving_after(1)))
+    smaller = with_overrides(config, {"compute.micro_batch": 5})
+    (rest,) = fit(smaller, toy, resume=left.value.state)
+    for name, value in straight[-1].metrics.items():
+        assert rest.metrics[name] == pytest.approx(value, rel=1e-3, abs=1e-3), name
+
+
 def test_time_spent_before_leaving_counts(toy):
     with pytest.raises(PreemptedError) as left:
         list(fit(CONFIG, toy, leave=leaving_after(2)))

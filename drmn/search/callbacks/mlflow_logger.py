@@ -138,7 +138,7 @@ class MlflowLogger(Callback):
             parent, tags["repeats"] = self._run(of), f"{self.name}/{of:03d}"
             name += f" (again {of:03d})"
         run = self._run(row.number)
-        self.spool.put(*events.child(parent, run, name, row.settings, tags, at=row.started))
+        self.spool.put(*events.child(parent, run, name, row.started_with, tags, at=row.started))
         self._data(run)
 
     def on_epoch_end(self, number: int, epoch: int, metrics: Metrics) -> None:
@@ -174,7 +174,7 @@ class MlflowLogger(Callback):
     def _trial_tags(self, row: TrialSummary) -> dict[str, str]:
         """Return the tags of a trial that is over."""
         tags = {"state": row.state, "best_epoch": str(row.best_epoch)} | self._command(row)
-        tags |= {f"losses.{name}": str(times) for name, times in row.losses.items()}
+        tags |= row.loss_tags
         return tags | ({"cause": row.cause} if row.cause else {})
 
     def _command(self, row: TrialSummary) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Classification of a trial's error: its own, or one of the files that all trials read."""
 
 from drmn.errors import DataError, StoreFaultError, last_line
+from drmn.search.executors.memory_fault import is_out_of_memory
 from drmn.search.storage.disk_full import is_disk_full
 
 
@@ -8,10 +9,10 @@ def is_of_files(error: BaseException | None) -> bool:
     """Return whether files failed a trial, rather than its settings: any other would fail too.
 
     A damaged or missing feature store, a photo that is gone, a disk that cannot be read. Not a full
-    disk, which the search waits for, nor a connection, which is lost with a process.
+    disk, which the search waits for, nor memory, nor a connection, which is lost with a process.
     """
     inner = getattr(error, "cause", None) or error
-    if isinstance(inner, ConnectionError) or is_disk_full(inner):
+    if isinstance(inner, ConnectionError) or is_disk_full(inner) or is_out_of_memory(error):
         return False
     return isinstance(inner, DataError | OSError)
 

@@ -6,7 +6,6 @@ trial then looks like any that lost its process.
 
 import logging
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from drmn.experiment.study_layout import STACKS
 from drmn.search.executors import heartbeat
-from drmn.search.executors.heartbeat import TrialProcess
+from drmn.search.executors.heartbeat import Heartbeat, TrialProcess
+from drmn.search.executors.memory_fault import OomKills
 
 POLL_INTERVAL_S = 1.0
 """Seconds between two looks at the heartbeats."""
@@ -26,39 +26,68 @@ MAX_COUNTED_S = 5.0
 """Most seconds that count between two looks: a driver that waits for a disk looks at nothing."""
 PACE = 20
 """A trial hangs when a step takes so many times its longest pause, once that is above the limit."""
-SETUP = 6
-"""Before the first step a trial is given so many times as long: data is copied, code compiled."""
+FIRST_EPOCH = 6
+"""In its first epoch after a start a trial is given so many times as long: data are copied, code is
+compiled, and how long validation takes is not known yet."""
+RETRY_S = 60.0
+"""Seconds after which a process that was to be ended and is still there is ended again."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Pulse:
-    """What is known of a process's heartbeat."""
+    """What is known of a process's heartbeat in an epoch."""
 
-    touched: float
-    """When the file was last touched, in its own clock: it is only compared with itself."""
+    beat: Heartbeat
     waited: float = 0.0
-    """Seconds since then, in the driver's clock."""
+    """Seconds since it was last touched, in the driver's clock."""
     longest: float = 0.0
     """Longest pause between two touches."""
     trained: float = 0.0
-    """Seconds of the first epoch up to its last step: its validation takes no longer than that."""
+    """Seconds up to its last step."""
 
-    def allowed(self, limit: float) -> float:
-        """Return the seconds after which the process is taken to hang."""
-        if not self.trained and not self.longest:
-            return SETUP * limit
-        return max(limit, PACE * self.longest, 2 * self.trained)
+    def observe(self, beat: Heartbeat, passed: float) -> None:
+        """Compare the heartbeat with that of `passed` seconds ago."""
+        self.waited += passed
+        if beat != self.beat:
+            self.longest = max(self.longest, self.waited)
+            self.trained += self.waited
+            self.beat, self.waited = beat, 0.0
 
 
 @dataclass
 class _Trial:
     folder: Path
     epochs: int = 0
+    """Epochs that ended since it was started."""
     longest: float = 0.0
-    """Longest pause of any of its processes, over all epochs."""
-    pulses: dict[Path, _Pulse] = field(default_factory=dict)
+    """Longest pause of any of its processes, over these epochs."""
+    pulses: dict[tuple[Path, int], _Pulse] = field(default_factory=dict)
+    asked: float = 0.0
+    """Seconds that its processes had waited when they were last ended; 0 if they were not."""
+
+    def look(self, passed: float) -> None:
+        """Read the heartbeats."""
+        found = {(path, b.turn): b for path, b in heartbeat.heartbeats(self.folder).items()}
+        for key, beat in found.items():
+            self.pulses.setdefault(key, _Pulse(beat)).observe(beat, passed)
+        for key in self.pulses.keys() - found.keys():  # its epoch has ended
+            pulse = self.pulses.pop(key)
+            if pulse.beat.touched:  # a resumed trial repeats its last epoch's result: no step
+                self.epochs += 1
+                self.longest = max(self.longest, pulse.longest, pulse.waited)
+
+    def late(self, limit: float) -> float:
+        """Return the seconds that all its processes have waited, if that is too long; or 0."""
+        allowed = limit * (1 if self.epochs else FIRST_EPOCH)
+        late = [
+            pulse.waited
+            for pulse in self.pulses.values()
+            if pulse.waited
+            > max(allowed, PACE * max(self.longest, pulse.longest), 2 * pulse.trained)
+        ]
+        return min(late) if late and len(late) == len(self.pulses) else 0.0
 
 
 class HangWatch(tune.Callback):
@@ -70,6 +99,7 @@ class HangWatch(tune.Callback):
 
     def __init__(self, limit: float) -> None:
         self.limit, self.looked = limit, time.monotonic()
+        self.kills = OomKills()
         self.trials: dict[str, _Trial] = {}
         self.hanging: dict[str, str] = {}
         """Why the processes of trials were ended, by the trials' ids."""
@@ -94,53 +124,36 @@ class HangWatch(tune.Callback):
         """Look at the heartbeats, in each turn of Tune's loop."""
         del iteration, trials, info
         passed = time.monotonic() - self.looked
-        if not self.limit or passed < POLL_INTERVAL_S:
+        if passed < POLL_INTERVAL_S:
             return
         self.looked += passed
-        for trial_id in self.trials.keys() - self.hanging.keys():
+        self.kills.look()
+        for trial_id in self.trials if self.limit else ():
             self._look(trial_id, min(passed, MAX_COUNTED_S))
 
     def _look(self, trial_id: str, passed: float) -> None:
         trial = self.trials[trial_id]
-        found = {path: _touched(path) for path in heartbeat.heartbeats(trial.folder)}
-        for path, touched in found.items():
-            if path not in trial.pulses:
-                trial.pulses[path] = _Pulse(touched, longest=trial.longest)
-            _observe(trial.pulses[path], touched, passed, first=trial.epochs == 0)
-        for path in trial.pulses.keys() - found.keys():  # an epoch has ended
-            pulse = trial.pulses.pop(path)
-            trial.epochs += 1
-            trial.longest = max(trial.longest, pulse.longest, pulse.waited)
-        late = [each for each in trial.pulses.values() if each.waited > each.allowed(self.limit)]
-        if late and len(late) == len(trial.pulses):
-            self._end_all(trial_id, trial.pulses, min(each.waited for each in late))
+        trial.look(passed)
+        waited = trial.late(self.limit)
+        if waited and (not trial.asked or waited - trial.asked > RETRY_S):
+            self._end_all(trial_id, waited)
+        elif not waited and trial.asked and trial.pulses:  # it has made a step after all
+            trial.asked = 0.0
+            self.hanging.pop(trial_id, None)
 
-    def _end_all(self, trial_id: str, paths: Iterable[Path], waited: float) -> None:
-        folder = self.trials[trial_id].folder
-        self.hanging[trial_id] = f"no step in {waited:.0f} s ({folder}/{STACKS})"
-        log.warning(
-            "%s: no step in %.0f s: its process is ended and the trial resumes; the stacks of its "
-            "threads are in %s.",
-            *(folder, waited, STACKS),
-        )
-        for path in paths:
-            if (process := heartbeat.read(path)) is not None:
-                self._end.options(scheduling_strategy=_on(process)).remote(path, process)
-
-
-def _observe(pulse: _Pulse, touched: float, passed: float, *, first: bool) -> None:
-    pulse.waited += passed
-    if touched != pulse.touched:
-        pulse.longest = max(pulse.longest, pulse.waited)
-        pulse.trained += pulse.waited if first else 0.0
-        pulse.touched, pulse.waited = touched, 0.0
-
-
-def _touched(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # the epoch has just ended
-        return 0.0
+    def _end_all(self, trial_id: str, waited: float) -> None:
+        trial = self.trials[trial_id]
+        if not trial.asked:
+            log.warning(
+                "%s: no step in %.0f s: its process is ended and the trial resumes; the stacks of "
+                "its threads are in %s.",
+                *(trial.folder, waited, STACKS),
+            )
+        trial.asked = waited
+        self.hanging[trial_id] = f"no step in {waited:.0f} s ({trial.folder}/{STACKS})"
+        for (path, _), pulse in trial.pulses.items():
+            where = _on(pulse.beat.process)
+            self._end.options(scheduling_strategy=where).remote(path, pulse.beat)
 
 
 def _on(process: TrialProcess) -> NodeAffinitySchedulingStrategy:

@@ -1,7 +1,7 @@
 """Heartbeat of a process that trains a trial: a file that it touches after each step.
 
 The driver reads it (`hang_watch`), on storage that both reach. There is none between epochs, while
-the process waits for the driver.
+the process waits for the driver. Trials do not depend on it: a disk that refuses it fails none.
 """
 
 import faulthandler
@@ -10,7 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -24,6 +24,8 @@ DUMP_STACKS = signal.SIGUSR2
 """Signal at which the process writes the stacks of its threads, even in a deadlock."""
 WRITING_TIMEOUT_S = 5.0
 """Seconds that a process is given to write them."""
+CLOCK_S = 60.0
+"""Seconds by which a machine's clock may be set while a process runs."""
 
 ShouldStop = Callable[[], bool]  # that of drmn.training.stop loads torch, for `end_hanging` too
 
@@ -43,23 +45,39 @@ class TrialProcess(NamedTuple):
         return cls(node, os.getpid(), psutil.Process().create_time())
 
 
-def heartbeats(folder: Path) -> list[Path]:
-    """Return the heartbeat files of the processes that train a trial now."""
-    return sorted(folder.glob(HEARTBEATS))
+class Heartbeat(NamedTuple):
+    """What a heartbeat file says."""
+
+    process: TrialProcess
+    turn: int
+    """Number of the epoch in this process, by which two files of one name are told apart."""
+    touched: float
+    """When it was last touched, in the storage's clock; 0 before the first step."""
+
+
+def heartbeats(folder: Path) -> dict[Path, Heartbeat]:
+    """Return the heartbeats of the processes that train a trial now, by their files."""
+    found = {path: read(path) for path in sorted(folder.glob(HEARTBEATS))}
+    return {path: beat for path, beat in found.items() if beat is not None}
 
 
 def clear(folder: Path) -> None:
     """Remove what processes left that have ended: heartbeats, and files without any stacks."""
-    empty = [path for path in folder.glob(STACKS) if not path.stat().st_size]
-    for path in (*heartbeats(folder), *empty):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(HEARTBEATS):
+        with suppress(OSError):
+            path.unlink()
+    for path in folder.glob(STACKS):
+        with suppress(OSError):
+            if not path.stat().st_size:
+                path.unlink()
 
 
-def read(path: Path) -> TrialProcess | None:
-    """Return the process of a heartbeat file; None if it is gone, or not yet written."""
+def read(path: Path) -> Heartbeat | None:
+    """Return what a heartbeat file says; None if it is gone, or not yet written."""
     try:
-        return TrialProcess(*json.loads(path.read_text()))
-    except (FileNotFoundError, json.JSONDecodeError):
+        process, turn = json.loads(path.read_text())
+        return Heartbeat(TrialProcess(*process), turn, path.stat().st_mtime)
+    except (OSError, ValueError):
         return None
 
 
@@ -112,50 +130,66 @@ def train(
 
 class _Beat:
     def __init__(self, path: Path, here: TrialProcess) -> None:
-        self.path, self.here, self.touched = path, here, 0.0
+        self.path, self.here, self.turn, self.touched = path, here, 0, 0.0
 
     @contextmanager
     def beating(self) -> Iterator[None]:
         """Have the file for a `with` block."""
-        self.path.write_text(json.dumps(self.here))
+        self.turn += 1
+        with suppress(OSError):
+            self.path.write_text(json.dumps((self.here, self.turn)))
+            os.utime(self.path, (0, 0))
         try:
             yield
         finally:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink()
 
     def touch(self) -> None:
         now = time.monotonic()
         if now - self.touched >= HEARTBEAT_INTERVAL_S:
             self.touched = now
-            self.path.touch()
+            with suppress(OSError):  # not `path.touch()`, which would make it anew
+                os.utime(self.path)
 
 
 @contextmanager
 def _stacks_on_signal(path: Path) -> Iterator[None]:
     """Write the stacks of all threads to a file at `DUMP_STACKS`, within a `with` block."""
-    with path.open("a") as file:
-        faulthandler.register(DUMP_STACKS, file=file, all_threads=True)
-        try:
-            yield
-        finally:
-            faulthandler.unregister(DUMP_STACKS)
-            if not path.stat().st_size:
-                path.unlink()
+    with ExitStack() as opened:
+        with suppress(OSError):
+            file = opened.enter_context(path.open("a"))
+            faulthandler.register(DUMP_STACKS, file=file, all_threads=True)
+            opened.callback(faulthandler.unregister, DUMP_STACKS)
+        yield
+    with suppress(OSError):
+        if not path.stat().st_size:
+            path.unlink()
 
 
-def end_hanging(heartbeat: Path, process: TrialProcess) -> None:
-    """Have a process of this machine write its stacks, then end it at once."""
-    stacks = stacks_of(heartbeat)
-    try:
+def end_hanging(path: Path, seen: Heartbeat) -> None:
+    """Have a process of this machine write its stacks, then end it at once.
+
+    Not one that has made a step since its heartbeat was `seen`.
+    """
+    process = seen.process
+    with suppress(psutil.NoSuchProcess):
         found = psutil.Process(process.pid)
-        if found.create_time() != process.created:
-            return  # it ended, and its pid is another's
-        found.send_signal(DUMP_STACKS)
-        found.send_signal(signal.SIGCONT)  # one that was stopped writes them too
-        until = time.monotonic() + WRITING_TIMEOUT_S
-        while time.monotonic() < until and not stacks.stat().st_size:
-            time.sleep(0.1)
-        time.sleep(0.5)  # the rest of the file
-        found.kill()
-    except (psutil.NoSuchProcess, FileNotFoundError):
-        return
+        # A pid may be used again; the clock by which psutil reckons may be set.
+        if abs(found.create_time() - process.created) > CLOCK_S or read(path) != seen:
+            return
+        try:
+            found.send_signal(DUMP_STACKS)
+            found.send_signal(signal.SIGCONT)  # one that was stopped writes them too
+            _wait_for(stacks_of(path))
+        finally:
+            found.kill()
+
+
+def _wait_for(stacks: Path) -> None:
+    until = time.monotonic() + WRITING_TIMEOUT_S
+    while time.monotonic() < until:
+        time.sleep(0.5)  # and then for the rest of the file
+        with suppress(OSError):
+            if stacks.stat().st_size:
+                return

@@ -1,11 +1,14 @@
 """Out of memory: known by a trial's error, or by the kernel's count of processes that it ended."""
 
+import time
 from pathlib import Path
 
-MEMORY_ERRORS = ("OutOfMemoryError", "MemoryError")
-"""Names of the classes: torch's for a GPU, Ray's for a machine that is low on memory, Python's."""
+MEMORY_ERRORS = ("OutOfMemoryError", "MemoryError", "GroupMemoryError")
+"""Names of the classes: torch's for a GPU and Ray's for a machine, Python's, that of a group."""
 WORDS = ("can't allocate memory", "cannot allocate memory", "out of memory")
 """Parts of the messages of torch's allocator on a CPU, of the system, and of CUDA's libraries."""
+RECENT_S = 30.0
+"""Seconds within which a lost process is taken for one that the kernel has ended."""
 COUNTS = (
     ("", "memory.events"),
     ("memory", "memory.oom_control"),
@@ -27,12 +30,18 @@ class OomKills:
 
     def __init__(self) -> None:
         self.files = [Path("/proc/vmstat"), *_of_group()]
-        self.known = self._count()
+        self.known, self.rose = self._count(), -RECENT_S
 
-    def rose(self) -> bool:
-        """Return whether it is more than at the last call."""
+    def look(self) -> None:
+        """Note the time if it is more than at the last look."""
         before, self.known = self.known, self._count()
-        return self.known > before
+        if self.known > before:
+            self.rose = time.monotonic()
+
+    def recent(self) -> bool:
+        """Return whether it has risen in the last seconds."""
+        self.look()
+        return time.monotonic() - self.rose < RECENT_S
 
     def _count(self) -> int:
         return sum(_kills(path) for path in self.files)

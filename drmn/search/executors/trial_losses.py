@@ -10,7 +10,7 @@ from drmn.errors import last_line
 from drmn.experiment.trial_checkpoints import StaleWriterError, trial_folder
 from drmn.search.executors.config import ExecutorConfig
 from drmn.search.executors.hang_watch import HangWatch
-from drmn.search.executors.memory_fault import OomKills, is_out_of_memory
+from drmn.search.executors.memory_fault import is_out_of_memory
 from drmn.search.executors.trial_queue import LostProcessError, ResizedGroupError
 from drmn.search.storage import disk_full
 from drmn.search.study.record import StudyRecord
@@ -36,7 +36,6 @@ class TrialLosses:
     def __init__(self, record: StudyRecord, work: ExecutorConfig) -> None:
         self.record, self.work = record, work
         self.watch = HangWatch(60 * work.resources.stall_minutes)
-        self.kills = OomKills()
         self.nodes: dict[str, frozenset[str]] = {}
         """The nodes that were alive when each of Tune's trials started."""
 
@@ -66,7 +65,7 @@ class TrialLosses:
             return HUNG
         if self._is_excused(trial_id, error):
             return MOVED
-        return MEMORY if self.kills.rose() else LOST
+        return MEMORY if self.watch.kills.recent() else LOST
 
     def _is_excused(self, trial_id: str, error: LostTrialError) -> bool:
         """Return whether a loss does not count: preempted, resized, or on a node that is lost."""
@@ -86,7 +85,7 @@ class TrialLosses:
         return f"lost its workers {times} times (--failures): {_said(error)}"
 
     def _requeue_smaller(self, number: int, error: Exception | None) -> str:
-        micro = self.record.requeue_smaller(number, self.work.resources.workers)
+        micro = self.record.requeue_smaller(number, self.work.resources.largest_group)
         if not micro:
             return f"out of memory, and no retry with a smaller micro-batch is left: {_said(error)}"
         log.warning(

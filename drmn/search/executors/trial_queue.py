@@ -18,6 +18,10 @@ class LostProcessError(Exception):
     """A group lost a worker while it ran a trial; not the trial's failure."""
 
 
+class GroupMemoryError(LostProcessError):
+    """A group lost a worker that was out of memory."""
+
+
 class ResizedGroupError(LostProcessError):
     """An elastic group was restarted with another number of workers; none had failed."""
 
@@ -159,12 +163,12 @@ class TrialQueue:
                 ticket.problem, ticket.over = problem, True
             self.changed.notify_all()
 
-    async def lost(self, crew: int, cause: str) -> None:
+    async def lost(self, crew: int, cause: str, *, memory: bool = False) -> None:
         """Report that a group lost a worker; its trial goes back to the driver."""
         async with self.changed:
             mine = self.crews.setdefault(crew, GroupState())
             mine.gone.update(mine.seen)
-            self._lose(mine, LostProcessError(cause))
+            self._lose(mine, (GroupMemoryError if memory else LostProcessError)(cause))
 
     async def there(self, nodes: frozenset[str]) -> None:
         """Receive the ids of live nodes; trials of groups on other nodes go back to the driver.

@@ -17,6 +17,7 @@ from drmn.cluster import preemption
 from drmn.cluster.connect import alive_node_ids
 from drmn.errors import last_line
 from drmn.search.executors.heartbeat import train
+from drmn.search.executors.memory_fault import is_out_of_memory
 from drmn.search.executors.trial_queue import TrialQueue
 
 MAX_WORKER_LOSSES = 10
@@ -81,7 +82,8 @@ class WorkerLossCallback(UserCallback):
         """Give the group's trial back at once: restarting the group takes a while."""
         del run_context
         cause = last_line(next(iter(worker_exceptions.values())))
-        ray.get(self.board.lost.remote(self.crew, cause))
+        memory = any(is_out_of_memory(each) for each in worker_exceptions.values())
+        ray.get(self.board.lost.remote(self.crew, cause, memory=memory))
 
 
 class WorkerGroups:

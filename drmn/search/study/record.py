@@ -23,6 +23,8 @@ from drmn.search.trial_summary import (
     DROPPED,
     EPOCH,
     FINETUNES,
+    FIRST_MICRO_BATCH,
+    HUNG,
     LOST,
     MEMORY,
     MOVED,
@@ -204,15 +206,20 @@ class StudyRecord:
         run again: it has run out of memory before, or there is nothing to halve.
         """
         found: dict[str, Any] = self.trial(number).user_attrs["settings"]
-        half = (found["compute.micro_batch"] or found["optim.batch_size"] // workers) // 2
+        share = found["optim.batch_size"] // workers
+        half = min(found["compute.micro_batch"] or share, share) // 2
         if half < MIN_MICRO_BATCH or not self.requeue(number, MEMORY):
             return 0
-        self._cache.live(number).set_user_attr("settings", found | {"compute.micro_batch": half})
+        trial = self._cache.live(number)
+        trial.set_user_attr(FIRST_MICRO_BATCH, found["compute.micro_batch"])
+        trial.set_user_attr("settings", found | {"compute.micro_batch": half})
         return half
 
     def forgive(self, number: int) -> None:
         """Forget how often a trial lost its process: a user starts it again."""
-        self._cache.live(number).set_user_attr(LOST, 0)
+        trial = self._cache.live(number)
+        for loss in (LOST, HUNG, MEMORY):
+            trial.set_user_attr(loss, 0)
 
 
 def not_finite(metrics: Metrics) -> str:

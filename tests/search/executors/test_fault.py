@@ -30,6 +30,8 @@ OWN = [
     ValueError("loss is NaN"),
     RuntimeError("out of memory"),
     ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    MemoryError("Unable to allocate 1 TiB"),
     OSError(errno.ENOSPC, "No space left on device", "x"),  # waited for, which is another matter
 ]
 

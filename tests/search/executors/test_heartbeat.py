@@ -1,5 +1,6 @@
 """A process that trains shows that it does, and one that hangs shows where."""
 
+import json
 import os
 import signal
 import subprocess
@@ -51,12 +52,12 @@ class Epochs:
         del device
         for epoch in (1, 2):
             leave()
-            self.seen.append([heartbeat.read(path) for path in beats(self.folder)])
+            self.seen += heartbeat.heartbeats(Path(self.folder)).values()
             yield {"epoch": epoch}
 
 
 def beats(folder):
-    return heartbeat.heartbeats(Path(folder))
+    return list(heartbeat.heartbeats(Path(folder)))
 
 
 def names(folder):
@@ -68,14 +69,15 @@ def test_there_is_a_heartbeat_in_an_epoch_and_none_between(tmp_path):
     stream = heartbeat.train(task, "cpu", "a node", lambda: False)
     between = [beats(tmp_path) for _ in stream]
     here = TrialProcess("a node", os.getpid(), psutil.Process().create_time())
-    assert task.seen == [[here], [here]]
+    assert [(beat.process, beat.turn) for beat in task.seen] == [(here, 1), (here, 2)]
+    assert task.seen[0].touched > 0
     assert between == [[], []]
     assert names(tmp_path) == []
 
 
 def test_an_epoch_that_raises_leaves_no_heartbeat(tmp_path):
     stream = heartbeat.train(Epochs(str(tmp_path), None), "cpu", "a node", lambda: False)
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError):
         next(stream)
     assert names(tmp_path) == []
 
@@ -110,35 +112,74 @@ def test_a_process_that_hangs_writes_its_stacks_and_is_ended(hanging, stopped):
 
 def test_a_process_with_the_pid_of_an_earlier_one_is_left_alone(hanging):
     job, path = hanging
-    earlier = heartbeat.read(path)._replace(created=1.0)
-    heartbeat.end_hanging(path, earlier)
+    now = heartbeat.read(path)
+    heartbeat.end_hanging(path, now._replace(process=now.process._replace(created=1.0)))
     assert job.poll() is None
 
 
+def test_a_process_that_has_made_a_step_meanwhile_is_left_alone(hanging):
+    job, path = hanging
+    before = heartbeat.read(path)
+    os.utime(path)
+    heartbeat.end_hanging(path, before)
+    assert job.poll() is None
+
+
+def test_a_process_that_cannot_write_its_stacks_is_ended_all_the_same(hanging, monkeypatch):
+    monkeypatch.setattr(heartbeat, "WRITING_TIMEOUT_S", 1.0)
+    job, path = hanging
+    heartbeat.stacks_of(path).unlink()
+    heartbeat.end_hanging(path, heartbeat.read(path))
+    assert job.wait(30) == -signal.SIGKILL
+
+
+def test_a_disk_that_refuses_heartbeats_fails_no_trial(tmp_path):
+    (tmp_path / "0000").mkdir()
+    here = os.getpid()
+    for name in (f"heartbeat-0-{here}.json", f"stacks-0-{here}.txt"):
+        (tmp_path / "0000" / name).mkdir()  # no file can be written there
+    task = Epochs(str(tmp_path / "0000"), [])
+    assert len(list(heartbeat.train(task, "cpu", "a node", lambda: False))) == 2
+    heartbeat.clear(tmp_path / "0000")
+
+
 class Watch(HangWatch):
-    """A watch that notes which processes it would end."""
+    """A watch that notes how often it would end a trial's processes."""
 
     def __init__(self, limit):
         super().__init__(limit)
         self.ended = []
 
-    def _end_all(self, trial_id, paths, waited):
-        super()._end_all(trial_id, [], waited)
-        self.ended += [path.name for path in paths]
+    def _end_all(self, trial_id, waited):
+        self.ended.append(len(self.trials[trial_id].pulses))
+        pulses, self.trials[trial_id].pulses = self.trials[trial_id].pulses, {}
+        super()._end_all(trial_id, waited)
+        self.trials[trial_id].pulses = pulses
 
 
 class Beats:
     """Heartbeat files, touched by hand."""
 
     def __init__(self, folder):
-        self.folder, self.clock = folder, 1_000.0
+        self.folder, self.clock, self.turn = folder, 1_000.0, 0
 
-    def beat(self, *ranks):
+    def start(self, *ranks):
+        self.turn += 1
+        for rank in ranks:
+            self._path(rank).write_text(json.dumps((("node", 7, 1.0), self.turn)))
+            os.utime(self._path(rank), (0, 0))
+
+    def step(self, *ranks):
         self.clock += 1
         for rank in ranks:
-            path = self.folder / f"heartbeat-{rank}-7.json"
-            path.write_text("[]")
-            os.utime(path, (self.clock, self.clock))
+            os.utime(self._path(rank), (self.clock, self.clock))
+
+    def end(self, *ranks):
+        for rank in ranks:
+            self._path(rank).unlink()
+
+    def _path(self, rank):
+        return self.folder / f"heartbeat-{rank}-7.json"
 
 
 def watched(tmp_path, limit=60.0):
@@ -152,56 +193,91 @@ def look(watch, seconds):
     return watch.ended
 
 
-def test_a_trial_without_a_step_hangs_once_the_limit_is_over(tmp_path):
-    watch, beats = watched(tmp_path)
-    for _ in range(5):
-        beats.beat(0)
+def train_an_epoch(watch, beats, validation=5.0):
+    """Make ten steps of a second each, and validate."""
+    beats.start(0)
+    look(watch, 1.0)
+    for _ in range(10):
+        beats.step(0)
         look(watch, 1.0)
-    assert look(watch, 59.0) == []
-    assert look(watch, 2.0) == ["heartbeat-0-7.json"]
-    assert watch.hanging["a"].startswith("no step in 61 s")
+    look(watch, validation)
+    beats.end(0)
+    assert look(watch, 1.0) == []
+
+
+def test_a_trial_without_a_step_hangs_once_the_limit_is_over(tmp_path):
+    watch, beats = watched(tmp_path, limit=150.0)
+    train_an_epoch(watch, beats)
+    beats.start(0)
+    look(watch, 1.0)
+    beats.step(0)
+    look(watch, 1.0)
+    assert look(watch, 149.0) == []
+    assert look(watch, 2.0) == [1]
+    assert watch.hanging["a"].startswith("no step in 151 s")
+
+
+def test_a_process_that_is_still_there_is_ended_again_and_one_that_steps_is_forgiven(tmp_path):
+    watch, beats = watched(tmp_path, limit=150.0)
+    train_an_epoch(watch, beats)
+    beats.start(0)
+    look(watch, 1.0)
+    assert look(watch, 160.0) == [1]
+    assert look(watch, 59.0) == [1]
+    assert look(watch, 2.0) == [1, 1]
+    beats.step(0)
+    look(watch, 1.0)
+    assert watch.hanging == {}
 
 
 def test_a_slow_trial_is_given_a_multiple_of_its_own_longest_pause(tmp_path):
     watch, beats = watched(tmp_path)
-    for _ in range(2):  # an epoch, of one step and a validation of 20 s
-        beats.beat(0)
-        look(watch, 1.0)
-        look(watch, 20.0)
-        (tmp_path / "heartbeat-0-7.json").unlink()
-        look(watch, 1.0)
-    beats.beat(0)
+    for _ in range(2):
+        train_an_epoch(watch, beats, validation=20.0)
+    beats.start(0)
     look(watch, 1.0)
-    assert look(watch, 300.0) == []
-    assert look(watch, 200.0) != []
+    assert look(watch, 390.0) == []
+    assert look(watch, 40.0) == [1]
+
+
+def test_in_its_first_epoch_a_trial_may_copy_data_compile_and_validate_for_longer(tmp_path):
+    watch, beats = watched(tmp_path)
+    beats.start(0)
+    look(watch, 1.0)
+    assert look(watch, 350.0) == []
+    assert look(watch, 20.0) == [1]
 
 
 def test_a_first_validation_may_take_as_long_as_the_training_before_it(tmp_path):
     watch, beats = watched(tmp_path)
-    for _ in range(100):
-        beats.beat(0)
-        look(watch, 2.0)
-    assert look(watch, 200.0) == []
-    assert look(watch, 250.0) != []
-
-
-def test_before_its_first_step_a_trial_may_copy_data_and_compile(tmp_path):
-    watch, beats = watched(tmp_path)
-    beats.beat(0)
+    beats.start(0)
     look(watch, 1.0)
-    assert look(watch, 300.0) == []
-    assert look(watch, 100.0) != []
+    for _ in range(200):
+        beats.step(0)
+        look(watch, 2.0)
+    assert look(watch, 780.0) == []
+    assert look(watch, 30.0) == [1]
+
+
+def test_a_resumed_trial_that_repeats_its_last_result_has_not_made_an_epoch(tmp_path):
+    watch, beats = watched(tmp_path)
+    beats.start(0)
+    look(watch, 3.0)
+    beats.end(0)
+    look(watch, 1.0)
+    beats.start(0)
+    look(watch, 1.0)
+    assert look(watch, 350.0) == []  # as in any first epoch
 
 
 def test_a_group_hangs_when_none_of_its_workers_makes_a_step(tmp_path):
     watch, beats = watched(tmp_path)
-    for _ in range(3):
-        beats.beat(0, 1)
-        look(watch, 1.0)
-    for _ in range(100):
-        beats.beat(1)
+    beats.start(0, 1)
+    look(watch, 1.0)
+    for _ in range(400):
+        beats.step(1)
         assert look(watch, 1.0) == []
-    assert look(watch, 250.0) == ["heartbeat-0-7.json", "heartbeat-1-7.json"]
+    assert look(watch, 810.0) == [2]
 
 
 def test_a_trial_that_waits_for_its_turn_does_not_hang(tmp_path):
@@ -210,8 +286,9 @@ def test_a_trial_that_waits_for_its_turn_does_not_hang(tmp_path):
 
 
 def test_what_killed_processes_left_is_not_watched(tmp_path):
-    beats = Beats(tmp_path)
-    beats.beat(0)
+    Beats(tmp_path).start(0)
     watch, _ = watched(tmp_path)
-    assert look(watch, 10_000.0) == []
     assert names(tmp_path) == []
+    (tmp_path / "heartbeat-0-7.json").touch()  # by a process that does not know that it is over
+    look(watch, 1.0)
+    assert look(watch, 10_000.0) == []

@@ -7,6 +7,7 @@ import torch
 
 from drmn.search.executors import memory_fault
 from drmn.search.executors.memory_fault import OomKills, is_out_of_memory
+from drmn.search.executors.trial_queue import GroupMemoryError, LostProcessError
 
 TOO_MANY = 1 << 50
 """More than any address space has."""
@@ -41,6 +42,11 @@ def test_an_error_of_memory_is_known(allocate):
         assert is_out_of_memory(ray.exceptions.RayTaskError("step", "", raised.value))
 
 
+def test_a_group_that_lost_a_worker_for_want_of_memory_is_known():
+    assert is_out_of_memory(GroupMemoryError("the node was low on memory"))
+    assert not is_out_of_memory(LostProcessError("out of memory"))  # words alone are none
+
+
 @pytest.mark.parametrize(
     "error", [None, ValueError("out of memory"), RuntimeError("loss is NaN"), KeyError("memory")]
 )
@@ -48,12 +54,14 @@ def test_another_error_is_not_of_memory(error):
     assert not is_out_of_memory(error)
 
 
-def test_a_process_that_the_kernel_ended_for_memory_is_counted_once(tmp_path, monkeypatch):
+def test_a_process_that_the_kernel_has_just_ended_for_memory_is_known(tmp_path, monkeypatch):
     events = tmp_path / "memory.events"
     events.write_text("low 0\noom 3\noom_kill 1\n")
     monkeypatch.setattr(memory_fault, "_of_group", lambda: [events, tmp_path / "no such file"])
     kills = OomKills()
-    assert not kills.rose()
+    assert not kills.recent()
     events.write_text("low 0\noom 5\noom_kill 2\n")
-    assert kills.rose()
-    assert not kills.rose()
+    assert kills.recent()
+    assert kills.recent()  # of another process that was ended with it
+    kills.rose -= memory_fault.RECENT_S
+    assert not kills.recent()

@@ -230,6 +230,25 @@ def test_a_trial_out_of_memory_runs_again_once_with_half_the_images_at_a_time(tm
     assert study.ask().number == 1
 
 
+@pytest.mark.parametrize(("micro", "half"), [(512, 16), (8, 4)])
+def test_what_is_halved_is_what_a_worker_has_taken(tmp_path, micro, half):
+    fixed = {"optim.batch_size": 32, "compute.micro_batch": micro}
+    study = open_toy(tmp_path, lambda _: fixed)
+    assert study.record.requeue_smaller(study.ask().number, workers=1) == half
+    assert study.record.trial_summary(0).started_with["compute.micro_batch"] == micro
+
+
+def test_a_run_that_is_started_again_may_lose_its_process_as_often_as_a_new_one(tmp_path):
+    study = open_toy(tmp_path)
+    number = study.ask().number
+    for loss in (HUNG, MEMORY):
+        while study.record.requeue(number, loss):
+            pass
+    study.record.forgive(number)
+    assert study.record.requeue(number, HUNG)
+    assert study.record.requeue(number, MEMORY)
+
+
 def test_images_are_not_halved_below_what_batch_statistics_need(tmp_path):
     study = open_toy(tmp_path, lambda _: {"optim.batch_size": 3})
     point = study.ask()
