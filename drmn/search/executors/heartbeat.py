@@ -67,9 +67,7 @@ def clear(folder: Path) -> None:
         with suppress(OSError):
             path.unlink()
     for path in folder.glob(STACKS):
-        with suppress(OSError):
-            if not path.stat().st_size:
-                path.unlink()
+        _unlink_if_empty(path)
 
 
 def read(path: Path) -> Heartbeat | None:
@@ -159,9 +157,13 @@ def _stacks_on_signal(path: Path) -> Iterator[None]:
     with ExitStack() as opened:
         with suppress(OSError):
             file = opened.enter_context(path.open("a"))
+            opened.callback(_unlink_if_empty, path)
             faulthandler.register(DUMP_STACKS, file=file, all_threads=True)
             opened.callback(faulthandler.unregister, DUMP_STACKS)
         yield
+
+
+def _unlink_if_empty(path: Path) -> None:
     with suppress(OSError):
         if not path.stat().st_size:
             path.unlink()
