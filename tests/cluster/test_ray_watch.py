@@ -1,0 +1,64 @@
+"""A job whose Ray dies starts again, a few times; one that is told to end does not."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+JOB = """
+import signal, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from drmn.cluster import ray_watch
+
+ray_watch.POLL_INTERVAL_S = ray_watch.GRACE_S = 0.2
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+server = subprocess.Popen([sys.argv[2], "100"])
+with ray_watch.restart_if_ray_dies():
+    print("started", flush=True)
+    try:
+        if sys.argv[3] == "dies":
+            server.kill()
+        time.sleep(60)
+    finally:
+        time.sleep(2)  # what a job does before it ends
+"""
+
+
+@pytest.fixture(params=["raylet", "gcs_server"])
+def server(request, tmp_path):
+    """Return a program of the name of one of Ray's servers."""
+    return shutil.copy(shutil.which("sleep"), tmp_path / request.param)
+
+
+def start(tmp_path, *arguments):
+    job = tmp_path / "job.py"
+    job.write_text(JOB)
+    return subprocess.Popen(
+        [sys.executable, job, ROOT, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_job_whose_ray_dies_starts_again_three_times_and_then_says_what_to_do(tmp_path, server):
+    out, err = start(tmp_path, server, "dies").communicate(timeout=120)
+    assert out == "started\n" * 4
+    *notes, error = err.splitlines()
+    assert [line.rpartition("(")[2] for line in notes] == [f"{n} of 3 times)." for n in (1, 2, 3)]
+    assert error.startswith("error: Ray's raylet or gcs_server died 4 times; nothing that was")
+
+
+def test_a_job_that_is_told_to_end_does_not_start_again(tmp_path, server):
+    job = start(tmp_path, server, "lives")
+    assert job.stdout.readline() == "started\n"
+    os.killpg(job.pid, signal.SIGTERM)  # as a batch system does: to Ray's processes too
+    out, err = job.communicate(timeout=120)
+    assert out == ""
+    assert "KeyboardInterrupt" in err
+    assert "starts again" not in err
