@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_read_is_refused_and_the_rest_arrives(tmp_path, ur
 
 def test_a_shipper_leaves_as_soon_as_another_takes_over(tmp_path, uri):
     spool = Spool(tmp_path / "spool.db")
-    ship(spool, uri, closed=lambda: spool.note_shipper(ShipperState(1)))  # and not for ever
+    ship(spool, uri, closed=lambda: spool.claim(1))  # and not for ever
     assert spool.shipper.pid == 1
 
 
@@ -203,3 +203,16 @@ def test_without_a_driver_it_gives_up_on_a_store_that_does_not_answer(tmp_path):
     assert problem.text == "it does not answer (Connection refused)"
     assert not problem.lasting
     assert (spool.count, spool.shipper.text) == (1, problem.text)
+
+
+def test_a_shipper_that_ends_a_turn_leaves_the_claim_of_the_next(tmp_path):
+    spool = Spool(tmp_path / "spool.db")
+    spool.claim(1)
+    spool.note_shipper(ShipperState(1, tried=True))
+    assert spool.shipper == ShipperState(1, tried=True)
+    spool.claim(2)
+    spool.note_shipper(ShipperState(1, tried=True, text="no answer"))
+    assert spool.shipper == ShipperState(2)
+    spool.clear()
+    spool.note_shipper(ShipperState(2, tried=True))
+    assert spool.shipper == ShipperState(2, tried=True)
