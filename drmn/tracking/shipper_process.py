@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -46,19 +45,21 @@ class ShipperProcess:
         command = [sys.executable, "-m", "drmn.tracking", "ship", str(self.path)]
         # Not on the command line, which others can read: it may hold a password.
         environment = os.environ | {URI: self.uri}
-        with self._swap, suppress(OSError), _log(self.path.with_suffix(".log")) as log:
+        with self._swap, _log(self.path.with_suffix(".log")) as log:
             if self._over.is_set():
                 return
-            self.process = None  # if the next line fails there is none
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=environment,
-                start_new_session=True,  # Ctrl-C is for the driver; its last events are shipped
-            )
-            if self._closed:
+            try:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,  # Ctrl-C is for the driver; its last events are shipped
+                )
+            except OSError:  # no memory or processes for it now
+                self.process = None
+            if self._closed and self.process is not None:
                 _close_input(self.process)
 
     def _watch(self) -> None:

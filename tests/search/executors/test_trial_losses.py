@@ -132,7 +132,7 @@ def test_a_trial_that_hangs_is_ended_with_its_stacks_and_resumes(tmp_path):
     folder = trial_folder(tmp_path, 0)
     (stacks,) = folder.glob(STACKS)
     assert "in wait_for_ever" in stacks.read_text()
-    assert heartbeat.heartbeats(folder) == []
+    assert heartbeat.heartbeats(folder) == {}
 
 
 @pytest.mark.slow  # the test above twice
