@@ -130,15 +130,7 @@ def prepare(job: PrepareJob, console: "Console") -> None:
         check_target(job.export_hdf5)
     for note in notes(given(), values_of(job)):
         say(console, note)
-    request = FeatureRequest(
-        dataset=job.dataset,
-        data_root=job.data_root,
-        features=job.features,
-        results=job.results,
-        fold=job.fold,
-        workers=job.workers,
-        gpus=job.gpus,
-    )
+    request = FeatureRequest.of(job, fold=job.fold, gpus=job.gpus, workers=job.workers)
     place, _ = prepared(console, request)
     print(place)
     if job.export_hdf5 is not None:

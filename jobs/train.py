@@ -9,7 +9,7 @@ python jobs/train.py --dataset cub --data-root ~/data --tier finetuned  # fine-t
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -32,9 +32,6 @@ from drmn.fields import flatten
 from drmn.search.config import Objective
 from drmn.tracking.uri import default_store
 from drmn.unused import notes, overridden, values_of
-
-if TYPE_CHECKING:
-    from drmn.prepare.job import FeatureRequest
 
 COMMON = {
     "Data": ("--dataset", "--data-root", "--backbone", "--image-size", "--levels", "--hdf5"),
@@ -137,6 +134,7 @@ def train(job: TrainJob, folder: Path) -> None:
     from rich.console import Console
 
     from drmn.experiment.train_command import data_options
+    from drmn.prepare.job import FeatureRequest
     from drmn.report.say import say
     from drmn.report.terminal import repaired, run_summary
     from drmn.search import driver
@@ -161,25 +159,10 @@ def train(job: TrainJob, folder: Path) -> None:
     )
     require_resumable(plan)
     check_services(job.storage, job.tracking_uri, console)  # before features are made
-    outcome, *_ = repaired(
-        console, request_of(job), lambda *given: driver.train(plan, console, *given)
-    )
+    request = FeatureRequest.of(job, fold=config.fold, gpus=job.resources.gpus)
+    outcome, *_ = repaired(console, request, lambda *given: driver.train(plan, console, *given))
     run_summary(console, outcome, folder, job.tracking_uri, plan.experiment)
     write_json(job.json, outcome.plain())
-
-
-def request_of(job: TrainJob) -> "FeatureRequest":
-    """Return the features that the run trains on."""
-    from drmn.prepare.job import FeatureRequest
-
-    return FeatureRequest(
-        dataset=job.dataset,
-        data_root=job.data_root,
-        features=job.features,
-        results=job.results,
-        fold=job.config.fold,
-        gpus=job.resources.gpus,
-    )
 
 
 def look_after(job: TrainJob, modes: Sequence[str], name: str) -> None:

@@ -37,7 +37,6 @@ from drmn.unused import values_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from drmn.prepare.job import FeatureRequest
     from drmn.search.study.plan import StudyPlan
 
 COMMON = {
@@ -131,10 +130,12 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     console = Console()
     kept = checked_space(job, space, console)  # before anything is drawn or read
 
+    from drmn.prepare.job import FeatureRequest
     from drmn.report.terminal import prepared, repaired, summary
     from drmn.search.study.services import check_services, require_resumable
 
-    plan, request = plan_of(job, space, folder), features_of(job)
+    plan = plan_of(job, space, folder)
+    request = FeatureRequest.of(job, fold=job.base.fold, gpus=job.resources.gpus)
     if job.plan:
         from drmn.report.forecast_table import show_forecast
 
@@ -203,20 +204,6 @@ def plan_of(job: TuneJob, space: str, folder: Path) -> "StudyPlan":
 def given_settings(job: TuneJob) -> dict[str, Any]:
     """Return the settings of a run that were given on the command line."""
     return {name: value for name, value in flatten(job.base).items() if name in given()}
-
-
-def features_of(job: TuneJob) -> "FeatureRequest":
-    """Return the features that a command line asks for."""
-    from drmn.prepare.job import FeatureRequest
-
-    return FeatureRequest(
-        dataset=job.dataset,
-        data_root=job.data_root,
-        features=job.features,
-        results=job.results,
-        fold=job.base.fold,
-        gpus=job.resources.gpus,
-    )
 
 
 def study_folder(job: TuneJob, space: str) -> Path:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from drmn.cluster.reachable import check_ray
 from drmn.data import specs
@@ -15,6 +16,27 @@ from drmn.io.remote_files import local
 from drmn.model.extraction import weights_file
 from drmn.prepare.datasets import open_dataset
 from drmn.prepare.features import Spread, backbone_for, prepare
+
+
+@runtime_checkable
+class FeatureJob(Protocol):
+    """A job that needs features, by its settings."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+
+    @property
+    def data_root(self) -> str:
+        """A folder or a URI of one."""
+
+    @property
+    def features(self) -> FeatureConfig:
+        """Settings of the features."""
+
+    @property
+    def results(self) -> Path:
+        """Folder of the results."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +52,19 @@ class FeatureRequest:
     workers: int = 0
     """Workers on a Ray cluster; 0 for this process, or for all of the cluster of RAY_ADDRESS."""
     gpus: float = 0
+
+    @classmethod
+    def of(cls, job: FeatureJob, *, fold: int, gpus: float, workers: int = 0) -> "FeatureRequest":
+        """Return what a job asks for on its command line."""
+        return cls(
+            dataset=job.dataset,
+            data_root=job.data_root,
+            features=job.features,
+            results=job.results,
+            fold=fold,
+            workers=workers,
+            gpus=gpus,
+        )
 
 
 def prepare_features(
