@@ -1,7 +1,7 @@
 """Watch over a local Ray: when its raylet or GCS dies, the job starts again and resumes.
 
 Ray does not come back from that in the same process: calls wait for ever, or its library ends the
-process. A study resumes from its record, so the process replaces itself by one of its own command.
+process. A study resumes from its record, so the process replaces itself: same command, same pid.
 """
 
 import os
@@ -24,11 +24,11 @@ GRACE_S = 3.0
 """Seconds that the job is given to end by itself: what ended Ray may have been meant for both."""
 SERVERS = ("raylet", "gcs_server")
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals by which a job is told to end."""
+"""Signals that end a job."""
 SHOW_CURSOR = "\x1b[?25h"
 
 
-def is_job() -> bool:
+def _is_job() -> bool:
     """Return whether this process runs a job's file, and can be replaced by its own command."""
     main = getattr(sys.modules["__main__"], "__file__", None)
     return main is not None and Path(main).resolve() == Path(sys.argv[0]).resolve()
@@ -38,20 +38,19 @@ def is_job() -> bool:
 def restart_if_ray_dies() -> Iterator[None]:
     """Watch the raylet and the GCS that this process has started, for a `with` block."""
     servers, ending = _servers(), threading.Event()
-    if not servers or not is_job():
+    if not servers or not _is_job():
         yield
         return
     threading.Thread(target=_watch, args=(servers, ending), daemon=True).start()
-    before = {number: signal.getsignal(number) for number in ENDS}
+    # One that is ignored stays so, and one that Python does not know cannot be put back.
+    before = {n: handler for n in ENDS if callable(handler := signal.getsignal(n))}
 
     def end(number: int, frame: FrameType | None) -> None:
         ending.set()  # what ends the job may have ended Ray too
-        if callable(handler := before[signal.Signals(number)]):
-            handler(number, frame)
+        before[signal.Signals(number)](number, frame)
 
-    for number, handler in before.items():
-        if callable(handler):  # one that is ignored stays so
-            signal.signal(number, end)
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
     finally:
@@ -72,8 +71,7 @@ def _servers() -> list[psutil.Process]:
 
 def _watch(servers: list[psutil.Process], ending: threading.Event) -> None:
     while not ending.wait(POLL_INTERVAL_S):
-        dead = [each for each in servers if _is_dead(each)]
-        if dead and not ending.wait(GRACE_S):
+        if any(map(_is_dead, servers)) and not ending.wait(GRACE_S):
             _restart(servers)
 
 

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-MEMORY_ERRORS = ("OutOfMemoryError", "MemoryError", "GroupMemoryError")
-"""Names of the classes: torch's for a GPU and Ray's for a machine, Python's, that of a group."""
+MEMORY_ERRORS = ("OutOfMemoryError", "MemoryError")
+"""Names of the classes: torch's for a GPU, Ray's for a machine that is low on memory, Python's."""
 WORDS = ("can't allocate memory", "cannot allocate memory", "out of memory")
 """Parts of the messages of torch's allocator on a CPU, of the system, and of CUDA's libraries."""
 RECENT_S = 30.0

@@ -18,7 +18,7 @@ class LostProcessError(Exception):
     """A group lost a worker while it ran a trial; not the trial's failure."""
 
 
-class GroupMemoryError(LostProcessError):
+class GroupMemoryError(LostProcessError, MemoryError):
     """A group lost a worker that was out of memory."""
 
 

@@ -211,7 +211,8 @@ class StudyRecord:
         if half < MIN_MICRO_BATCH or not self.requeue(number, MEMORY):
             return 0
         trial = self._cache.live(number)
-        trial.set_user_attr(FIRST_MICRO_BATCH, found["compute.micro_batch"])
+        first = trial.user_attrs.get(FIRST_MICRO_BATCH, found["compute.micro_batch"])
+        trial.set_user_attr(FIRST_MICRO_BATCH, first)
         trial.set_user_attr("settings", found | {"compute.micro_batch": half})
         return half
 

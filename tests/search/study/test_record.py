@@ -249,6 +249,15 @@ def test_a_run_that_is_started_again_may_lose_its_process_as_often_as_a_new_one(
     assert study.record.requeue(number, MEMORY)
 
 
+def test_what_a_trial_was_started_with_stays_known_when_it_is_halved_twice(tmp_path):
+    study = open_toy(tmp_path, lambda _: {"optim.batch_size": 32})
+    number = study.ask().number
+    assert study.record.requeue_smaller(number, workers=1) == 16
+    study.record.forgive(number)
+    assert study.record.requeue_smaller(number, workers=1) == 8
+    assert study.record.trial_summary(number).started_with["compute.micro_batch"] == 0
+
+
 def test_images_are_not_halved_below_what_batch_statistics_need(tmp_path):
     study = open_toy(tmp_path, lambda _: {"optim.batch_size": 3})
     point = study.ask()
