@@ -50,7 +50,7 @@ def open_study(
         study = _create(opened, folder)
         made = study.user_attrs.get("identity", {})
         now = json.loads(json.dumps(identity))
-        if made != now and any(trial.intermediate_values for trial in study.trials):
+        if made != now and _has_reported(study):
             raise StudyError(refusal(kind_of(folder), folder.name, made, now))
         if made != now:  # no trial has reported yet under the old identity
             optuna.delete_study(study_name=record_name(folder), storage=opened)
@@ -80,11 +80,12 @@ def require_same(folder: Path, identity: Identity, dataset: str, url: str = "") 
     Raises:
         StudyError: Something differs, or the record is unreadable.
     """
-    if folder.name not in make_storage(url).names(folder.parent):
+    storage = make_storage(url)
+    if folder.name not in storage.names(folder.parent):
         return
-    study = load_study(folder.parent, folder.name, url)
+    study = _loaded(storage, folder)
     about = study.user_attrs.get(METADATA, {}).get("options", {})
-    if not about or not any(trial.intermediate_values for trial in study.trials):
+    if not about or not _has_reported(study):
         return
     made = {"dataset": about["dataset"], **study.user_attrs["identity"]}
     now = {"dataset": dataset, **json.loads(json.dumps(identity))}
@@ -117,7 +118,6 @@ def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
     Raises:
         StudyError: There is none of that name, or its record cannot be read.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage, folder = make_storage(url), studies / name
     if name not in (have := storage.names(studies)):
         where = storage.place or studies
@@ -125,9 +125,19 @@ def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
             f"There is no {kind_of(folder)} {name!r} in {where}; there are: "
             f"{', '.join(have) or 'none'}."
         )
+    return _loaded(storage, folder)
+
+
+def _loaded(storage: StudyStorage, folder: Path) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are shown
     with storage.explained(folder):
         opened = storage.connect(folder)
         return optuna.load_study(study_name=record_name(folder), storage=opened)
+
+
+def _has_reported(study: optuna.Study) -> bool:
+    """Return whether a trial has an epoch: until then a study may be started anew."""
+    return any(trial.intermediate_values for trial in study.trials)
 
 
 def driver_of(folder: Path, url: str = "") -> str:
