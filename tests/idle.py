@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from studies import executor_config
+
 from drmn.cluster.connect import ray_session
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import RunConfig
@@ -13,7 +15,6 @@ from drmn.experiment.trial_task import TrialTask
 from drmn.metric_names import COST
 from drmn.search.config import PolicyConfig
 from drmn.search.executors import tune_executor
-from drmn.search.executors.config import ExecutorConfig
 from drmn.search.executors.tune_executor import execute
 from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.storage.studies import open_study
@@ -57,16 +58,8 @@ def main(folder: Path) -> None:
     opened = open_study(folder, {})
     study = AskTellStudy(opened, space, RunConfig(), PolicyConfig(pruner="none"))
     with ray_session():
-        work = ExecutorConfig(
-            store=folder,
-            folder=folder,
-            may_start=lambda: study.record.count < TRIALS,
-            may_go_on=lambda: False,
-            resources=ResourceConfig(backend="inproc"),
-            at_once=1,
-            kind=Idle,
-        )
-        execute(study, work)
+        one = {"resources": ResourceConfig(backend="inproc"), "at_once": 1}
+        execute(study, executor_config(study, folder, Idle, TRIALS, **one))
     held = [
         {
             "status": trial.status,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from drmn.config import RunConfig
 from drmn.search.config import PolicyConfig
+from drmn.search.executors.config import ExecutorConfig
 from drmn.search.storage.factory import make_storage
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
@@ -29,6 +30,18 @@ def open_toy(folder, space=space, *, storage=None, **policy):
     study = open_study(folder, IDENTITY, storage)
     return AskTellStudy(
         study, space, RunConfig(), PolicyConfig(**{"sampler": "random", "first_rung": 1, **policy})
+    )
+
+
+def executor_config(study, folder, kind, trials=1, **more):
+    """Return settings of an executor for so many trials of a kind of task, without features."""
+    return ExecutorConfig(
+        store=folder,
+        folder=folder,
+        may_start=lambda: study.record.count < trials,
+        may_go_on=lambda: False,
+        kind=kind,
+        **more,
     )
 
 

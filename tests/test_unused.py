@@ -1,4 +1,4 @@
-"""Settings that others make useless: each rule, and what a command line or a space is told."""
+"""Settings that others make useless: each rule, and the notes on command lines and spaces."""
 
 from dataclasses import dataclass, field
 

@@ -37,7 +37,7 @@ def components(channels: int, share: float) -> int:
 class Backbone(nn.Module):
     """A frozen feature extractor: pixels to maps [image, region, channel], one for each level.
 
-    Tokens that are no region (CLS, registers) are in no map; CLS is a level of its own on request.
+    Tokens that are no region (CLS, registers) are in no map; CLS is a separate level on request.
 
     Args:
         config: The timm model, its weights and levels; and whether its channels are reduced to

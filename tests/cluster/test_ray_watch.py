@@ -1,4 +1,4 @@
-"""A job whose Ray dies starts again, a few times; one that is told to end does not."""
+"""A job whose Ray dies starts again, a few times; one that a signal ends does not."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ def test_a_job_whose_ray_dies_starts_again_three_times_and_then_says_what_to_do(
     assert error.startswith("error: Ray's raylet or gcs_server died 4 times; nothing that was")
 
 
-def test_a_job_that_is_told_to_end_does_not_start_again(tmp_path, server):
+def test_a_job_that_a_signal_ends_does_not_start_again(tmp_path, server):
     job = start(tmp_path, server, "lives")
     assert job.stdout.readline() == "started\n"
     os.killpg(job.pid, signal.SIGTERM)  # as a batch system does: to Ray's processes too

@@ -139,6 +139,21 @@ def processes(job, name):
     return found
 
 
+def process_of_trial_1(job, name, record):
+    """Return a process that Ray has named so, once the second trial has an epoch.
+
+    Ray names a process after what it runs, and only while it runs it.
+    """
+    victims = []
+
+    def running():
+        victims[:] = processes(job, name) if epochs_of(record, 1) else []
+        return victims
+
+    wait_for(running, job)
+    return victims[0]
+
+
 @pytest.mark.parametrize(
     ("backend", "name"),
     [
@@ -151,15 +166,7 @@ def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkil
     record = demo / "studies" / tmp_path.name / "record.db"
     arguments = command(tmp_path, demo, "--backend", backend)
     job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    # Ray names a process after what it runs, and only while it runs it.
-    victims = []
-
-    def running():
-        victims[:] = processes(job, name) if epochs_of(record, 1) else []
-        return victims
-
-    wait_for(running, job)
-    os.kill(victims[0], signal.SIGKILL)
+    os.kill(process_of_trial_1(job, name, record), signal.SIGKILL)
     assert job.wait(300) == 0
     plain = json.loads((tmp_path / "out.json").read_text())
     assert outcome(plain) == unkilled  # nor does it depend on the backend
@@ -188,14 +195,7 @@ def test_a_trial_that_is_stopped_is_found_hanging_and_resumes(demo, tmp_path, un
     record = demo / "studies" / tmp_path.name / "record.db"
     arguments = command(tmp_path, demo, "--stall-minutes", "0.05")
     job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    victims = []
-
-    def running():
-        victims[:] = processes(job, "Trainable") if epochs_of(record, 1) else []
-        return victims
-
-    wait_for(running, job)
-    os.kill(victims[0], signal.SIGSTOP)
+    os.kill(process_of_trial_1(job, "Trainable", record), signal.SIGSTOP)
     assert job.wait(480) == 0
     assert outcome(json.loads((tmp_path / "out.json").read_text())) == unkilled
     assert sum(trial.user_attrs.get("hung", 0) for trial in trials(record)) == 1

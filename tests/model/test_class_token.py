@@ -1,4 +1,4 @@
-"""The class token of a transformer as a level of its own, and as the global branch's input."""
+"""The class token of a transformer as a separate level, and as the global branch's input."""
 
 import re
 from dataclasses import replace

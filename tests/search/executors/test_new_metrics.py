@@ -6,6 +6,7 @@ import pytest
 from in_process import joined_ray
 from mlflow import MlflowClient
 from ray import cloudpickle
+from studies import executor_config
 
 from drmn.config import OptimConfig, RunConfig
 from drmn.experiment.trial_task import TrialTask
@@ -14,7 +15,6 @@ from drmn.metric_names import COST
 from drmn.search.callbacks.mlflow_run_logger import logger_of
 from drmn.search.callbacks.study_metadata import StudyMetadata
 from drmn.search.config import PolicyConfig
-from drmn.search.executors.config import ExecutorConfig
 from drmn.search.executors.tune_executor import execute
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
@@ -49,15 +49,7 @@ def test_a_new_family_of_metrics_reaches_mlflow(tmp_path, kind, runs):
     logger = logger_of(spool, folder, study.record)
     logger.on_study_start(ABOUT)
     with joined_ray():
-        work = ExecutorConfig(
-            store=folder,
-            folder=folder,
-            may_start=lambda: not study.record.count,
-            may_go_on=lambda: False,
-            kind=Gradients,
-            callbacks=[logger],
-        )
-        execute(study, work)
+        execute(study, executor_config(study, folder, Gradients, callbacks=[logger]))
     assert [trial.state for trial in study.record.trial_summaries()] == ["COMPLETE"]
     logger.on_search_end("")
     uri = f"sqlite:///{tmp_path}/mlflow.db"

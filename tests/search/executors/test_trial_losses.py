@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from in_process import joined_ray
 from ray import cloudpickle
+from studies import executor_config
 
 from drmn.cluster.resources import ResourceConfig
 from drmn.config import OptimConfig, RunConfig
@@ -20,7 +21,6 @@ from drmn.fields import flatten
 from drmn.metric_names import COST
 from drmn.search.config import PolicyConfig
 from drmn.search.executors import heartbeat
-from drmn.search.executors.config import ExecutorConfig
 from drmn.search.executors.tune_executor import execute
 from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
@@ -50,14 +50,20 @@ class NeedsMore(NeedsMemory):
     room = 8
 
 
+def is_first(task):
+    """Return whether no process has asked before."""
+    asked = Path(task.folder).parents[1] / "asked"
+    first = not asked.exists()
+    asked.touch()
+    return first
+
+
 class DiesOnce(TrialTask):
     """Ends its process without a word, in the first one."""
 
     def epochs(self, device, leave):
         del device, leave
-        first = Path(self.folder).parents[1] / "first"
-        if not first.exists():
-            first.touch()
+        if is_first(self):
             os.kill(os.getpid(), signal.SIGKILL)
         yield EPOCH
 
@@ -67,9 +73,7 @@ class HangsOnce(TrialTask):
 
     def epochs(self, device, leave):
         del device, leave
-        first = Path(self.folder).parents[1] / "first"
-        if not first.exists():
-            first.touch()
+        if is_first(self):
             self.wait_for_ever()
         yield EPOCH
 
@@ -91,15 +95,8 @@ def run(folder, kind, trials=1):
     policy = PolicyConfig(sampler="random", pruner="none")
     study = AskTellStudy(open_study(folder, flatten(CONFIG)), fixed_settings, CONFIG, policy)
     with joined_ray():
-        work = ExecutorConfig(
-            store=folder,
-            folder=folder,
-            may_start=lambda: study.record.count < trials,
-            may_go_on=lambda: False,
-            kind=kind,
-            resources=ResourceConfig(stall_minutes=0.01),
-        )
-        execute(study, work)
+        short = ResourceConfig(stall_minutes=0.01)
+        execute(study, executor_config(study, folder, kind, trials, resources=short))
     return study.record
 
 
