@@ -64,8 +64,8 @@ class _Trial:
     longest: float = 0.0
     """Longest pause of any of its processes, over these epochs."""
     pulses: dict[tuple[Path, int], _Pulse] = field(default_factory=dict)
-    asked: float = 0.0
-    """Seconds that its processes had waited when they were last ended; 0 if they were not."""
+    ended_ago: float | None = None
+    """Seconds since its processes were to be ended; None if they were not."""
 
     def look(self, passed: float) -> None:
         """Read the heartbeats."""
@@ -135,21 +135,25 @@ class HangWatch(tune.Callback):
         trial = self.trials[trial_id]
         trial.look(passed)
         waited = trial.late(self.limit)
-        if waited and (not trial.asked or waited - trial.asked > RETRY_S):
+        if trial.ended_ago is not None:
+            trial.ended_ago += passed
+            if trial.ended_ago < RETRY_S:
+                return  # one that was stopped is continued to write its stacks, and makes steps
+        if waited:
             self._end_all(trial_id, waited)
-        elif not waited and trial.asked and trial.pulses:  # it has made a step after all
-            trial.asked = 0.0
+        elif trial.ended_ago is not None and trial.pulses:  # it has gone on, and was left alone
+            trial.ended_ago = None
             self.hanging.pop(trial_id, None)
 
     def _end_all(self, trial_id: str, waited: float) -> None:
         trial = self.trials[trial_id]
-        if not trial.asked:
+        if trial.ended_ago is None:
             log.warning(
                 "%s: no step in %.0f s: its process is ended and the trial resumes; the stacks of "
                 "its threads are in %s.",
                 *(trial.folder, waited, STACKS),
             )
-        trial.asked = waited
+        trial.ended_ago = 0.0
         self.hanging[trial_id] = f"no step in {waited:.0f} s ({trial.folder}/{STACKS})"
         for (path, _), pulse in trial.pulses.items():
             where = _on(pulse.beat.process)

@@ -24,6 +24,8 @@ DUMP_STACKS = signal.SIGUSR2
 """Signal at which the process writes the stacks of its threads, even in a deadlock."""
 WRITING_TIMEOUT_S = 5.0
 """Seconds that a process is given to write them."""
+WRITING_POLL_S = 0.02
+"""Seconds between two looks at them: a file that has not grown is whole."""
 CLOCK_S = 60.0
 """Seconds by which a machine's clock may be set while a process runs."""
 
@@ -172,7 +174,8 @@ def _unlink_if_empty(path: Path) -> None:
 def end_hanging(path: Path, seen: Heartbeat) -> None:
     """Have a process of this machine write its stacks, then end it at once.
 
-    Not one that has made a step since its heartbeat was `seen`.
+    Not one that has made a step since its heartbeat was `seen`; and one that has gone on to another
+    epoch, as it was continued for its stacks, lives: that may be another trial's.
     """
     process = seen.process
     with suppress(psutil.NoSuchProcess):
@@ -185,13 +188,17 @@ def end_hanging(path: Path, seen: Heartbeat) -> None:
             found.send_signal(signal.SIGCONT)  # one that was stopped writes them too
             _wait_for(stacks_of(path))
         finally:
-            found.kill()
+            if (now := read(path)) is not None and now.turn == seen.turn:
+                found.kill()
 
 
 def _wait_for(stacks: Path) -> None:
-    until = time.monotonic() + WRITING_TIMEOUT_S
+    """Wait until a file is written, and no longer: the process may train meanwhile."""
+    until, before = time.monotonic() + WRITING_TIMEOUT_S, 0
     while time.monotonic() < until:
-        time.sleep(0.5)  # and then for the rest of the file
+        time.sleep(WRITING_POLL_S)
         with suppress(OSError):
-            if stacks.stat().st_size:
+            size = stacks.stat().st_size
+            if size and size == before:
                 return
+            before = size

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,18 @@ from drmn.search.executors import heartbeat
 from drmn.search.executors.hang_watch import HangWatch
 from drmn.search.executors.heartbeat import TrialProcess
 
-HANGING = """
-import sys, threading
-from pathlib import Path
+TASKS = """
+import sys, threading, time
 from drmn.search.executors.heartbeat import train
+
+class Fast:
+    folder = sys.argv[1]
+
+    def epochs(self, device, leave):
+        while True:
+            leave()
+            time.sleep(0.05)
+            yield {"epoch": 1}
 
 class Deadlock:
     folder = sys.argv[1]
@@ -36,7 +45,7 @@ class Deadlock:
     def take_it_again(self, lock):
         lock.acquire()
 
-for epoch in train(Deadlock(), "cpu", "here", lambda: False):
+for epoch in train(globals()[sys.argv[2]](), "cpu", "here", lambda: False):
     print(epoch, flush=True)
 """
 
@@ -82,19 +91,38 @@ def test_an_epoch_that_raises_leaves_no_heartbeat(tmp_path):
     assert names(tmp_path) == []
 
 
-@pytest.fixture
-def hanging(tmp_path):
-    """Return a process in a deadlock, and the file of its heartbeat."""
-    folder = tmp_path / "0003"
-    job = subprocess.Popen(
-        [sys.executable, "-c", HANGING, folder], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+@contextmanager
+def training(folder, task):
+    """Run a process that trains one of the tasks above; yield it and the file of its heartbeat."""
+    command = [sys.executable, "-c", TASKS, folder, task]
+    job = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert job.stdout.readline() == "{'epoch': 1}\n"
     while not beats(folder):
         time.sleep(0.05)
     yield job, beats(folder)[0]
     job.kill()
     job.wait()
+
+
+@pytest.fixture
+def hanging(tmp_path):
+    """Return a process in a deadlock, and the file of its heartbeat."""
+    with training(tmp_path / "0003", "Deadlock") as found:
+        yield found
+
+
+def test_a_process_that_goes_on_to_another_epoch_when_it_is_continued_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeat, "WRITING_TIMEOUT_S", 1.0)
+    with training(tmp_path / "0003", "Fast") as (job, path):
+        seen = None
+        while seen is None:  # between two epochs there is no heartbeat
+            job.send_signal(signal.SIGCONT)
+            time.sleep(0.02)
+            job.send_signal(signal.SIGSTOP)
+            seen = heartbeat.read(path)
+        heartbeat.stacks_of(path).unlink()  # for these it is waited a second
+        heartbeat.end_hanging(path, seen)
+        assert job.poll() is None
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["deadlock", "SIGSTOP"])
@@ -227,6 +255,8 @@ def test_a_process_that_is_still_there_is_ended_again_and_one_that_steps_is_forg
     assert look(watch, 2.0) == [1, 1]
     beats.step(0)
     look(watch, 1.0)
+    assert list(watch.hanging) == ["a"]  # continued, to write its stacks: it ends within seconds
+    look(watch, 60.0)
     assert watch.hanging == {}
 
 
