@@ -67,9 +67,12 @@ def given() -> flags.Given:
     return flags.given(arguments())
 
 
-def require_used_features(hdf5: str) -> None:
-    """Raise `ConfigError` if an option of a backbone is given beside a file of features."""
+def require_used_features(hdf5: str, dataset: str) -> None:
+    """Raise `ConfigError` if a dataset or an option has no use for the features of a file."""
     if hdf5:
+        from drmn.data.specs import require_feature_files  # noqa: PLC0415 - brings SciPy
+
+        require_feature_files(dataset)
         options = given()
         flags.refuse_unused(options, options.keys() - set(OF_A_BACKBONE), f"--hdf5 {hdf5}")
 

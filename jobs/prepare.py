@@ -91,7 +91,7 @@ def check(job: PrepareJob) -> None:
         raise ConfigError("--export-hdf5 needs --dataset: which store is to be exported.")
     if (job.list or job.verify or job.prune) and not job.dataset:
         refuse_unused(given(), STORES, "looking after stores, without --dataset,")
-    require_used_features(job.features.hdf5)
+    require_used_features(job.features.hdf5, job.dataset)
     if job.prune != bool(job.max_bytes):
         raise ConfigError("--prune and --max-bytes go together: --prune --max-bytes 20GB.")
 

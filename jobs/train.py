@@ -113,7 +113,7 @@ def main(job: TrainJob) -> None:
     if modes := [name for name in LOOKS if getattr(job, name)]:
         look_after(job, modes, name)
         return
-    require_used_features(job.features.hdf5)
+    require_used_features(job.features.hdf5, job.dataset)
     train(job, job.results / "runs" / name)
 
 

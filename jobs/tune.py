@@ -116,7 +116,7 @@ def main(job: TuneJob) -> None:
         look_after(job, modes)
         return
     require_dataset(job.dataset)
-    require_used_features(job.features.hdf5)
+    require_used_features(job.features.hdf5, job.dataset)
     space = job.space or ("imported" if job.features.hdf5 else job.dataset)
     folder = study_folder(job, space)
     if job.plan or not show_again(folder, asked(job, space), job.json):

@@ -19,11 +19,9 @@ from drmn.data.images.check import Inspection
 from drmn.data.readers import class_folders, split_files, word_vectors, xlsa17
 from drmn.data.readers.listing import Listing
 from drmn.data.readers.split_files import Official
-from drmn.data.specs import DatasetSpec
+from drmn.data.specs import DatasetSpec, require_feature_files
 from drmn.errors import DataError
-from drmn.fields import require
 
-DATASETS = ("apy", "awa2", "cub", "sun")
 PARTS = ("trainval", "test_seen", "test_unseen")
 MAPS = "feature_map"
 
@@ -38,7 +36,7 @@ def read(file: Path, root: Path, spec: DatasetSpec) -> Listing:
         ConfigError: There are no such files of the dataset.
         DataError: The file is unreadable, or contradicts itself or the split files.
     """
-    require("dataset", spec.name, spec.name in DATASETS, f"one of {', '.join(DATASETS)}")
+    require_feature_files(spec.name)
     with opened(file) as content:
         found = _official(content, file, spec)
         vectors = None
