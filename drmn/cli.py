@@ -3,19 +3,21 @@
 import errno
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import tyro
 
 from drmn import flags
 from drmn import help as helping
-from drmn.config import DatasetName
+from drmn.config import DatasetName, require_feature_files
 from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError, UserError
 from drmn.fields import did_you_mean
@@ -70,8 +72,6 @@ def given() -> flags.Given:
 def require_used_features(hdf5: str, dataset: str) -> None:
     """Raise `ConfigError` if a dataset or an option has no use for the features of a file."""
     if hdf5:
-        from drmn.data.specs import require_feature_files  # noqa: PLC0415 - brings SciPy
-
         require_feature_files(dataset)
         options = given()
         flags.refuse_unused(options, options.keys() - set(OF_A_BACKBONE), f"--hdf5 {hdf5}")
@@ -83,7 +83,16 @@ OF_A_BACKBONE = ("backbone", "weights", "image_size", "levels")
 
 def parse(job: type[J], texts: Sequence[str]) -> J:
     """Return the job of a command line; of an option that is there twice the last one counts."""
-    return tyro.cli(job, args=list(texts))
+    parsed: Any = tyro.cli(job, args=list(texts))
+    for each in fields(parsed):
+        place = getattr(parsed, each.name)
+        if isinstance(place, Path) and re.match("[a-z][a-z0-9]+:/", str(place)):
+            scheme, _, rest = str(place).partition(":/")
+            raise ConfigError(
+                f"{scheme}://{rest}: no path of this machine; give one, such as of a folder where "
+                f"{scheme}:// is mounted."
+            )
+    return parsed
 
 
 def write_json(path: Path | None, plain: object) -> None:

@@ -159,7 +159,8 @@ def train(job: TrainJob, folder: Path) -> None:
     )
     require_resumable(plan)
     check_services(job.storage, job.tracking_uri, console)  # before features are made
-    request = FeatureRequest.of(job, fold=config.fold, gpus=job.resources.gpus)
+    gpus = job.resources.gpus
+    request = FeatureRequest.of(job, fold=config.fold, gpus=gpus, for_trials=True)
     outcome, *_ = repaired(console, request, lambda *given: driver.train(plan, console, *given))
     run_summary(console, outcome, folder, job.tracking_uri, plan.experiment)
     write_json(job.json, outcome.plain())

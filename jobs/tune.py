@@ -135,7 +135,8 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     from drmn.search.study.services import check_services, require_resumable
 
     plan = plan_of(job, space, folder)
-    request = FeatureRequest.of(job, fold=job.base.fold, gpus=job.resources.gpus)
+    gpus = job.resources.gpus
+    request = FeatureRequest.of(job, fold=job.base.fold, gpus=gpus, for_trials=True)
     if job.plan:
         from drmn.report.forecast_table import show_forecast
 

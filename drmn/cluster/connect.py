@@ -78,6 +78,16 @@ def ray_session() -> Iterator[None]:
         ray.shutdown()
 
 
+def check_start() -> None:
+    """Start Ray on this machine and end it, before hours of work are done for it.
+
+    Raises:
+        ConfigError: It does not start.
+    """
+    with ray_session():
+        pass
+
+
 def _start_local(given: Mapping[str, Any]) -> None:
     """Start Ray on this machine, for this machine: nothing of it listens on another address."""
     import ray  # noqa: PLC0415 - see ray_session

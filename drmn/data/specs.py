@@ -7,7 +7,7 @@ from typing import Literal
 from drmn.config import DatasetName
 from drmn.data.demo import dataset
 from drmn.errors import ConfigError
-from drmn.fields import did_you_mean, require
+from drmn.fields import did_you_mean
 
 Naming = Literal["folder", "nested", "boxes"]
 Layout = Literal["xlsa17", "class-folders"]
@@ -152,9 +152,6 @@ SPECS: Mapping[DatasetName, DatasetSpec] = {
 }
 """The datasets of `--dataset`."""
 
-IN_FEATURE_FILES = ("apy", "awa2", "cub", "sun")
-"""The datasets whose features are published as files (docs/hdf5.md)."""
-
 
 def spec(name: str) -> DatasetSpec:
     """Return the row called `name`."""
@@ -162,9 +159,3 @@ def spec(name: str) -> DatasetSpec:
     if name not in known:
         raise ConfigError(f"Unknown dataset {name!r}.{did_you_mean(name, known)}")
     return known[name]
-
-
-def require_feature_files(name: str) -> None:
-    """Raise `ConfigError` if a dataset is none that comes as a file of features."""
-    known = name in IN_FEATURE_FILES
-    require("dataset", name, known, f"one of {', '.join(IN_FEATURE_FILES)} with --hdf5")

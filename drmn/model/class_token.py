@@ -27,21 +27,26 @@ class WithClassToken(FeatureGetterNet):
         return [token[:, :, None, None], *(maps for maps, _ in found)]
 
 
+def has_class_token(body: nn.Module) -> bool:
+    """Return whether a class token leaves a backbone's last block beside its maps."""
+    model = getattr(body, "model", None)
+    how = getattr(model, "forward_intermediates", None)
+    gives = how is not None and "return_prefix_tokens" in inspect.signature(how).parameters
+    return gives and getattr(model, "cls_token", None) is not None
+
+
 def added(config: FeatureConfig, body: nn.Module) -> nn.Module:
     """Return a backbone that gives its class token too; its weights have the same names.
 
     Raises:
         ConfigError: It has none that leaves its last block.
     """
-    model = getattr(body, "model", None)
-    how = getattr(model, "forward_intermediates", None)
-    gives = how is not None and "return_prefix_tokens" in inspect.signature(how).parameters
-    if not gives or getattr(model, "cls_token", None) is None:
+    if not has_class_token(body):
         raise ConfigError(
             f"--levels {config.levels}: {config.backbone} has no class token beside its regions; "
             f"leave {CLS} out."
         )
     kept = {"out_indices": body.out_indices, "output_fmt": body.output_fmt, "norm": body.norm}
-    made = WithClassToken(model, **kept, prune=False)
+    made = WithClassToken(body.model, **kept, prune=False)
     made.pretrained_cfg = body.pretrained_cfg  # the mean and spread of pixels
     return made

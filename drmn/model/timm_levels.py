@@ -8,8 +8,9 @@ from torch import nn
 
 from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
-from drmn.level_names import LevelName, in_order, join, maps_of, parse_levels
+from drmn.level_names import CLS, LevelName, in_order, join, maps_of, parse_levels
 from drmn.model import pretrained
+from drmn.model.class_token import has_class_token
 from drmn.vision import Format, timm
 
 
@@ -87,7 +88,8 @@ class LevelShape:
 def level_shapes(config: FeatureConfig) -> tuple[LevelShape, ...]:
     """Return all levels of a backbone with the channels and regions of their maps.
 
-    Computed without weights; by block where blocks share a stride.
+    By block where blocks share a stride; the class token, where it has one, is the last. Computed
+    without weights.
 
     Raises:
         ConfigError: There is no such model, or it takes no images of this size.
@@ -106,6 +108,8 @@ def level_shapes(config: FeatureConfig) -> tuple[LevelShape, ...]:
     if getattr(body, "output_fmt", None) == Format.NHWC:
         maps = [level.permute(0, 3, 1, 2) for level in maps]
     shapes = [tuple(level.shape[1:]) for level in maps]
+    if has_class_token(body):
+        names, shapes = [*names, CLS], [*shapes, (shapes[-1][0], 1, 1)]
     return tuple(LevelShape(name, *shape) for name, shape in zip(names, shapes, strict=True))
 
 

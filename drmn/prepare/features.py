@@ -54,6 +54,7 @@ def prepare(
     waiting: Callable[[str], None] = lambda _: None,
     spread: Spread | None = None,
     backbone: Backbone | None = None,
+    before: Callable[[], None] = lambda: None,
 ) -> Path:
     """Return the folder of the store for `catalogue`; extracts what is not there yet.
 
@@ -66,6 +67,7 @@ def prepare(
         waiting: Called with the process that is making this very store, if another one is.
         spread: Extracts on a cluster; without it, this process does.
         backbone: Result of `backbone_for`, if it was called before the images were read.
+        before: Called before any features are made; not if all are there.
     """
     source: Source
     if config.hdf5:
@@ -77,7 +79,12 @@ def prepare(
 
     def whole() -> Path:
         plan = StoreLayout(key=source.key, catalogue=catalogue, shapes=source.shapes)
-        about, checking, fill = source.about, start("checking"), source.fill
+        about, checking = source.about, start("checking")
+
+        def fill(spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
+            before()
+            yield from source.fill(spans)
+
         return build.build(root, plan, fill, about=about, waiting=waiting, checking=checking)
 
     if config.encoding == "bf16":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from drmn.cluster.connect import check_start, ray_session
 from drmn.cluster.reachable import check_ray
 from drmn.data import specs
 from drmn.data.feature_config import FeatureConfig
@@ -52,9 +53,13 @@ class FeatureRequest:
     workers: int = 0
     """Workers on a Ray cluster; 0 for this process, or for all of the cluster of RAY_ADDRESS."""
     gpus: float = 0
+    for_trials: bool = False
+    """Whether Ray runs trials on them: it has to start here before time is spent on features."""
 
     @classmethod
-    def of(cls, job: FeatureJob, *, fold: int, gpus: float, workers: int = 0) -> "FeatureRequest":
+    def of(
+        cls, job: FeatureJob, *, fold: int, gpus: float, workers: int = 0, for_trials: bool = False
+    ) -> "FeatureRequest":
         """Return what a job asks for on its command line."""
         return cls(
             dataset=job.dataset,
@@ -64,6 +69,7 @@ class FeatureRequest:
             fold=fold,
             workers=workers,
             gpus=gpus,
+            for_trials=for_trials,
         )
 
 
@@ -97,11 +103,11 @@ def prepare_features(
             waiting=lambda who: say(f"process {who} is making these features: waiting"),
             spread=spread,
             backbone=backbone,
+            before=check_start if request.for_trials and not over_ray else lambda: None,
         )
 
     if not over_ray:
         return make(), catalogue
-    from drmn.cluster.connect import ray_session  # noqa: PLC0415 - Ray takes seconds to import
     from drmn.prepare.ray_extraction import over_cluster  # noqa: PLC0415
 
     with ray_session():

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from drmn.data.feature_config import FeatureConfig
+from drmn.level_names import CLS
 from drmn.model.timm_levels import level_shapes, native_size
 from drmn.report.say import say
 
@@ -26,7 +27,9 @@ def show(console: Console, config: FeatureConfig, image_size: int) -> None:
     for level in found:
         table.add_row(str(level.name), str(level.channels), f"{level.height} x {level.width}")
     console.print(table)
-    names = [str(level.name) for level in found]
+    names = [str(level.name) for level in found if level.name != CLS]
     some = "+".join(names[-2:]) if names[0].isdecimal() else "+".join(names[3::4] or names)
     last = "" if names[0].isdecimal() else "; b-1 is the last"
+    if len(names) < len(found):
+        last += f"; {CLS} is the class token, for --model.global-input {CLS}"
     say(console, f"{config.backbone} at {size} pixels: for example --levels {some}{last}")

@@ -13,9 +13,11 @@ from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 
+from drmn.cluster import connect
 from drmn.cluster.connect import ray_session
 from drmn.cluster.reachable import MAX_SOCKET_PATH, SESSION, _check_versions, check_ray
 from drmn.errors import ConfigError
+from drmn.prepare.features import Extraction
 
 
 @pytest.fixture
@@ -128,3 +130,22 @@ def test_ray_that_does_not_start_is_one_sentence(local):
         raise AssertionError("it started")
     assert "\n" not in str(refused.value)
     assert "/dev/shm has" in str(refused.value)  # noqa: S108
+
+
+@pytest.mark.parametrize("job", ["tune", "train"])
+def test_ray_that_does_not_start_is_found_before_features_are_made(
+    tmp_path, monkeypatch, shared, job
+):
+    def timed_out(_):
+        raise TimeoutError("Timed out after 30 seconds while waiting for node to startup.")
+
+    def extracted(*_):
+        raise AssertionError("features were made")
+
+    monkeypatch.setattr(Extraction, "fill", extracted)
+    monkeypatch.setattr(connect, "_start_local", timed_out)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    done = run_job(job, tmp_path, "--dataset", "cub", "--data-root", shared("cub2010_mini"))
+    assert done.returncode == 2
+    assert "error: Ray did not start on this machine (Timed out after 30 seconds" in done.stderr
+    assert not list(tmp_path.rglob("record.db"))

@@ -79,13 +79,18 @@ def test_a_level_that_is_not_there_is_answered_with_those_that_are(name, levels,
 
 
 @pytest.mark.parametrize(
-    ("name", "first", "last"),
-    [(TINY, ("b1", 192, 4), ("b12", 192, 4)), ("resnet18", (2, 64, 32), (32, 512, 2))],
+    ("name", "first", "last", "token"),
+    [
+        (TINY, ("b1", 192, 4), ("b12", 192, 4), ["cls"]),
+        ("resnet18", (2, 64, 32), (32, 512, 2), []),
+    ],
 )
-def test_the_shapes_of_levels_are_known_without_weights(name, first, last):
+def test_the_shapes_of_levels_are_known_without_weights(name, first, last, token):
     shapes = level_shapes(FeatureConfig(backbone=name, image_size=64))
     found = [(level.name, level.channels, level.height) for level in shapes]
-    assert (found[0], found[-1]) == (first, last)
+    maps = found[: len(found) - len(token)]
+    assert (maps[0], maps[-1]) == (first, last)
+    assert [each[0] for each in found[len(maps) :]] == token
 
 
 def trained(name, size=None, **changes):

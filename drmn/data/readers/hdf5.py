@@ -14,12 +14,13 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from drmn.config import require_feature_files
 from drmn.data.images.catalogue import Integers
 from drmn.data.images.check import Inspection
 from drmn.data.readers import class_folders, split_files, word_vectors, xlsa17
 from drmn.data.readers.listing import Listing
 from drmn.data.readers.split_files import Official
-from drmn.data.specs import DatasetSpec, require_feature_files
+from drmn.data.specs import DatasetSpec
 from drmn.errors import DataError
 
 PARTS = ("trainval", "test_seen", "test_unseen")
