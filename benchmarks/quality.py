@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
-from bars import Bar, arguments, finish
+from bars import Bar, finish, flags
 from points import points
 from pool import processes
 from rich.console import Console
@@ -40,6 +40,8 @@ from drmn.training.loop import fit
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
 Figures = Mapping[str, float]
+Result = tuple[dict[str, object], list[Bar]]
+"""Figures by their names, and bars."""
 
 SETTINGS: dict[str, Value] = {
     "model.levels": "16+32",
@@ -167,7 +169,7 @@ def interval(differences: list[float]) -> str:
     return f"{statistics.mean(values):+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def frozen(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noqa: FBT001
+def frozen(pool: ProcessPoolExecutor, quick: bool) -> Result:  # noqa: FBT001
     """Compare the parts of the network on stored features, each row with settings of its search.
 
     A row is trained on each fold with each seed; differences are of the same fold and seed.
@@ -200,21 +202,17 @@ def frozen(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], l
         figures[f"{photos}, {line.name}"] = shown(
             [found[place].metrics for found in lines.values()]
         )
-    bars = []
-    for name, least in (("H", 4), ("T1", 3)):
-        best = {fold: baselines.strongest(found).metrics for fold, found in lines.items()}
+    best = {fold: baselines.strongest(found).metrics for fold, found in lines.items()}
+    for name in ("H", "T1"):
         gains = [
             run[f"val/{name}"] - best[fold][f"val/{name}"]
             for (fold, _), run in zip(blocks, runs["full"], strict=True)
         ]
-        gain = 100 * statistics.mean(gains)
-        bars.append(
-            Bar(f"{name} above the strongest baseline, points", gain, -100 if quick else least)
-        )
-    return figures, bars
+        figures[f"{photos}, full less the strongest baseline, {name}"] = interval(gains)
+    return figures, []
 
 
-def readings(pool: ProcessPoolExecutor, quick: bool) -> dict[str, object]:  # noqa: FBT001
+def readings(pool: ProcessPoolExecutor, quick: bool) -> Result:  # noqa: FBT001
     """Compare the transformer's readings where the dearest can be afforded."""
     store, _ = store_of("cub2010_mini", 224)
     epochs = 1 if quick else 6
@@ -222,10 +220,10 @@ def readings(pool: ProcessPoolExecutor, quick: bool) -> dict[str, object]:  # no
     asked = dict(list(READINGS.items())[4:]) if quick else READINGS
     rows = {name: with_overrides(full, changes) for name, changes in asked.items()}
     made = compared(pool, store, rows, 1 if quick else 3)
-    return {f"cub2010_mini, {name}": shown(runs) for name, runs in made.items()}
+    return {f"cub2010_mini, {name}": shown(runs) for name, runs in made.items()}, []
 
 
-def tiers(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noqa: FBT001
+def tiers(pool: ProcessPoolExecutor, quick: bool) -> Result:  # noqa: FBT001
     """Compare the two tiers: what they make of one setting, and how they rank many."""
     store, catalogue = store_of("cub2010_mini", 112)
     count, seeds, epochs = (3, 1, 1) if quick else (12, 3, 5)
@@ -250,15 +248,24 @@ def tiers(pool: ProcessPoolExecutor, quick: bool) -> tuple[dict[str, object], li
 
 
 def main() -> None:
-    """Run all comparisons, a run a process."""
-    asked = arguments(__doc__ or "")
+    """Run the comparisons, a run a process; print each as soon as it is made."""
+    parser = flags(__doc__ or "")
+    parser.add_argument("--only", choices=PARTS, help="one of the comparisons")
+    asked = parser.parse_args()
     if not (SHARED / "cub2010_dev").is_dir():
         raise SystemExit(f"no {SHARED}/cub2010_dev: set DRMN_SHARED to the real data's folder")
+    figures: dict[str, object] = {}
+    bars: list[Bar] = []
     with processes() as pool:
-        figures, bars = frozen(pool, asked.quick)
-        figures |= readings(pool, asked.quick)
-        more, gained = tiers(pool, asked.quick)
-    finish(figures | more, bars + gained, asked.json)
+        for name in [asked.only] if asked.only else PARTS:
+            found, more = PARTS[name](pool, asked.quick)
+            for key, value in found.items():
+                print(f"{key}: {value}", file=sys.stderr, flush=True)
+            figures, bars = figures | found, bars + more
+    finish(figures, bars, asked.json)
+
+
+PARTS = {"ablation": frozen, "transformer": readings, "tiers": tiers}
 
 
 if __name__ == "__main__":

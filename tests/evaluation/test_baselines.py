@@ -185,9 +185,9 @@ def test_the_baseline_is_judged_by_the_metrics_of_drmn(best, toy):
     assert best.metrics.keys() == ours - {f"val/H_{formula}" for formula in FORMULAS}
 
 
-def test_the_baseline_has_no_chance_in_it(best, toy):
+def test_the_baselines_have_no_chance_in_them(found, toy):
     torch.manual_seed(1)
-    assert best in fit_baselines(toy)
+    assert list(found.values()) == fit_baselines(toy)
 
 
 def test_one_level_is_enough(toy_store):
@@ -196,12 +196,12 @@ def test_one_level_is_enough(toy_store):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", [0, 1, 2], ids=["ESZSL", "cosine", "softmax"])
-def test_attributes_of_other_classes_bring_it_near_chance(toy_store, kind):
+def test_attributes_of_other_classes_bring_them_near_chance(toy_store):
     data = development.open_store(toy_store, levels="32")
-    accuracies = []
+    accuracies = {name: [] for name in ("ESZSL", "cosine", "softmax")}
     for shift in range(1, 9):
         moved = replace(data.classes, attributes=data.classes.attributes.roll(shift, dims=0))
-        accuracies.append(fit_baselines(replace(data, classes=moved))[kind].metrics["val/T1"])
+        for line in fit_baselines(replace(data, classes=moved)):
+            accuracies[line.name].append(line.metrics["val/T1"])
     # Chance is 1/3.
-    assert sum(accuracies) / 8 < 0.5
+    assert all(sum(found) / 8 < 0.5 for found in accuracies.values())

@@ -136,6 +136,7 @@ def test_backbones_of_any_family_are_trained_along(toy_photos, name, level):
     assert len(trained & set(moved(first, before))) > 0.9 * len(trained)
 
 
+@pytest.mark.slow
 def test_a_compiled_backbone_learns_alike(toy_photos):
     features = replace(FEATURES, backbone="test_vit", levels="16")
     still = {"finetune.augment": "none", "model.levels": "16", "optim.batch_size": 24}
