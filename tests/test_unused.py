@@ -156,6 +156,7 @@ def test_a_space_is_told_what_has_no_effect_in_any_of_its_trials():
     assert len(checked(space, base, {}, {}, SEARCH | {"policy.finetune": 1})) == 1
 
 
+@pytest.mark.long
 def test_a_given_setting_is_noted_only_if_no_trial_uses_it():
     options = given(["--model.sit-heads", "2", "--policy.factor", "4", "--model.sit", "none"])
     base = RunConfig(model=ModelConfig(sit_heads=2))

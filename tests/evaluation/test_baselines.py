@@ -137,6 +137,7 @@ def test_the_softmax_model_is_at_the_minimum_of_its_loss():
     assert w.grad.abs().max() < 1e-3
 
 
+@pytest.mark.long
 def test_the_line_to_beat_is_the_strongest_one(found):
     most = max(line.metrics["val/H"] for line in found.values())
     assert strongest(list(found.values())).metrics["val/H"] == most
@@ -166,6 +167,7 @@ def test_a_combination_that_is_too_wide_is_left_out(toy, monkeypatch):
     assert pooled == {str(replace(MEANS, unit=unit)) for unit in (False, True)}
 
 
+@pytest.mark.long
 def test_the_number_of_candidates_is_stated(found):
     # Two choices of levels, maxima and unit length each; four scorings; and half powers around.
     assert found["ESZSL"].candidates == 8 * 4 * 49 + 8
@@ -173,23 +175,27 @@ def test_the_number_of_candidates_is_stated(found):
     assert found["softmax"].candidates == len(baselines.SOFTMAX_POWERS)
 
 
+@pytest.mark.long
 def test_the_baseline_learns_the_toy_data(best):
     # Chance is 1/3 among the three validation classes.
     assert best.metrics["val/T1"] > 0.6
     assert best.metrics["val/H"] > 0.6
 
 
+@pytest.mark.long
 def test_the_baseline_is_judged_by_the_metrics_of_drmn(best, toy):
     epoch = next(fit(RunConfig(model=ModelConfig(sit="none")), toy))
     ours = {name for name in epoch.metrics if name.startswith("val/")}
     assert best.metrics.keys() == ours - {f"val/H_{formula}" for formula in FORMULAS}
 
 
+@pytest.mark.long
 def test_the_baselines_have_no_chance_in_them(found, toy):
     torch.manual_seed(1)
     assert list(found.values()) == fit_baselines(toy)
 
 
+@pytest.mark.long
 def test_one_level_is_enough(toy_store):
     found = fit_baselines(development.open_store(toy_store, levels="16"))
     assert [line.levels for line in found] == ["16"] * 3

@@ -74,6 +74,7 @@ def test_the_curve_has_every_outcome_of_brute_force_and_no_other(drawn):
     assert all(any(close(one, other) for other in want) for one in have)
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(problems)
 def test_each_gamma_of_the_curve_gives_what_the_curve_says(drawn):

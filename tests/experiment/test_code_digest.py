@@ -79,6 +79,7 @@ def test_a_module_may_be_renamed_and_moved(tmp_path, before):
     assert package(tmp_path, **moved) == before
 
 
+@pytest.mark.long
 def test_our_own_code_is_followed_to_the_losses_and_not_to_the_terminal(monkeypatch):
     read = []
     found = code_digest._file

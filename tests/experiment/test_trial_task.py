@@ -31,6 +31,7 @@ def test_the_same_trial_resumes_where_it_was(tmp_path, toy_store):
     assert next(again.epochs("cpu", lambda: False)) == first
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "other",
     [

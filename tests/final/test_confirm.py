@@ -93,6 +93,7 @@ def test_evidence_is_one_on_average_over_all_signs():
     assert evidence([0.05] * 8) > 20
 
 
+@pytest.mark.long
 def test_the_interval_is_students():
     low, high = interval([1.0, 2.0, 3.0])
     assert (low, high) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)))

@@ -138,6 +138,7 @@ def test_a_photo_of_bytes_alone_is_what_a_file_is(folder, photos):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.long
 def test_the_evidence_of_each_photo_is_a_picture(folder, photos, tmp_path):
     more = ("--evidence", tmp_path / "why")
     done = run_job("predict", tmp_path, "--model", folder, photos, *more)

@@ -56,6 +56,7 @@ def test_the_token_of_the_last_block_is_a_level_of_one_region(name, levels, size
     assert made.shapes()[CLS] == (1, made.channels[CLS])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "levels"),
     [
@@ -104,6 +105,7 @@ def metrics(config, store):
     return [epoch.metrics for epoch in fit(config, data)]
 
 
+@pytest.mark.long
 def test_a_stored_token_is_trained_on_and_changes_no_other_run(store, toy_store):
     assert metrics(POOLED, store) == metrics(POOLED, toy_store)
     assert (

@@ -109,6 +109,7 @@ def saved(path, state):
     return path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 @pytest.mark.parametrize("name", [*FAMILIES, "convnext_atto", "swin_tiny_patch4_window7_224"])
 def test_the_weights_of_a_family_load_from_a_file(tmp_path, name, suffix):
@@ -165,6 +166,7 @@ def as_clip(state):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "published"),
     [

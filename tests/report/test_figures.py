@@ -181,6 +181,7 @@ def test_an_axis_places_values_over_the_whole_range_of_the_space():
     assert b.labels() == [(0.0, "x"), (0.5, "y"), (1.0, "z")]
 
 
+@pytest.mark.long
 def test_the_page_of_a_thousand_trials_is_small_and_complete(tmp_path):
     page = drawn(searched(1000), tmp_path)
     assert len(page) < 2_000_000

@@ -39,6 +39,7 @@ def first(config, data):
     return next(fit(config, data)).metrics
 
 
+@pytest.mark.long
 def test_resuming_changes_nothing(toy):
     straight = [epoch.metrics for epoch in fit(CONFIG, toy)]
     *_, half = islice(fit(CONFIG, toy), 2)
@@ -174,6 +175,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("change", CHANGES, ids=str)
 def test_each_setting_changes_training_and_trains(toy, change):
     changed = with_overrides(CONFIG, change)

@@ -143,6 +143,7 @@ def test_the_field_s_photo_of_sixteen_bits_is_that_of_eight(shared):
                 assert torch.equal(pixels[0].double(), want)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", [10_001, 14_000, 40_000])
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_a_small_file_of_too_many_pixels_is_refused_before_it_takes_memory(side, kind):

@@ -93,6 +93,7 @@ def test_arrays_of_any_order_and_number_are_read(array, protocol):
     np.testing.assert_array_equal(np.asarray(rows).reshape(array.shape), array)
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(
     protocol=st.integers(0, 5),

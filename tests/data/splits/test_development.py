@@ -139,6 +139,7 @@ def out_of(images):
     return {path for (path, _), is_out in zip(images, out, strict=True) if is_out}
 
 
+@pytest.mark.long
 @given(sizes, st.data())
 def test_another_class_moves_no_image_of_those_there_were(sizes, data):
     before = some_images(sizes)

@@ -197,6 +197,7 @@ def test_a_shard_is_its_rows(store):
         same_bits(store.levels[16].shard(shard), store.levels[16].rows(rows))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, PER_SHARD, PER_SHARD + 5, IMAGES])
 def test_means_and_maxima_are_those_of_the_first_rows(store, count):
     level = store.levels[8]

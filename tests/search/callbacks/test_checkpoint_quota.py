@@ -68,6 +68,7 @@ def test_a_trial_holds_epoch_digest_and_bytes_of_its_best(tmp_path):
     assert open_toy(tmp_path, pruner="none").record.trial_summary(0) == row
 
 
+@pytest.mark.long
 def test_the_best_trials_are_kept_in_whatever_order_they_end(tmp_path):
     for name, values in {"up": (0.1, 0.2, 0.3, 0.4), "down": (0.4, 0.3, 0.2, 0.1)}.items():
         folder = tmp_path / name
@@ -103,6 +104,7 @@ def test_the_best_is_kept_though_it_is_larger_than_the_limit_and_that_is_told_on
     assert "more than --budget.checkpoint-mb 0.001; it is kept.\n" in told
 
 
+@pytest.mark.long
 def test_a_trial_on_its_way_keeps_what_it_has(tmp_path):
     study, keeper = search(tmp_path, (0.4, 0.3), kilobytes=1)
     point = study.ask()

@@ -68,6 +68,7 @@ def test_a_study_that_is_opened_again_draws_what_it_would_have_drawn(tmp_path, s
     assert parts == undisturbed
 
 
+@pytest.mark.long
 @samplers
 def test_another_seed_draws_otherwise(tmp_path, sampler):
     drawn = []

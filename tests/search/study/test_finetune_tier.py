@@ -118,6 +118,7 @@ def outcome(study, **more):
     )
 
 
+@pytest.mark.long
 def test_how_the_tiers_agree_is_told(tmp_path):
     study = open_toy(tmp_path, finetune=3, pruner="none")
     search(study, [0.5, 0.6, 0.7])

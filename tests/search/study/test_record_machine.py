@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,6 +19,8 @@ from hypothesis.stateful import (
 from studies import metrics, open_toy
 
 from drmn.search.trial_summary import HUNG, LOST, MEMORY, MOVED
+
+pytestmark = pytest.mark.long
 
 EPOCHS = 3
 FINISHED = ("COMPLETE", "PRUNED", "FAIL")

@@ -39,6 +39,7 @@ def test_a_fork_learns_from_its_parents_trials_and_none_of_them_can_win(studies)
     assert study.record.best().value == 0.1
 
 
+@pytest.mark.long
 def test_a_fork_chooses_otherwise_than_a_study_that_knows_nothing(studies):
     (studies / "alone").mkdir()
     drawn = []
