@@ -1,11 +1,11 @@
-"""What DRMN's parts are worth on real photos, three seeds each, beside the linear baselines.
+"""What DRMN's parts are worth on real photos, `--seeds` each, beside the linear baselines.
 
 All figures are of validation classes, where the settings were chosen too. Frozen: cub2010_dev (150
 bird classes, 4,513 photos), tf_efficientnet_lite0 at 224 pixels: each row of the paper's ablation
-table, with the best of the same few settings for it, on three folds with three seeds. The
-transformer's readings: cub2010_mini, in batches of 16, where `joint` can be afforded. Tiers:
-cub2010_mini at 112 pixels, on stored features and with the backbone trained along; how alike the
-two rank twelve settings drawn from the space of CUB.
+table, with the best of the same few settings for it, on three folds. The transformer's readings:
+cub2010_mini, in batches of 16, where `joint` can be afforded. Tiers: cub2010_mini at 112 pixels, on
+stored features and with the backbone trained along; how alike the two rank twelve settings drawn
+from the space of CUB.
 """
 
 import os
@@ -169,14 +169,12 @@ def interval(differences: list[float]) -> str:
     return f"{statistics.mean(values):+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def frozen(pool: ProcessPoolExecutor, quick: bool) -> Result:  # noqa: FBT001
+def frozen(pool: ProcessPoolExecutor, seeds: int, *, quick: bool) -> Result:
     """Compare the parts of the network on stored features, each row with settings of its search.
 
     A row is trained on each fold with each seed; differences are of the same fold and seed.
     """
-    photos, count, seeds, folds = (
-        ("cub2010_mini", 2, 1, (1,)) if quick else ("cub2010_dev", 6, 3, (1, 2, 3))
-    )
+    photos, count, folds = ("cub2010_mini", 2, (1,)) if quick else ("cub2010_dev", 6, (1, 2, 3))
     store, _ = store_of(photos, 224)
     full = with_overrides(RunConfig(), SETTINGS | {"model.sit_width": 64})
     full = with_overrides(full, {"optim.epochs": 2} if quick else {})
@@ -212,21 +210,21 @@ def frozen(pool: ProcessPoolExecutor, quick: bool) -> Result:  # noqa: FBT001
     return figures, []
 
 
-def readings(pool: ProcessPoolExecutor, quick: bool) -> Result:  # noqa: FBT001
+def readings(pool: ProcessPoolExecutor, seeds: int, *, quick: bool) -> Result:
     """Compare the transformer's readings where the dearest can be afforded."""
     store, _ = store_of("cub2010_mini", 224)
     epochs = 1 if quick else 6
     full = with_overrides(RunConfig(), SETTINGS | {"optim.epochs": epochs, "optim.batch_size": 16})
     asked = dict(list(READINGS.items())[4:]) if quick else READINGS
     rows = {name: with_overrides(full, changes) for name, changes in asked.items()}
-    made = compared(pool, store, rows, 1 if quick else 3)
+    made = compared(pool, store, rows, seeds)
     return {f"cub2010_mini, {name}": shown(runs) for name, runs in made.items()}, []
 
 
-def tiers(pool: ProcessPoolExecutor, quick: bool) -> Result:  # noqa: FBT001
+def tiers(pool: ProcessPoolExecutor, seeds: int, *, quick: bool) -> Result:
     """Compare the two tiers: what they make of one setting, and how they rank many."""
     store, catalogue = store_of("cub2010_mini", 112)
-    count, seeds, epochs = (3, 1, 1) if quick else (12, 3, 5)
+    count, epochs = (3, 1) if quick else (12, 5)
     full = with_overrides(RunConfig(), SETTINGS | {"optim.epochs": epochs})
     drawn = [with_overrides(each, {"model.levels": "16+32"}) for each in points(count, epochs)]
     runs = [replace(full, seed=seed) for seed in range(seeds)] + drawn
@@ -251,14 +249,16 @@ def main() -> None:
     """Run the comparisons, a run a process; print each as soon as it is made."""
     parser = flags(__doc__ or "")
     parser.add_argument("--only", choices=PARTS, help="one of the comparisons")
+    parser.add_argument("--seeds", type=int, default=3, help="of each row; 1 with --quick")
     asked = parser.parse_args()
+    seeds = 1 if asked.quick else asked.seeds
     if not (SHARED / "cub2010_dev").is_dir():
         raise SystemExit(f"no {SHARED}/cub2010_dev: set DRMN_SHARED to the real data's folder")
     figures: dict[str, object] = {}
     bars: list[Bar] = []
     with processes() as pool:
         for name in [asked.only] if asked.only else PARTS:
-            found, more = PARTS[name](pool, asked.quick)
+            found, more = PARTS[name](pool, seeds, quick=asked.quick)
             for key, value in found.items():
                 print(f"{key}: {value}", file=sys.stderr, flush=True)
             figures, bars = figures | found, bars + more
