@@ -188,11 +188,10 @@ def frozen(pool: ProcessPoolExecutor, seeds: int, *, quick: bool) -> Result:
     figures: dict[str, object] = {}
     for name, found in runs.items():
         figures[f"{photos}, {name}"] = shown(found)
-        gaps = [
-            one["val/H"] - other["val/H"] for one, other in zip(runs["full"], found, strict=True)
-        ]
-        if name != "full":
-            figures[f"{photos}, full less {name}, H"] = interval(gaps)
+        pairs = list(zip(runs["full"], found, strict=True))
+        for metric in ("H", "T1") if name != "full" else ():
+            gaps = [one[f"val/{metric}"] - other[f"val/{metric}"] for one, other in pairs]
+            figures[f"{photos}, full less {name}, {metric}"] = interval(gaps)
     lines = {
         fold: baselines.fit_baselines(development.open_store(store, fold=fold)) for fold in folds
     }
