@@ -11,8 +11,6 @@ from drmn.fields import require, require_choices
 from drmn.level_names import CLS, parse_levels
 
 DatasetName = Literal["apy", "awa2", "cub", "demo", "own", "sun"]
-IN_FEATURE_FILES = ("apy", "awa2", "cub", "sun")
-"""The datasets whose features are published as files (docs/hdf5.md)."""
 Formula = Literal["mixture", "log_mixture", "bonus", "logits"]
 FORMULAS: tuple[Formula, ...] = get_args(Formula)
 Sit = Literal["joint", "batch", "attr", "none"]
@@ -31,6 +29,8 @@ Kernel = Literal["auto", "fused", "plain"]
 Scope = Literal["global", "local"]
 THIRDS = 3
 """Parts of the training images of a refit, each held out once to carry gamma."""
+IN_FEATURE_FILES = ("apy", "awa2", "cub", "sun")
+"""The datasets whose features are published as files (docs/hdf5.md)."""
 
 
 def require_feature_files(name: str) -> None:
