@@ -8,14 +8,12 @@ highest H. `--folder` keeps the studies; started again there, it goes on.
 
 import json
 import statistics
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from bars import Bar, finish, flags
-from whole_way import SHARED, job
+from bars import Bar, finish
+from whole_way import job, workplace
 
 FOLDS = (1, 2, 3)
 METRICS = ("T1", "U", "S", "H", "AUSUC")
@@ -40,17 +38,9 @@ def points(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def main() -> None:
     """Search the folds, print the figures and compare."""
-    parser = flags(__doc__ or "")
-    parser.add_argument("--folder", type=Path, help="where to work; kept")
-    asked = parser.parse_args()
-    photos = (SHARED / ("cub2010_mini" if asked.quick else "cub2010_dev")).absolute()
-    if not photos.is_dir():
-        sys.exit(f"no {photos}: set DRMN_SHARED to the folder of the real data")
     figures: dict[str, object] = {}
     gains: dict[str, list[float]] = {name: [] for name in BARS}
-    with TemporaryDirectory() as scratch:
-        folder = asked.folder or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
+    with workplace(__doc__ or "") as (asked, folder, photos):
         for fold in FOLDS[: 1 if asked.quick else None]:
             found = search(folder, photos, fold, 3 if asked.quick else 24)
             best = points(found["best"])

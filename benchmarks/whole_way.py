@@ -6,11 +6,14 @@ three seeds of the refit, one opening of the test split. Then it classifies phot
 no training has seen. `--folder` keeps what was made; started again there, it goes on.
 """
 
+import argparse
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,9 +81,10 @@ def compare(final: dict[str, Any], minutes: float) -> list[Bar]:
     ]
 
 
-def main() -> None:
-    """Go the whole way, print the figures and compare."""
-    parser = flags(__doc__ or "")
+@contextmanager
+def workplace(about: str) -> Iterator[tuple[argparse.Namespace, Path, Path]]:
+    """Yield the options of the command line, the folder to work in, and that of the photos."""
+    parser = flags(about)
     parser.add_argument("--folder", type=Path, help="where to work; kept")
     asked = parser.parse_args()
     photos = (SHARED / ("cub2010_mini" if asked.quick else "cub2010_dev")).absolute()
@@ -89,6 +93,12 @@ def main() -> None:
     with TemporaryDirectory() as scratch:
         folder = asked.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
+        yield asked, folder, photos
+
+
+def main() -> None:
+    """Go the whole way, print the figures and compare."""
+    with workplace(__doc__ or "") as (asked, folder, photos):
         seconds = walk(folder, photos, quick=asked.quick)
         final = json.loads((folder / "final.json").read_text())
         figures = {

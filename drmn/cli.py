@@ -17,9 +17,10 @@ import tyro
 
 from drmn import flags
 from drmn import help as helping
-from drmn.config import DatasetName, require_feature_files
+from drmn.config import DatasetName
 from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError, UserError
+from drmn.feature_files import OF_A_BACKBONE, require_dataset_of_files
 from drmn.fields import did_you_mean
 from drmn.help import Common
 
@@ -72,27 +73,28 @@ def given() -> flags.Given:
 def require_used_features(hdf5: str, dataset: str) -> None:
     """Raise `ConfigError` if a dataset or an option has no use for the features of a file."""
     if hdf5:
-        require_feature_files(dataset)
+        require_dataset_of_files(dataset)
         options = given()
         flags.refuse_unused(options, options.keys() - set(OF_A_BACKBONE), f"--hdf5 {hdf5}")
 
 
-OF_A_BACKBONE = ("backbone", "weights", "image_size", "levels")
-"""Settings that features from a file have no use for."""
-
-
 def parse(job: type[J], texts: Sequence[str]) -> J:
     """Return the job of a command line; of an option that is there twice the last one counts."""
-    parsed: Any = tyro.cli(job, args=list(texts))
-    for each in fields(parsed):
-        place = getattr(parsed, each.name)
+    parsed = tyro.cli(job, args=list(texts))
+    _require_paths(parsed)
+    return parsed
+
+
+def _require_paths(job: Any) -> None:
+    """Raise `ConfigError` if a URI is given where files of this machine are meant."""
+    for each in fields(job):
+        place = getattr(job, each.name)
         if isinstance(place, Path) and re.match("[a-z][a-z0-9]+:/", str(place)):
             scheme, _, rest = str(place).partition(":/")
             raise ConfigError(
                 f"{scheme}://{rest}: no path of this machine; give one, such as of a folder where "
                 f"{scheme}:// is mounted."
             )
-    return parsed
 
 
 def write_json(path: Path | None, plain: object) -> None:

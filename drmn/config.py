@@ -29,14 +29,6 @@ Kernel = Literal["auto", "fused", "plain"]
 Scope = Literal["global", "local"]
 THIRDS = 3
 """Parts of the training images of a refit, each held out once to carry gamma."""
-IN_FEATURE_FILES = ("apy", "awa2", "cub", "sun")
-"""The datasets whose features are published as files (docs/hdf5.md)."""
-
-
-def require_feature_files(name: str) -> None:
-    """Raise `ConfigError` if a dataset's features are not published as files."""
-    known = name in IN_FEATURE_FILES
-    require("dataset", name, known, f"one of {', '.join(IN_FEATURE_FILES)} with --hdf5")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

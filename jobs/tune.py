@@ -135,8 +135,8 @@ def search(job: TuneJob, space: str, folder: Path) -> None:
     from drmn.search.study.services import check_services, require_resumable
 
     plan = plan_of(job, space, folder)
-    gpus = job.resources.gpus
-    request = FeatureRequest.of(job, fold=job.base.fold, gpus=gpus, for_trials=True)
+    gpus, trials = job.resources.gpus, not job.plan  # a plan starts none
+    request = FeatureRequest.of(job, fold=job.base.fold, gpus=gpus, for_trials=trials)
     if job.plan:
         from drmn.report.forecast_table import show_forecast
 

@@ -12,7 +12,7 @@ from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import Photo
 from drmn.data.store import build
 from drmn.data.store.feature_store import FeatureKey, Maps
-from drmn.data.store.layout import RowRange, StoreLayout
+from drmn.data.store.layout import Fill, RowRange, StoreLayout
 from drmn.io.progress import Progress, StartProgress, silent
 from drmn.level_names import LevelName
 from drmn.malloc import give_back_memory, keep_memory
@@ -56,7 +56,7 @@ def prepare(
     backbone: Backbone | None = None,
     before: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Return the folder of the store for `catalogue`; extracts what is not there yet.
+    """Return the folder of the store for a catalogue's images; extracts what is not there yet.
 
     Args:
         catalogue: The images.
@@ -69,9 +69,8 @@ def prepare(
         backbone: Result of `backbone_for`, if it was called before the images were read.
         before: Called before any features are made; not if all are there.
     """
-    source: Source
     if config.hdf5:
-        source = Imported(catalogue, Path(config.hdf5), root / KNOWN.name, start)
+        source: Source = Imported(catalogue, Path(config.hdf5), root / KNOWN.name, start)
     else:
         body = backbone or backbone_for(catalogue.dataset, config)
         source = Extraction(catalogue, feature_key(catalogue, config, body), body, start, spread)
@@ -79,18 +78,23 @@ def prepare(
 
     def whole() -> Path:
         plan = StoreLayout(key=source.key, catalogue=catalogue, shapes=source.shapes)
-        about, checking = source.about, start("checking")
-
-        def fill(spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
-            before()
-            yield from source.fill(spans)
-
+        about, checking, fill = source.about, start("checking"), _after(before, source.fill)
         return build.build(root, plan, fill, about=about, waiting=waiting, checking=checking)
 
     if config.encoding == "bf16":
         return whole()
     catalogue.require_fold(fold)
     return compact.prepare(compact.key_of(source.key, config, fold), root, whole, start, waiting)
+
+
+def _after(before: Callable[[], None], fill: Fill) -> Fill:
+    """Return `fill`, with a call of `before` ahead of its first maps."""
+
+    def both(spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
+        before()
+        yield from fill(spans)
+
+    return both
 
 
 def backbone_for(dataset: str, config: FeatureConfig) -> Backbone:

@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from drmn.config import require_feature_files
 from drmn.data.images.catalogue import Integers
 from drmn.data.images.check import Inspection
 from drmn.data.readers import class_folders, split_files, word_vectors, xlsa17
@@ -22,6 +21,7 @@ from drmn.data.readers.listing import Listing
 from drmn.data.readers.split_files import Official
 from drmn.data.specs import DatasetSpec
 from drmn.errors import DataError
+from drmn.feature_files import require_dataset_of_files
 
 PARTS = ("trainval", "test_seen", "test_unseen")
 MAPS = "feature_map"
@@ -37,7 +37,7 @@ def read(file: Path, root: Path, spec: DatasetSpec) -> Listing:
         ConfigError: There are no such files of the dataset.
         DataError: The file is unreadable, or contradicts itself or the split files.
     """
-    require_feature_files(spec.name)
+    require_dataset_of_files(spec.name)
     with opened(file) as content:
         found = _official(content, file, spec)
         vectors = None
