@@ -103,6 +103,7 @@ class Search:
             features=with_overrides(FeatureConfig(), own),
             results=self.results,
             fold=self.fold,
+            for_trials=True,
         )
 
 

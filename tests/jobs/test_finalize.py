@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -12,8 +13,10 @@ from in_process import run_job
 from mlflow import MlflowClient
 from searches import search
 
+from drmn.cluster import connect
 from drmn.data.sealed import ledger
 from drmn.model.ablations import ABLATIONS
+from drmn.prepare.features import Extraction
 from drmn.search.storage.studies import load_study
 from drmn.search.trial_summary import summarize_all
 
@@ -70,6 +73,29 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(final, folder, 
     assert json.loads((folder / "final.json").read_text()) == before
     assert "trials" not in done.stdout
     assert len(ledger.verify(demo / "sealed")) == 1
+
+
+def test_ray_that_does_not_start_is_found_before_features_are_made_again(
+    final, folder, demo, tmp_path, monkeypatch
+):
+    def timed_out(_):
+        raise TimeoutError("Timed out after 30 seconds while waiting for node to startup.")
+
+    def extracted(*_):
+        raise AssertionError("features were made")
+
+    del final
+    monkeypatch.setattr(Extraction, "fill", extracted)
+    monkeypatch.setattr(connect, "_start_local", timed_out)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    kept = (demo / "features").rename(tmp_path / "features")
+    try:
+        done = run_job("finalize", folder, *command(demo))
+    finally:
+        shutil.rmtree(demo / "features", ignore_errors=True)
+        kept.rename(demo / "features")
+    assert done.returncode == 2
+    assert "error: Ray did not start on this machine (Timed out after 30 seconds" in done.stderr
 
 
 def interrupt(record, number):
