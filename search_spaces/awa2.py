@@ -29,4 +29,6 @@ def space(trial: Trial) -> Constants:
     trial.suggest_categorical("optim.batch_size", [32, 16, 64])
     trial.suggest_categorical("optim.sampling", ["shuffle", "balanced"])
     trial.suggest_categorical("optim.averaging", [0.0, 0.98])
+    # Asked for where the features have augmented views: --views 3.
+    trial.suggest_categorical("optim.views", [True, False])
     return {"optim.epochs": 8, "optim.schedule": "cosine", "model.width": 256}

@@ -14,7 +14,7 @@ from drmn.data.store.local_copy import local_copy
 from drmn.fields import with_overrides
 from drmn.model.backbone import Backbone
 from drmn.model.extraction import backbone_of
-from drmn.space_levels import needed_levels
+from drmn.space_features import needed_levels
 
 
 def open_run_data(

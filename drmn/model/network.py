@@ -15,7 +15,7 @@ from drmn.model.attention import DualAttention
 from drmn.model.fusion import Fusion, LevelMaps, Moments
 from drmn.model.interaction import Interaction
 from drmn.model.norm import BatchNorm
-from drmn.space_levels import takes_class_token
+from drmn.space_features import takes_class_token
 
 
 class Pooled(nn.Module):

@@ -17,7 +17,7 @@ from drmn.search.budget import forecast, step_timing
 from drmn.search.budget.forecast import Forecast, quantiles
 from drmn.search.study.create import create_study
 from drmn.search.study.plan import StudyPlan, on_levels
-from drmn.space_levels import needed_levels
+from drmn.space_features import needed_levels
 from drmn.units import duration
 
 TIMING_S = 60.0
@@ -32,8 +32,8 @@ def show_forecast(console: Console, plan: StudyPlan, store: Path) -> dict[str, l
     torch.set_num_threads(max(1, int(plan.resources.cpus)))
     device = "cuda" if plan.resources.gpus and torch.cuda.is_available() else "cpu"
     at_once = forecast_places(plan)
-    held = feature_store.held_levels(store)
-    plan = on_levels(plan, held)
+    held = feature_store.held_features(store)
+    plan = on_levels(plan, held.levels)
     samples = step_timing.measure(
         step_timing.points(create_study(plan, optuna.create_study(direction="maximize"), held)),
         lambda run: development.open_store(store, fold=run.fold, levels=needed_levels(run.model)),

@@ -26,7 +26,7 @@ from drmn.search.session import Session, open_session
 from drmn.search.storage.factory import RECORD
 from drmn.search.study.plan import RunPlan, StudyPlan, on_levels
 from drmn.search.trial_summary import epochs
-from drmn.space_levels import require_held_levels
+from drmn.space_features import require_held_levels
 
 OLD_RUN = "run.json"
 """File of a run that an earlier version started: it had a history in place of a record."""
@@ -48,7 +48,7 @@ def search(
             f"--policy.finetune {plan.policy.finetune}: these features came from a file, without a "
             "backbone to fine-tune; leave it out."
         )
-    held = feature_store.held_levels(store)
+    held = feature_store.held_features(store).levels
     plan = on_levels(plan, held)
     require_held_levels(plan.search_space, plan.base, held)
     with open_session(plan, store, catalogue, console) as session:
@@ -112,7 +112,7 @@ def train(plan: RunPlan, console: Console, store: Path, catalogue: Catalogue) ->
     Raises:
         UserError: The run is held by another process, was made with other settings, or failed.
     """
-    plan = on_levels(plan, feature_store.held_levels(store))
+    plan = on_levels(plan, feature_store.held_features(store).levels)
     if not (plan.folder / RECORD).is_file():
         if (plan.folder / OLD_RUN).is_file():
             raise StudyError(

@@ -186,7 +186,7 @@ def open_session(
     with lock_folder(plan.folder, plan.name, kind=plan.kind), storage.lock(plan.folder):
         say = partial(console.print, soft_wrap=True, highlight=False)
         opened = open_study(plan.folder, plan.identity(store), storage, say=say)
-        study = create_study(plan, opened, feature_store.held_levels(store))
+        study = create_study(plan, opened, feature_store.held_features(store))
         data = development.open_store(store, fold=plan.base.fold)
         found = _baselines(plan, data)
         spool = open_spool(plan.folder / "spool.db")

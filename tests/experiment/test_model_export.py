@@ -23,8 +23,13 @@ FEATURES = FeatureConfig(backbone="resnet10t", weights="random", image_size=32, 
 RUN = with_overrides(
     RunConfig(),
     {
-        **{"tier": "finetuned", "finetune.lr": 1e-2, "optim.epochs": 1, "optim.batch_size": 64},
-        **{"model.levels": "16+32", "model.width": 16, "model.sit": "none"},
+        "tier": "finetuned",
+        "finetune.lr": 1e-2,
+        "optim.epochs": 1,
+        "optim.batch_size": 64,
+        "model.levels": "16+32",
+        "model.width": 16,
+        "model.sit": "none",
     },
 )
 CONSOLE = Console(file=io.StringIO())
@@ -34,9 +39,7 @@ CONSOLE = Console(file=io.StringIO())
 def tuned(tmp_path_factory):
     """Return the folder of a packed fine-tuned network, its store and some photos."""
     place = tmp_path_factory.mktemp("tuned")
-    request = FeatureRequest(
-        dataset="demo", data_root="data", features=FEATURES, results=place
-    )
+    request = FeatureRequest(dataset="demo", data_root="data", features=FEATURES, results=place)
     store, catalogue = prepared(CONSOLE, request)
     backbone, _ = backbone_of(store)
     data = open_photos(catalogue, backbone.preprocess, augment="none")

@@ -17,7 +17,7 @@ from drmn.fields import with_overrides
 from drmn.level_names import CLS, parse_levels
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN
-from drmn.space_levels import needed_levels
+from drmn.space_features import needed_levels
 from drmn.training.loop import fit
 
 CONFIG = RunConfig(

@@ -10,6 +10,7 @@ from typing import Any
 from drmn.data.feature_config import Encoding, Resolution
 from drmn.errors import DataError
 from drmn.level_names import LevelName, join
+from drmn.space_features import HeldFeatures
 
 MANIFEST, USED = "manifest.json", "used"
 IMPORTED = "hdf5"
@@ -83,6 +84,7 @@ def key_of(manifest: Mapping[str, Any]) -> FeatureKey:
     return FeatureKey(**{**manifest["key"], "levels": tuple(manifest["key"]["levels"])})
 
 
-def held_levels(folder: Path) -> str:
-    """Return the levels that the store in `folder` holds, as a setting names them."""
-    return join(key_of(manifest_of(folder)).levels)
+def held_features(folder: Path) -> HeldFeatures:
+    """Return what the store in `folder` holds, of that which a search space may choose from."""
+    key = key_of(manifest_of(folder))
+    return HeldFeatures(join(key.levels), key.views)

@@ -13,6 +13,7 @@ from drmn.fields import flatten
 from drmn.flags import Given, flag
 from drmn.space import Constants, Space, Trial, Value, ask
 from drmn.space_check import POINTS, Point, RandomPoint, check_space
+from drmn.space_features import VIEWS
 from drmn.unused import Values, notes, unused
 
 
@@ -84,10 +85,11 @@ def without_effect(points: Sequence[Point], given: Constants, job: Values) -> li
     reasons: dict[str, str] = {}
     used: set[str] = set()
     plain = flatten(RunConfig())
+    absent = {VIEWS} if not job.get("views", 0) else set()  # no trial is asked for them
     for point in points:
         run = flatten(point.run)
         fixed = {name for name, value in point.constants.items() if value != plain[name]}
-        asked = fixed | point.params.keys()
+        asked = fixed | (point.params.keys() - absent)
         found = unused(asked, {**job, **run})
         reasons |= found
         used |= asked - found.keys()

@@ -17,7 +17,7 @@ from drmn.search.config import Budget, PolicyConfig
 from drmn.search.storage.factory import kind_of, make_storage
 from drmn.search.study.given_settings import overruled, with_given
 from drmn.space import Constants, Space, fixed_settings, load, source
-from drmn.space_levels import LEVELS, with_held_levels
+from drmn.space_features import LEVELS, with_held_levels
 from drmn.tracking.names import experiment_name
 from drmn.tracking.uri import require_store
 

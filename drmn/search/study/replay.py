@@ -15,10 +15,10 @@ from drmn.search.study.searcher import Searcher
 from drmn.search.study.warm_start import first_points, inherited_trials
 from drmn.search.trial_summary import FINETUNES, times
 from drmn.space import Space, ask
-from drmn.space_levels import on_held_levels
+from drmn.space_features import HeldFeatures, on_held_features
 
-HELD = "levels"
-"""Attribute of a study: the levels that its features hold."""
+HELD = "features"
+"""Attribute of a study: what its features hold (`HeldFeatures`)."""
 
 
 def policy_of(study: optuna.Study) -> tuple[RunConfig, PolicyConfig]:
@@ -43,7 +43,7 @@ def replay(study: optuna.Study, space: Space) -> list[tuple[int, bool]]:
     base, policy = policy_of(study)
     space = with_given(space, given_of(study.user_attrs["identity"]))
     if HELD in study.user_attrs:
-        space = on_held_levels(space, study.user_attrs[HELD])
+        space = on_held_features(space, HeldFeatures(**study.user_attrs[HELD]))
     searcher = Searcher(
         policy,
         base.seed,

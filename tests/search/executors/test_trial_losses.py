@@ -90,12 +90,32 @@ class Hangs(HangsOnce):
         yield EPOCH
 
 
-def run(folder, kind, trials=1):
+class HangsUntilEnded(HangsOnce):
+    """Waits for ever in all processes of its first group."""
+
+    def epochs(self, device, leave):
+        del device, leave
+        if not any(file.stat().st_size for file in Path(self.folder).glob(STACKS)):
+            self.wait_for_ever()
+        yield EPOCH
+
+
+class HangsInTheFirstTrial(HangsOnce):
+    """Waits for ever in the first trial, in each process of it."""
+
+    def epochs(self, device, leave):
+        del device, leave
+        if self.folder.endswith("0000"):
+            self.wait_for_ever()
+        yield EPOCH
+
+
+def run(folder, kind, trials=1, **resources):
     """Run trials of a kind of task; return the study's record."""
     policy = PolicyConfig(sampler="random", pruner="none")
     study = AskTellStudy(open_study(folder, flatten(CONFIG)), fixed_settings, CONFIG, policy)
     with joined_ray():
-        short = ResourceConfig(stall_minutes=0.01)
+        short = ResourceConfig(stall_minutes=0.01, **resources)
         execute(study, executor_config(study, folder, kind, trials, resources=short))
     return study.record
 
@@ -138,3 +158,30 @@ def test_a_trial_that_hangs_twice_fails(tmp_path):
     assert row.state == "FAIL"
     assert row.cause.startswith("hung twice (--stall-minutes): no step in ")
     assert len(list(trial_folder(tmp_path, 0).glob(STACKS))) == 2
+
+
+@pytest.mark.slow  # like those above, on Ray Train's worker groups
+def test_a_trial_out_of_memory_on_a_group_runs_again_with_smaller_micro_batches(tmp_path):
+    record = run(tmp_path, NeedsMemory, trials=2, backend="pool", workers=2)
+    for row in record.trial_summaries():
+        assert (row.state, row.value) == ("COMPLETE", 0.5)
+        assert row.settings["compute.micro_batch"] == 8  # half of a worker's share of the batch
+        assert row.settings["optim.batch_size"] == 32
+        assert record.trial(row.number).user_attrs[MEMORY] == 1
+
+
+@pytest.mark.slow
+def test_a_group_that_hangs_is_ended_with_its_stacks_and_its_trial_resumes(tmp_path):
+    record = run(tmp_path, HangsUntilEnded, backend="pool", workers=2)
+    (row,) = record.trial_summaries()
+    assert (row.state, row.losses) == ("COMPLETE", {HUNG: 1})
+    for stacks in trial_folder(tmp_path, 0).glob(STACKS):
+        assert "in wait_for_ever" in stacks.read_text()
+
+
+@pytest.mark.slow
+def test_a_group_whose_trial_hangs_twice_takes_the_next_one(tmp_path):
+    record = run(tmp_path, HangsInTheFirstTrial, trials=2, backend="trial", workers=2)
+    first, second = record.trial_summaries()
+    assert first.cause.startswith("hung twice (--stall-minutes): no step in ")
+    assert (first.state, second.state) == ("FAIL", "COMPLETE")

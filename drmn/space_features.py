@@ -1,6 +1,7 @@
-"""Search spaces on the levels that features hold: others are not asked for."""
+"""Search spaces on the features that there are: what these lack is not asked for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from drmn.config import ModelConfig, RunConfig
@@ -17,27 +18,34 @@ from drmn.level_names import (
 )
 from drmn.space import Constants, Space, Trial, baseline_run
 
-LEVELS, GLOBAL_INPUT = "model.levels", "model.global_input"
+LEVELS, GLOBAL_INPUT, VIEWS = "model.levels", "model.global_input", "optim.views"
 
 
-def on_held_levels(space: Space, held: str) -> Space:
-    """Return `space` with the choices of model.levels that features of the levels `held` have.
+@dataclass(frozen=True, slots=True)
+class HeldFeatures:
+    """What features hold, of that which a space may choose from."""
+
+    levels: str
+    """Their levels, such as "8+16+32" or "b4+b8+b12"."""
+    views: int = 0
+    """Augmented views of each image."""
+
+
+def on_held_features(space: Space, held: HeldFeatures) -> Space:
+    """Return `space` with the choices of model.levels that the features `held` have.
 
     Where they have none of them, the last two levels, the last one, or all are chosen from. So a
     space that was written for the strides of a CNN searches the blocks of a transformer too. A
     trial's parameters and constants hold b-1 by its name in `held`; the space is answered with its
-    own word for it.
-
-    Args:
-        space: A search space.
-        held: Levels of the features, such as "8+16+32" or "b4+b8+b12".
+    own word for it. optim.views is asked for where they hold augmented views; elsewhere a trial is
+    without it, and the space is answered with its first choice.
     """
 
     def restricted(trial: Trial) -> Constants:
-        constants = space(_OnHeldLevels(trial, held))
+        constants = space(_OnHeldFeatures(trial, held))
         if not isinstance(constants, Mapping) or LEVELS not in constants:
             return constants
-        return {**constants, LEVELS: resolve(str(constants[LEVELS]), held)}
+        return {**constants, LEVELS: resolve(str(constants[LEVELS]), held.levels)}
 
     return restricted
 
@@ -63,7 +71,7 @@ def require_held_levels(space: Space, base: RunConfig, held: str) -> None:
 
     Such a space leaves model.levels alone, or fixes it.
     """
-    model = baseline_run(on_held_levels(space, held), base).model
+    model = baseline_run(on_held_features(space, HeldFeatures(held)), base).model
     if takes_class_token(model):
         require_class_token(parse_levels(held))
     wanted = parse_levels(model.levels)[-1 if model.fusion == "none" else 0 :]
@@ -84,11 +92,11 @@ def needed_levels(model: ModelConfig) -> str:
     return f"{CLS}+{model.levels}" if takes_class_token(model) else model.levels
 
 
-class _OnHeldLevels:
-    """A trial that is asked for no level that features lack."""
+class _OnHeldFeatures:
+    """A trial that is asked for no level that features lack, and for no views that they lack."""
 
-    def __init__(self, trial: Trial, held: str) -> None:
-        self._trial, self._held = trial, held
+    def __init__(self, trial: Trial, held: HeldFeatures) -> None:
+        self._trial, self._held, self._views = trial, held.levels, held.views
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
@@ -103,6 +111,8 @@ class _OnHeldLevels:
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         if name == GLOBAL_INPUT and CLS not in parse_levels(self._held):
             choices = [each for each in choices if each != CLS] or choices
+        if name == VIEWS and not self._views:
+            return choices[0]
         if name != LEVELS:
             return self._trial.suggest_categorical(name, choices)
         chosen = self._trial.suggest_categorical(name, held_choices(choices, self._held))

@@ -1,4 +1,4 @@
-"""Spaces on the levels that features hold."""
+"""Spaces on what features hold: levels and augmented views."""
 
 import optuna
 import pytest
@@ -9,7 +9,12 @@ from drmn.errors import ConfigError
 from drmn.fields import with_overrides
 from drmn.level_names import resolve
 from drmn.search.study.plan import RunPlan, StudyPlan, on_levels
-from drmn.space_levels import held_choices, on_held_levels, require_held_levels
+from drmn.space_features import (
+    HeldFeatures,
+    held_choices,
+    on_held_features,
+    require_held_levels,
+)
 
 CHOICES = ["16+32", "32", "8+16+32"]
 
@@ -51,7 +56,7 @@ def from_the_end(trial):
 
 
 def test_a_space_names_the_last_block_and_the_record_holds_its_name():
-    space, study = on_held_levels(from_the_end, "b4+b8+b12"), optuna.create_study()
+    space, study = on_held_features(from_the_end, HeldFeatures("b4+b8+b12")), optuna.create_study()
     seen = {}
     for levels in ("b12", "b8+b12"):
         study.enqueue_trial({"model.levels": levels, "model.fusion": "add"})
@@ -64,7 +69,7 @@ def test_a_space_names_the_last_block_and_the_record_holds_its_name():
 
 
 def test_a_space_that_fixes_the_last_block_gets_its_name():
-    space = on_held_levels(lambda _: {"model.levels": "b-2"}, "b4+b8+b12")
+    space = on_held_features(lambda _: {"model.levels": "b-2"}, HeldFeatures("b4+b8+b12"))
     assert spaces.baseline_run(space, RunConfig()).model.levels == "b8"
     with pytest.raises(ConfigError, match=r"b-2: the features hold 16\+32"):
         require_held_levels(lambda _: {"model.levels": "b-2"}, RunConfig(), "16+32")
@@ -77,12 +82,28 @@ def test_the_class_token_is_asked_for_where_features_hold_it():
 
     for held, choices in (("b4+b12", ("pooled",)), ("cls+b4+b12", ("pooled", "cls"))):
         trial = optuna.create_study().ask()
-        assert on_held_levels(space, held)(trial) == {"model.levels": "b12"}
+        assert on_held_features(space, HeldFeatures(held))(trial) == {"model.levels": "b12"}
         assert trial.distributions["model.global_input"].choices == choices
     base = with_overrides(RunConfig(), {"model.global_input": "cls", "model.levels": "b12"})
     require_held_levels(lambda _: {}, base, "cls+b12")
     with pytest.raises(ConfigError, match=r"hold b12, and no class token; .* --levels cls\+b12,"):
         require_held_levels(lambda _: {}, base, "b12")
+
+
+@pytest.mark.parametrize("views", [0, 3])
+def test_augmented_views_are_asked_for_where_features_hold_them(views):
+    def space(trial):
+        choice = trial.suggest_categorical("optim.views", [False, True])
+        trial.suggest_categorical("model.fusion", ["add", "concat"])
+        return {"optim.averaging": 0.5 if choice else 0.0}
+
+    held, study = HeldFeatures("16+32", views), optuna.create_study()
+    asked = [study.ask() for _ in range(20)]
+    constants = [on_held_features(space, held)(trial) for trial in asked]
+    assert {"optim.views" in trial.params for trial in asked} == {views > 0}
+    # A space that asks is answered: with its first choice where there is nothing to choose.
+    found = {each["optim.averaging"] for each in constants}
+    assert found == ({0.0, 0.5} if views else {0.0})
 
 
 def test_the_plan_of_a_search_or_run_and_its_identity_hold_the_name(tmp_path):
@@ -99,7 +120,7 @@ def test_the_plan_of_a_search_or_run_and_its_identity_hold_the_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["own", "cub", "awa2", "sun", "demo"])
 def test_each_space_is_searched_on_the_blocks_of_a_transformer(name):
-    space = on_held_levels(spaces.load(name), "b4+b8+b12")
+    space = on_held_features(spaces.load(name), HeldFeatures("b4+b8+b12"))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = set()
     for _ in range(20):
