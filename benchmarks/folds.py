@@ -1,9 +1,10 @@
 """A search on each of the three folds, beside the strongest baseline there, on real photos.
 
 Runs jobs/tune.py as a person does: 24 trials each on cub2010_dev (150 bird classes, 4,513 photos),
-frozen tf_efficientnet_lite0 at 224 px, the space of CUB, with augmented views of the photos and half
-as many epochs more. Figures are of the validation classes, where the settings of both were chosen. The strongest baseline of a fold is the one of the
-highest H. `--folder` keeps the studies; started again there, it goes on.
+frozen tf_efficientnet_lite0 at 224 px, the space of CUB, with augmented views of the photos and
+half as many epochs more. Figures are of the validation classes, where the settings of both were
+chosen. The strongest baseline of a fold is the one of the highest H. `--folder` keeps the studies;
+started again there, it goes on.
 """
 
 import json
@@ -27,17 +28,8 @@ def search(folder: Path, photos: Path, fold: int, trials: int) -> dict[str, Any]
     """Return the outcome of the search on a fold."""
     data = ("--dataset", "cub", "--data-root", photos, "--fold", fold, "--study", f"fold{fold}")
     file = folder / f"fold{fold}.json"
-    job(
-        "tune",
-        folder,
-        *data,
-        *OPTIONS,
-        "--budget.trials",
-        trials,
-        "--no-figures",
-        "--json",
-        file.absolute(),
-    )
+    more = ("--budget.trials", trials, "--no-figures", "--json", file.absolute())
+    job("tune", folder, *data, *OPTIONS, *more)
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 

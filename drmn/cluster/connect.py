@@ -63,19 +63,20 @@ def ray_session() -> Iterator[None]:
         "log_to_driver": False,
         "runtime_env": {"env_vars": {"GLIBC_TUNABLES": MALLOC} | QUIET | RAY_SETTINGS},
     }
-    try:
-        if os.environ.get("RAY_ADDRESS"):
-            ray.init(**started)
-        else:
-            _start_local(started)
-    except Exception as problem:  # noqa: BLE001 - Ray raises plain ones
-        raise not_started(problem) from None
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set another
-    try:
-        with restart_if_ray_dies():
-            yield
-    finally:
-        ray.shutdown()
+    with restart_if_ray_dies() as watch:
+        try:
+            if os.environ.get("RAY_ADDRESS"):
+                ray.init(**started)
+            else:
+                _start_local(started)
+        except Exception as problem:  # noqa: BLE001 - Ray raises plain ones
+            raise not_started(problem) from None
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray has set another
+        try:
+            with watch.until_a_signal():
+                yield
+        finally:
+            ray.shutdown()
 
 
 def check_start() -> None:

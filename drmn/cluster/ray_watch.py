@@ -1,7 +1,8 @@
 """Watch over a local Ray: when its raylet or GCS dies, the job starts again and resumes.
 
 Ray does not come back from that in the same process: calls wait for ever, or its library ends the
-process. A study resumes from its record, so the process replaces itself: same command, same pid.
+process, after a minute and without a word where Ray was starting. A study resumes from its record,
+so the process replaces itself: same command, same pid.
 """
 
 import os
@@ -15,11 +16,17 @@ from types import FrameType
 
 import psutil
 
+from drmn.cluster.reachable import not_started
+
 RESTARTS = "DRMN_RAY_RESTARTS"
 """Environment variable: how often this command has started again by itself."""
 MAX_RESTARTS = 3
+MAX_START_RESTARTS = 1
+"""The same while Ray starts: a Ray that cannot run here is not to be waited for."""
 POLL_INTERVAL_S = 1.0
 """Seconds between two looks at Ray's processes."""
+START_POLL_INTERVAL_S = 0.25
+"""The same while Ray starts."""
 GRACE_S = 3.0
 """Seconds that the job is given to end by itself: what ended Ray may have been meant for both."""
 SERVERS = ("raylet", "gcs_server")
@@ -34,45 +41,68 @@ def _is_job() -> bool:
     return main is not None and Path(main).resolve() == Path(sys.argv[0]).resolve()
 
 
+class RayWatch:
+    """Watch over the raylet and the GCS that this process starts, until a signal ends the job."""
+
+    def __init__(self) -> None:
+        self.earlier = _servers()
+        """Of a Ray that this process had before."""
+        self.servers: list[psutil.Process] = []
+        self.started, self.ending = False, threading.Event()
+        if _is_job():
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    @contextmanager
+    def until_a_signal(self) -> Iterator[None]:
+        """Let a signal that ends the job end the watch first, for a `with` block: Ray runs."""
+        self._find()
+        self.started = True
+        # One that is ignored stays so, and one that Python does not know cannot be put back.
+        before = {n: handler for n in ENDS if callable(handler := signal.getsignal(n))}
+
+        def end(number: int, frame: FrameType | None) -> None:
+            self.ending.set()  # what ends the job may have ended Ray too
+            before[signal.Signals(number)](number, frame)
+
+        for number in before:
+            signal.signal(number, end)
+        try:
+            yield
+        finally:
+            self.ending.set()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _watch(self) -> None:
+        while not self.ending.wait(POLL_INTERVAL_S if self.started else START_POLL_INTERVAL_S):
+            if not self.started:
+                self._find()
+            if any(map(_is_dead, self.servers)) and not self.ending.wait(GRACE_S):
+                _restart(self.servers, started=self.started)
+
+    def _find(self) -> None:
+        known = {*self.earlier, *self.servers}
+        self.servers += [each for each in _servers() if each not in known]
+
+
 @contextmanager
-def restart_if_ray_dies() -> Iterator[None]:
-    """Watch the raylet and the GCS that this process has started, for a `with` block."""
-    servers, ending = _servers(), threading.Event()
-    if not servers or not _is_job():
-        yield
-        return
-    threading.Thread(target=_watch, args=(servers, ending), daemon=True).start()
-    # One that is ignored stays so, and one that Python does not know cannot be put back.
-    before = {n: handler for n in ENDS if callable(handler := signal.getsignal(n))}
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ending.set()  # what ends the job may have ended Ray too
-        before[signal.Signals(number)](number, frame)
-
-    for number in before:
-        signal.signal(number, end)
+def restart_if_ray_dies() -> Iterator[RayWatch]:
+    """Watch over a local Ray for a `with` block in which it starts, runs and ends."""
+    watch = RayWatch()
     try:
-        yield
+        yield watch
     finally:
-        ending.set()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        watch.ending.set()
 
 
 def _servers() -> list[psutil.Process]:
-    """Return the raylet and the GCS among this process's children."""
+    """Return the raylet and the GCS among this process's children, dead ones too."""
     found = []
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
-            if child.name() in SERVERS and not _is_dead(child):
+            if child.name() in SERVERS:
                 found.append(child)
     return found
-
-
-def _watch(servers: list[psutil.Process], ending: threading.Event) -> None:
-    while not ending.wait(POLL_INTERVAL_S):
-        if any(map(_is_dead, servers)) and not ending.wait(GRACE_S):
-            _restart(servers)
 
 
 def _is_dead(process: psutil.Process) -> bool:
@@ -82,7 +112,7 @@ def _is_dead(process: psutil.Process) -> bool:
         return True
 
 
-def _restart(servers: list[psutil.Process]) -> None:
+def _restart(servers: list[psutil.Process], *, started: bool) -> None:
     """Replace this process by its own command, or end it after too many times."""
     name = " or ".join(SERVERS)
     left = [process for server in servers for process in (*_below(server), server)]
@@ -93,6 +123,9 @@ def _restart(servers: list[psutil.Process]) -> None:
     times = int(os.environ.get(RESTARTS, "0")) + 1
     if sys.stdout.isatty():
         print(SHOW_CURSOR, end="", flush=True)  # noqa: T201 - a line of progress has hidden it
+    if not started and times > MAX_START_RESTARTS:
+        _say(f"error: {not_started(RuntimeError(f'its {name} died'))}")
+        os._exit(1)
     if times > MAX_RESTARTS:
         _say(
             f"error: Ray's {name} died {times} times; nothing that was finished is lost. Close "

@@ -16,15 +16,20 @@ from drmn.cluster import ray_watch
 
 ray_watch.POLL_INTERVAL_S = ray_watch.GRACE_S = 0.2
 signal.signal(signal.SIGTERM, signal.default_int_handler)
-server = subprocess.Popen([sys.argv[2], "100"])
-with ray_watch.restart_if_ray_dies():
+with ray_watch.restart_if_ray_dies() as watch:
+    server = subprocess.Popen([sys.argv[2], "100"])
     print("started", flush=True)
-    try:
-        if sys.argv[3] == "dies":
-            server.kill()
-        time.sleep(60)
-    finally:
-        time.sleep(2)  # what a job does before it ends
+    if sys.argv[3] == "dies early":
+        time.sleep(1)
+        server.kill()
+        time.sleep(60)  # what Ray's library does then
+    with watch.until_a_signal():
+        try:
+            if sys.argv[3] == "dies":
+                server.kill()
+            time.sleep(60)
+        finally:
+            time.sleep(2)  # what a job does before it ends
 """
 
 
@@ -52,6 +57,14 @@ def test_a_job_whose_ray_dies_starts_again_three_times_and_then_says_what_to_do(
     *notes, error = err.splitlines()
     assert [line.rpartition("(")[2] for line in notes] == [f"{n} of 3 times)." for n in (1, 2, 3)]
     assert error.startswith("error: Ray's raylet or gcs_server died 4 times; nothing that was")
+
+
+def test_a_ray_that_dies_while_it_starts_is_started_once_more(tmp_path, server):
+    out, err = start(tmp_path, server, "dies early").communicate(timeout=120)
+    assert out == "started\n" * 2
+    note, error = err.splitlines()
+    assert note.startswith("note: Ray's raylet or gcs_server died; the job starts again by itself")
+    assert error.startswith("error: Ray did not start on this machine (its raylet or gcs_server")
 
 
 def test_a_job_that_a_signal_ends_does_not_start_again(tmp_path, server):
