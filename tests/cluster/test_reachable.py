@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 from drmn.cluster import connect
 from drmn.cluster.connect import ray_session
 from drmn.cluster.reachable import MAX_SOCKET_PATH, SESSION, _check_versions, check_ray
-from drmn.errors import ConfigError
+from drmn.errors import ConfigError, DataError
 from drmn.prepare.features import Extraction
 
 
@@ -149,3 +149,18 @@ def test_ray_that_does_not_start_is_found_before_features_are_made(
     assert done.returncode == 2
     assert "error: Ray did not start on this machine (Timed out after 30 seconds" in done.stderr
     assert not list(tmp_path.rglob("record.db"))
+
+
+def test_a_plan_makes_features_and_starts_no_ray(tmp_path, monkeypatch, shared):
+    def started(_):
+        raise AssertionError("Ray was started")
+
+    def extracted(*_):
+        raise DataError("features are made")
+
+    monkeypatch.setattr(Extraction, "fill", extracted)
+    monkeypatch.setattr(connect, "_start_local", started)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    data = ("--dataset", "cub", "--data-root", shared("cub2010_mini"))
+    done = run_job("tune", tmp_path, *data, "--plan")
+    assert "error: features are made" in done.stderr
