@@ -1,0 +1,89 @@
+"""A finalize that is killed in each step, or trained by groups, comes to the same result."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from in_process import run_job
+from kills import kill_tree
+from searches import search
+
+from drmn.data.sealed import ledger
+
+pytestmark = pytest.mark.slow  # three whole ones
+STEPS = ("block 1, candidate 1", "features: 320 of ", "refit, seed 0")
+"""Beginnings of lines that are printed in the middle of confirmation, extraction and refit."""
+
+
+def command(results, *more):
+    """Return the arguments of a finalize whose winner does not depend on how long epochs take."""
+    small = ("--confirm.candidates", "1", "--confirm.blocks", "2", "--refit.seeds", "2")
+    store = f"sqlite:///{results.parent}/mlflow.db"
+    return ("--study", "s", "--results", results, *small, "--tracking-uri", store, *more)
+
+
+def outcome(results):
+    """Return what a result has of each training, and of the test."""
+    (entry,) = ledger.verify(results / "sealed")
+    found = json.loads((results / "studies" / "s" / "final" / "result.json").read_text())
+    (winner,) = found["confirm"]["candidates"]
+    return winner["blocks"], found["test"], entry.study
+
+
+@pytest.fixture(scope="module")
+def searched(demo, tmp_path_factory):
+    """Return results with a search that is to be finalized."""
+    folder = tmp_path_factory.mktemp("searched") / "s"
+    folder.mkdir()
+    search(folder, demo, "--dataset", "demo")
+    return demo
+
+
+@pytest.fixture
+def results(searched, tmp_path):
+    """Return a copy of them."""
+    return shutil.copytree(searched, tmp_path / "results")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(searched, tmp_path_factory):
+    place = tmp_path_factory.mktemp("undisturbed")
+    results = shutil.copytree(searched, place / "results")
+    done = run_job("finalize", place, *command(results), ray=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return outcome(results)
+
+
+def kill_at(words, arguments, folder):
+    """Start a finalize, and kill it once it has printed a line that begins so."""
+    job = subprocess.Popen(
+        [sys.executable, "-u", ROOT / "jobs" / "finalize.py", *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with job.stdout:
+        assert any(line.startswith(words) for line in job.stdout), f"ended without: {words}"
+    kill_tree(job)
+
+
+def test_a_killed_finalize_resumes_to_the_same_result(results, undisturbed, tmp_path):
+    for step in STEPS:
+        kill_at(step, command(results), tmp_path)
+    done = run_job("finalize", tmp_path, *command(results), ray=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert outcome(results) == undisturbed
+
+
+def test_groups_of_workers_come_to_the_same_result_up_to_rounding(results, undisturbed, tmp_path):
+    more = ("--backend", "pool", "--workers", "2", "--at-once", "1")
+    done = run_job("finalize", tmp_path, *command(results, *more), ray=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    blocks, test, study = outcome(results)
+    assert blocks == pytest.approx(undisturbed[0], abs=0.02)
+    assert study == "s"
+    for name in ("T1", "AUSUC"):  # H at a carried gamma jumps with a rounded score
+        assert test[name]["mean"] == pytest.approx(undisturbed[1][name]["mean"], abs=0.03)
