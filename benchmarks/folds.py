@@ -1,15 +1,15 @@
 """A search on each of the three folds, beside the strongest baseline there, on real photos.
 
 Runs jobs/tune.py as a person does: 24 trials each on cub2010_dev (150 bird classes, 4,513 photos),
-frozen tf_efficientnet_lite0 at 224 px, the space of CUB, with augmented views of the photos and
-half as many epochs more. Figures are of the validation classes, where the settings of both were
-chosen. The strongest baseline of a fold is the one of the highest H. `--folder` keeps the studies;
-started again there, it goes on.
+frozen tf_efficientnet_lite0 at 224 px, the space of CUB as it is, or with options after `--`, such
+as `-- --views 3 --optim.epochs 15`. Figures are of the validation classes, where the settings of
+both were chosen. The strongest baseline of a fold is the one of the highest H. `--folder` keeps the
+studies; started again there, it goes on.
 """
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,18 @@ from whole_way import job, workplace
 
 FOLDS = (1, 2, 3)
 METRICS = ("T1", "U", "S", "H", "AUSUC")
-OPTIONS = ("--views", 3, "--optim.epochs", 15)
-"""Worth 0.8 points of H in paired trainings of one setting on these folds (docs/training.md)."""
 BARS = {"H": 4.0, "T1": 3.0}
 """Points that a search has to be above the strongest baseline, in the mean of the folds."""
 
 
-def search(folder: Path, photos: Path, fold: int, trials: int) -> dict[str, Any]:
-    """Return the outcome of the search on a fold."""
+def search(
+    folder: Path, photos: Path, fold: int, trials: int, options: Sequence[str]
+) -> dict[str, Any]:
+    """Return the outcome of the search on a fold; `options` are more of those of jobs/tune.py."""
     data = ("--dataset", "cub", "--data-root", photos, "--fold", fold, "--study", f"fold{fold}")
     file = folder / f"fold{fold}.json"
     more = ("--budget.trials", trials, "--no-figures", "--json", file.absolute())
-    job("tune", folder, *data, *OPTIONS, *more)
+    job("tune", folder, *data, *options, *more)
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 
@@ -44,9 +44,9 @@ def main() -> None:
     """Search the folds, print the figures and compare."""
     figures: dict[str, object] = {}
     gains: dict[str, list[float]] = {name: [] for name in BARS}
-    with workplace(__doc__ or "") as (asked, folder, photos):
+    with workplace(__doc__ or "", "more options of jobs/tune.py") as (asked, folder, photos):
         for fold in FOLDS[: 1 if asked.quick else None]:
-            found = search(folder, photos, fold, 3 if asked.quick else 24)
+            found = search(folder, photos, fold, 3 if asked.quick else 24, asked.options)
             best = points(found["best"])
             lines = {name: points(line) for name, line in found["baselines"].items()}
             strongest = max(lines, key=lambda name: lines[name]["H"])

@@ -82,9 +82,14 @@ def compare(final: dict[str, Any], minutes: float) -> list[Bar]:
 
 
 @contextmanager
-def workplace(about: str) -> Iterator[tuple[argparse.Namespace, Path, Path]]:
-    """Yield the options of the command line, the folder to work in, and that of the photos."""
+def workplace(about: str, more: str = "") -> Iterator[tuple[argparse.Namespace, Path, Path]]:
+    """Yield the options of the command line, the folder to work in, and that of the photos.
+
+    `more` says what arguments after `--` are for, which are `options`, where there may be any.
+    """
     parser = flags(about)
+    if more:
+        parser.add_argument("options", nargs="*", help=more)
     parser.add_argument("--folder", type=Path, help="where to work; kept")
     asked = parser.parse_args()
     photos = (SHARED / ("cub2010_mini" if asked.quick else "cub2010_dev")).absolute()
