@@ -1,9 +1,9 @@
-"""What telling MLflow costs a search, and how fast MLflow gets it.
+"""What logging to MLflow costs a search, and how fast it arrives there.
 
-For each way of telling: calls of MLflow and CPU seconds for an epoch of 30 metrics, in the process
-that tells, where a search or training would wait. Ours also in the shipper's process, beside. Then
-the spool alone; 100,000 metrics told anew to an empty database; and the query that MLflow's page of
-runs makes of a study of 2,000 trials, asked of a server.
+For each way of logging: calls of MLflow and CPU seconds for an epoch of 30 metrics, in the process
+that logs, where a search or training would wait. Ours also in the shipper's process, beside. Then
+the spool alone; 100,000 metrics logged again to an empty database; and the query that MLflow's page
+of runs makes of a study of 2,000 trials, asked of a server.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ REPLAYED = 10
 
 @dataclass(slots=True)
 class Told:
-    """What a way of telling took for an epoch."""
+    """What a way of logging took for an epoch."""
 
     calls: float
     cpu: float
@@ -73,7 +73,7 @@ def cpu(who: int = resource.RUSAGE_SELF) -> float:
 
 
 def measured(tell: Callable[[int], object], epochs: int) -> Told:
-    """Return what telling each of so many epochs takes, once warm; calls reach MLflow's store."""
+    """Return what logging each of so many epochs takes, once warm; calls reach MLflow's store."""
     tell(0)
     count = [0]
 
@@ -98,7 +98,7 @@ def measured(tell: Callable[[int], object], epochs: int) -> Told:
 
 
 def ways(folder: Path, epochs: int) -> dict[str, Told]:
-    """Return what each way of telling takes."""
+    """Return what each way of logging takes."""
     spool = Spool(folder / "ways.db")
     ours = measured(lambda e: spool.put(*events.metrics("s/0", METRICS, e, BEGUN + e)), epochs)
 
@@ -123,8 +123,8 @@ def study(spool: Spool, trials: int, epochs: int, width: int) -> None:
     """Tell a whole study."""
     names = list(METRICS)[:width]
     with spool.together():
-        told = ("s", "study", "toy", {"policy": "tpe"}, {"kind": "study"})
-        spool.put(*events.study(*told, at=BEGUN))
+        study = ("s", "study", "toy", {"policy": "tpe"}, {"kind": "study"})
+        spool.put(*events.study(*study, at=BEGUN))
         for n in range(trials):
             run = f"s/{n:04d}"
             about = ("s", run, f"study/{n:04d}", {"optim.lr": n / trials}, {"kind": "trial"})
@@ -139,7 +139,7 @@ def study(spool: Spool, trials: int, epochs: int, width: int) -> None:
 
 
 def replayed(folder: Path, trials: int) -> tuple[float, float, str]:
-    """Return the seconds and CPU seconds of telling a study anew, and the store it is in."""
+    """Return the seconds and CPU seconds of logging a study again, and the store it is in."""
     spool, uri = Spool(folder / "study.db"), f"sqlite:///{folder}/mlflow.db"
     MlflowClient(uri).search_experiments()  # the tables are made
     study(spool, trials, EPOCHS, REPLAYED)
@@ -206,7 +206,7 @@ def main() -> None:
     epochs, trials = (20, 200) if given.quick else (100, TRIALS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        told = ways(folder, epochs)
+        measured = ways(folder, epochs)
         seconds, shipped, uri = replayed(folder, trials)
         query = asked(uri, folder, 5 if given.quick else 15)
         spool, began = Spool(folder / "rate.db"), time.monotonic()
@@ -214,30 +214,30 @@ def main() -> None:
             spool.put(*events.metrics("s/0", METRICS, n, BEGUN + n))
         rate = 1000 / (time.monotonic() - began)
     training = epoch_cpu(2 if given.quick else 6)
-    own = told.pop("ours")
+    own = measured.pop("ours")
     beside = shipped / (trials * EPOCHS)
     figures: dict[str, object] = {
-        "ours, an epoch": f"{own.calls:.0f} calls, {1000 * own.cpu:.2f} ms CPU where it is told, "
+        "ours, an epoch": f"{own.calls:.0f} calls, {1000 * own.cpu:.2f} ms CPU in the driver, "
         f"{1000 * beside:.1f} ms in the shipper's process",
     }
-    for way, each in told.items():
+    for way, each in measured.items():
         figures[f"{way}, an epoch"] = f"{each.calls:.0f} calls, {1000 * each.cpu:.0f} ms CPU"
     figures |= {
         "training, CPU-s an epoch (cub2010_mini)": round(training, 3),
         "spool, events a second, each on the disk": round(rate),
-        f"{trials * EPOCHS * REPLAYED:,} metrics told anew, seconds": round(seconds, 1),
+        f"{trials * EPOCHS * REPLAYED:,} metrics logged again, seconds": round(seconds, 1),
         "metrics a second": round(trials * EPOCHS * REPLAYED / seconds),
         f"query of {trials} trials, seconds": round(query, 3),
     }
     bars = [
-        Bar("CPU that telling adds to a trial, %", 100 * own.cpu / training, 2.0, least=False),
+        Bar("CPU that logging adds to a trial, %", 100 * own.cpu / training, 2.0, least=False),
         Bar(
             "the same, with the shipper's, %",
             100 * (own.cpu + beside) / training,
             2.0,
             least=False,
         ),
-        Bar("MLflow's calls where it is told", own.calls, 0.0, least=False),
+        Bar("MLflow's calls in the driver", own.calls, 0.0, least=False),
         Bar(f"query of {trials} trials, s", query, 2.0, least=False),
     ]
     finish(figures, bars, given.json)
