@@ -120,11 +120,11 @@ def ways(folder: Path, epochs: int) -> dict[str, Told]:
 
 
 def study(spool: Spool, trials: int, epochs: int, width: int) -> None:
-    """Tell a whole study."""
+    """Log a whole study."""
     names = list(METRICS)[:width]
     with spool.together():
-        study = ("s", "study", "toy", {"policy": "tpe"}, {"kind": "study"})
-        spool.put(*events.study(*study, at=BEGUN))
+        parent = ("s", "study", "toy", {"policy": "tpe"}, {"kind": "study"})
+        spool.put(*events.study(*parent, at=BEGUN))
         for n in range(trials):
             run = f"s/{n:04d}"
             about = ("s", run, f"study/{n:04d}", {"optim.lr": n / trials}, {"kind": "trial"})
