@@ -209,6 +209,21 @@ def toy_photos(tmp_path_factory):
     return replace(catalogue, files=tuple(files))
 
 
+@pytest.fixture
+def ray_does_not_start(monkeypatch):
+    """Let no Ray start on this machine, and no features be made."""
+
+    def timed_out(_):
+        raise TimeoutError("Timed out after 30 seconds while waiting for node to startup.")
+
+    def extracted(*_):
+        raise AssertionError("features were made")
+
+    monkeypatch.setattr("drmn.prepare.features.Extraction.fill", extracted)
+    monkeypatch.setattr(connect, "_start_local", timed_out)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory):
     """Return results in which the demo's features and baselines are made: once for all workers."""

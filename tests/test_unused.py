@@ -7,7 +7,7 @@ import pytest
 from drmn import space as spaces
 from drmn.config import ModelConfig, RunConfig
 from drmn.data.feature_config import FeatureConfig
-from drmn.fields import flatten
+from drmn.fields import flatten, with_overrides
 from drmn.flags import given
 from drmn.search.study.given_settings import checked
 from drmn.unused import RULES, notes, overridden, unused, values_of
@@ -174,3 +174,11 @@ def test_a_given_setting_is_noted_only_if_no_trial_uses_it():
 def test_the_spaces_there_are_set_nothing_in_vain(name):
     plain = SEARCH | {"workers": 1, "encoding": "bf16", "views": 0}
     assert checked(spaces.load(name), RunConfig(), {}, {}, plain) == []
+
+
+def test_views_that_the_features_lack_are_said_to_have_no_effect_and_not_to_be_searched():
+    asked, base = {"optim.views": False}, with_overrides(RunConfig(), {"optim.views": False})
+    for views, words in ((0, "has no effect: "), (3, "holds in every trial: the space searches")):
+        job = SEARCH | {"workers": 1, "encoding": "bf16", "views": views}
+        (note,) = checked(spaces.load("cub"), base, asked, {"optim.views": "False"}, job)
+        assert note.startswith(f"note: --optim.views False {words}")

@@ -77,6 +77,8 @@ class RayWatch:
         while not self.ending.wait(POLL_INTERVAL_S if self.started else START_POLL_INTERVAL_S):
             if not self.started:
                 self._find()
+            elif not self.servers:
+                return  # a cluster that was joined
             if any(map(_is_dead, self.servers)) and not self.ending.wait(GRACE_S):
                 _restart(self.servers, started=self.started)
 

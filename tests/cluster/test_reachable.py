@@ -133,18 +133,8 @@ def test_ray_that_does_not_start_is_one_sentence(local):
 
 
 @pytest.mark.parametrize("job", ["tune", "train"])
-def test_ray_that_does_not_start_is_found_before_features_are_made(
-    tmp_path, monkeypatch, shared, job
-):
-    def timed_out(_):
-        raise TimeoutError("Timed out after 30 seconds while waiting for node to startup.")
-
-    def extracted(*_):
-        raise AssertionError("features were made")
-
-    monkeypatch.setattr(Extraction, "fill", extracted)
-    monkeypatch.setattr(connect, "_start_local", timed_out)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+@pytest.mark.usefixtures("ray_does_not_start")
+def test_ray_that_does_not_start_is_found_before_features_are_made(tmp_path, shared, job):
     done = run_job(job, tmp_path, "--dataset", "cub", "--data-root", shared("cub2010_mini"))
     assert done.returncode == 2
     assert "error: Ray did not start on this machine (Timed out after 30 seconds" in done.stderr

@@ -13,10 +13,8 @@ from in_process import run_job
 from mlflow import MlflowClient
 from searches import search
 
-from drmn.cluster import connect
 from drmn.data.sealed import ledger
 from drmn.model.ablations import ABLATIONS
-from drmn.prepare.features import Extraction
 from drmn.search.storage.studies import load_study
 from drmn.search.trial_summary import summarize_all
 
@@ -75,19 +73,11 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(final, folder, 
     assert len(ledger.verify(demo / "sealed")) == 1
 
 
+@pytest.mark.usefixtures("ray_does_not_start")
 def test_ray_that_does_not_start_is_found_before_features_are_made_again(
-    final, folder, demo, tmp_path, monkeypatch
+    final, folder, demo, tmp_path
 ):
-    def timed_out(_):
-        raise TimeoutError("Timed out after 30 seconds while waiting for node to startup.")
-
-    def extracted(*_):
-        raise AssertionError("features were made")
-
     del final
-    monkeypatch.setattr(Extraction, "fill", extracted)
-    monkeypatch.setattr(connect, "_start_local", timed_out)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     kept = (demo / "features").rename(tmp_path / "features")
     try:
         done = run_job("finalize", folder, *command(demo))

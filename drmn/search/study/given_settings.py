@@ -69,7 +69,8 @@ def checked(
         ConfigError: Some point of the space, with these settings, is no valid run.
     """
     points = check_space(with_given(space, given), base)
-    lines = [*overruled(space, given).values(), *without_effect(points, given, job)]
+    asked_too = {n: line for n, line in overruled(space, given).items() if n not in _absent(job)}
+    lines = [*asked_too.values(), *without_effect(points, given, job)]
     others = {name: text for name, text in options.items() if name not in given}
     return [*(f"note: {line}" for line in lines), *notes(others, job)]
 
@@ -85,11 +86,10 @@ def without_effect(points: Sequence[Point], given: Constants, job: Values) -> li
     reasons: dict[str, str] = {}
     used: set[str] = set()
     plain = flatten(RunConfig())
-    absent = {VIEWS} if not job.get("views", 0) else set()  # no trial is asked for them
     for point in points:
         run = flatten(point.run)
         fixed = {name for name, value in point.constants.items() if value != plain[name]}
-        asked = fixed | (point.params.keys() - absent)
+        asked = fixed | (point.params.keys() - _absent(job))
         found = unused(asked, {**job, **run})
         reasons |= found
         used |= asked - found.keys()
@@ -102,6 +102,11 @@ def without_effect(points: Sequence[Point], given: Constants, job: Values) -> li
         for name, reason in sorted(reasons.items())
         if name not in used
     ]
+
+
+def _absent(job: Values) -> set[str]:
+    """Return the settings that a space asks for in vain: no trial of the job is asked for them."""
+    return set() if job.get("views", 0) else {VIEWS}
 
 
 @dataclass(frozen=True, slots=True)
