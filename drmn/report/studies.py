@@ -13,8 +13,8 @@ from rich.table import Table
 from drmn.errors import StudyError
 from drmn.experiment.lock import locked_by
 from drmn.report.say import say
-from drmn.search.storage.factory import kind_of
-from drmn.search.storage.studies import driver_of, load_study, study_names
+from drmn.search.storage.names import kind_of
+from drmn.search.storage.studies import driver_of, read_study, study_names
 from drmn.search.study_totals import StudyTotals
 from drmn.search.trial_summary import HUNG, LOST, MEMORY, MOVED, summarize_all
 from drmn.space import load, source
@@ -41,7 +41,7 @@ def show(console: Console, studies: Path, url: str = "", only: str = "") -> list
         table.add_column(column, justify="left" if column in ("study", "driver") else "right")
     found = []
     for name in [only] if only else study_names(studies, url):
-        used = StudyTotals(summarize_all(load_study(studies, name, url)))
+        used = StudyTotals(summarize_all(read_study(studies, name, url)))
         time, who = duration(3600 * used.worker_hours), driver_of(studies / name, url)
         cells = name, str(used.trials), _best(used), str(used.epochs), time, who or "none"
         table.add_row(*cells)
@@ -55,7 +55,7 @@ def status(console: Console, studies: Path, name: str, url: str = "") -> dict[st
 
     Returns the same as JSON has it.
     """
-    rows, who = summarize_all(load_study(studies, name, url)), driver_of(studies / name, url)
+    rows, who = summarize_all(read_study(studies, name, url)), driver_of(studies / name, url)
     totals = StudyTotals(rows)
     counts = totals.counts or "none"
     say(console, f"{kind_of(studies / name)} {name}: trials: {counts}; best {_best(totals)}")
@@ -91,7 +91,7 @@ def replay(console: Console, studies: Path, name: str, space: str, url: str = ""
     """
     from drmn.search.study.replay import replay as again  # noqa: PLC0415 - samplers, so SciPy
 
-    study = load_study(studies, name, url)
+    study = read_study(studies, name, url)
     identity = study.user_attrs["identity"]
     path = source(space or identity["space"])
     text = path.read_bytes()
@@ -117,7 +117,7 @@ def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
     Raises:
         StudyError: There is none of this name, no process runs it here, or it does not end.
     """
-    load_study(studies, name, url)
+    read_study(studies, name, url)
     pid, kind = locked_by(studies / name), kind_of(studies / name)
     title = f"{kind.capitalize()} {name}"
     if pid is None and (who := driver_of(studies / name, url)):

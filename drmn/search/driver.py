@@ -23,7 +23,7 @@ from drmn.search.callbacks.checkpoint_quota import CheckpointQuota
 from drmn.search.callbacks.epoch_lines import EpochLines
 from drmn.search.callbacks.terminal_progress import TerminalProgress
 from drmn.search.session import Session, open_session
-from drmn.search.storage.factory import RECORD
+from drmn.search.storage.names import RECORD
 from drmn.search.study.plan import RunPlan, StudyPlan, on_levels
 from drmn.search.trial_summary import epochs
 from drmn.space_features import require_held_levels

@@ -110,7 +110,9 @@ def test_the_best_trial_has_a_picture_of_where_it_looks_in_mlflow_too(finished, 
     assert (told.name, told.read_bytes()) == ("attention.png", path.read_bytes())
 
 
-HEAVY = ("torch", "timm", "torchvision", "ray", "mlflow", "optuna", "scipy", "pandas")
+HEAVY = (
+    *("torch", "timm", "torchvision", "ray", "mlflow", "optuna", "sqlalchemy", "scipy", "pandas"),
+)
 
 
 def loaded(folder, *arguments):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from drmn.search.callbacks.mlflow_logger import MlflowLogger
-from drmn.search.storage.factory import kind_of
+from drmn.search.storage.names import kind_of
 from drmn.search.study.read_only import StudyView
 from drmn.search.trial_summary import TrialSummary
 from drmn.tracking import events

@@ -15,13 +15,9 @@ from optuna.storages import BaseStorage
 from drmn.errors import StudyError
 from drmn.experiment.identity import Identity, refusal
 from drmn.experiment.study_layout import TRIALS
-from drmn.search.storage.factory import (
-    SqliteStorage,
-    StudyStorage,
-    kind_of,
-    make_storage,
-    record_name,
-)
+from drmn.search.storage.factory import StudyStorage, make_storage
+from drmn.search.storage.names import kind_of, record_name
+from drmn.search.storage.sqlite import SqliteStorage
 from drmn.search.trial_summary import METADATA, STARTED
 
 
@@ -113,19 +109,35 @@ def study_names(studies: Path, url: str = "") -> list[str]:
 
 
 def load_study(studies: Path, name: str, url: str = "") -> optuna.Study:
-    """Return a study of a folder or a database, to be read; its driver may be at work.
+    """Return a study of a folder or a database; its driver may be at work.
 
     Raises:
         StudyError: There is none of that name, or its record cannot be read.
     """
-    storage, folder = make_storage(url), studies / name
+    return _loaded(_storage_with(studies, name, url), studies / name)
+
+
+def read_study(studies: Path, name: str, url: str = "") -> optuna.Study:
+    """Return what `load_study` does for one look: it may follow no later change.
+
+    Raises:
+        StudyError: There is none of that name, or its record cannot be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # only our own lines are shown
+    storage = _storage_with(studies, name, url)
+    with storage.explained(studies / name):
+        return storage.snapshot(studies / name)
+
+
+def _storage_with(studies: Path, name: str, url: str) -> StudyStorage:
+    """Return the storage that has a study, or raise `StudyError`."""
+    storage = make_storage(url)
     if name not in (have := storage.names(studies)):
-        where = storage.place or studies
         raise StudyError(
-            f"There is no {kind_of(folder)} {name!r} in {where}; there are: "
-            f"{', '.join(have) or 'none'}."
+            f"There is no {kind_of(studies / name)} {name!r} in {storage.place or studies}; there "
+            f"are: {', '.join(have) or 'none'}."
         )
-    return _loaded(storage, folder)
+    return storage
 
 
 def _loaded(storage: StudyStorage, folder: Path) -> optuna.Study:

@@ -14,7 +14,8 @@ from drmn.experiment.config import NO_PICTURES, PicturesConfig, require_name
 from drmn.experiment.identity import BASE, FREE, GIVEN
 from drmn.fields import flatten, require
 from drmn.search.config import Budget, PolicyConfig
-from drmn.search.storage.factory import kind_of, make_storage
+from drmn.search.storage.factory import make_storage
+from drmn.search.storage.names import kind_of
 from drmn.search.study.given_settings import overruled, with_given
 from drmn.space import Constants, Space, fixed_settings, load, source
 from drmn.space_features import LEVELS, with_held_levels

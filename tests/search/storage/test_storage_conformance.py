@@ -12,7 +12,13 @@ from drmn.errors import StudyError
 from drmn.experiment.lock import lock_folder
 from drmn.search.config import PolicyConfig
 from drmn.search.storage.factory import STORAGES, make_storage
-from drmn.search.storage.studies import driver_of, load_study, open_study, study_names
+from drmn.search.storage.studies import (
+    driver_of,
+    load_study,
+    open_study,
+    read_study,
+    study_names,
+)
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.trial_summary import epochs, summarize_all
 
@@ -100,6 +106,14 @@ def test_a_study_draws_the_same_wherever_it_lives(tmp_path, url, sampler):
     assert all(each == drawn[0] for each in drawn)
 
 
+def test_a_look_finds_what_a_driver_has(tmp_path, url):
+    searched(tmp_path / "toy", url)
+    with opened(tmp_path / "toy", url) as study:
+        assert repr(summarize_all(read_study(tmp_path, "toy", url))) == repr(
+            study.record.trial_summaries()
+        )
+
+
 def test_other_settings_are_refused_once_a_trial_has_reported(tmp_path, url):
     folder, changed = tmp_path / "toy", IDENTITY | {"base.optim.lr": 0.1}
     storage = make_storage(url)
@@ -112,7 +126,8 @@ def test_other_settings_are_refused_once_a_trial_has_reported(tmp_path, url):
         pytest.raises(StudyError, match=r"--optim\.lr was 0\.001, now 0\.1"),
     ):
         open_study(folder, changed, storage)
-    assert len(load_study(tmp_path, "toy", url).trials) == 6
+    for look in (load_study, read_study):
+        assert len(look(tmp_path, "toy", url).trials) == 6
 
 
 def test_a_driver_is_named_and_a_second_one_refused(tmp_path, url):
@@ -143,3 +158,5 @@ def test_no_storage_has_studies_before_there_are_any(tmp_path, url):
     assert study_names(tmp_path, url) == []
     with pytest.raises(StudyError, match="there are: none"):
         load_study(Path(tmp_path), "toy", url)
+    with pytest.raises(StudyError, match="there are: none"):
+        read_study(Path(tmp_path), "toy", url)
