@@ -16,6 +16,7 @@ from hypothesis import settings
 from PIL import Image
 from servers import postgres_server
 
+from drmn import cli
 from drmn.cluster import connect
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.check import inspect
@@ -30,6 +31,10 @@ from drmn.io import atomic
 
 # Ray reads these when it is imported; jobs set them before, and tests may have imported it by then.
 os.environ |= connect.QUIET | connect.RAY_SETTINGS | connect.STARTS
+
+# Tests keep the cores busy: threads beside that only wait for each other.
+torch.set_num_threads(1)
+os.environ.setdefault(cli.WAITING, "PASSIVE")
 
 # A busy machine is no bug, and CI must not fail by chance.
 settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)

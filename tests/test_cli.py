@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 
 import pytest
 from conftest import ROOT
 from in_process import run_job
 
-from drmn.cli import require_place
+from drmn.cli import WAITING, require_place, run
 from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError
 
@@ -159,3 +160,30 @@ def test_a_lost_terminal_ends_a_job_as_ctrl_c_does_unless_it_is_ignored(tmp_path
         signal.signal(signal.SIGHUP, mine)
     assert done.returncode == end, done.stderr
     assert done.stderr == ("interrupted; the same command resumes it\n" if end else "")
+
+
+@dataclass
+class WaitingJob:
+    """A job without settings."""
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_of_a_job_sleep_unless_its_user_has_another_policy(
+    monkeypatch, before, after
+):
+    monkeypatch.setattr(sys, "argv", ["job"])
+    monkeypatch.setenv(WAITING, before or "")
+    if before is None:
+        monkeypatch.delenv(WAITING)
+    found = []
+    run(lambda _: found.append(os.environ[WAITING]), WaitingJob)
+    assert found == [after]
+
+
+def test_a_job_has_imported_no_torch_before_it_says_how_threads_wait():
+    code = "import runpy, sys; runpy.run_path(sys.argv[1]); print('torch' in sys.modules)"
+    for job in sorted((ROOT / "jobs").glob("*.py")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, job], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "False\n", job
