@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -26,13 +27,19 @@ def files(folder: Path, root: Path = REPOSITORY) -> list[Path]:
     """Write the libraries' versions, and what git has not committed, below `folder`."""
     place = folder / PROVENANCE
     place.mkdir(parents=True, exist_ok=True)
-    found = {f"{each.name}=={each.version}" for each in distributions()}
-    texts = {"environment.txt": "\n".join(sorted(found, key=str.lower)) + "\n"}
+    texts = {"environment.txt": _libraries()}
     if changed := _git(root, "diff", "HEAD"):
         texts["uncommitted.diff"] = changed
     for name, text in texts.items():
         atomic.write(place / name, text)
     return [place / name for name in texts]
+
+
+@cache
+def _libraries() -> str:
+    """Return the libraries of this process and their versions, a line each."""
+    found = {f"{each.name}=={each.version}" for each in distributions()}
+    return "\n".join(sorted(found, key=str.lower)) + "\n"
 
 
 def _git(root: Path, *arguments: str) -> str:

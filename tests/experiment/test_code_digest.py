@@ -93,3 +93,11 @@ def test_our_own_code_is_followed_to_the_losses_and_not_to_the_terminal(monkeypa
         "drmn.search.samplers.sampler_study",
     } <= set(read)
     assert not [name for name in read if name.startswith(("drmn.report", "drmn.tracking"))]
+
+
+def test_files_are_read_again_once_one_has_changed(tmp_path, monkeypatch):
+    before = package(tmp_path, **FILES)
+    with monkeypatch.context() as patch:
+        patch.setattr(code_digest.ast, "parse", lambda _: pytest.fail("read again"))
+        assert code_digest.digest(("drmn.train",), tmp_path) == before
+    assert package(tmp_path, **FILES | {"late": "y = 22\n"}) != before
