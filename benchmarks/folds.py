@@ -1,10 +1,10 @@
 """A search on each of the three folds, beside the strongest baseline there, on real photos.
 
 Runs jobs/tune.py as a person does: 24 trials each on cub2010_dev (150 bird classes, 4,513 photos),
-frozen tf_efficientnet_lite0 at 224 px, the space of CUB as it is, or with options after `--`, such
-as `-- --views 3 --optim.epochs 15`. Figures are of the validation classes, where the settings of
-both were chosen. The strongest baseline of a fold is the one of the highest H. `--folder` keeps the
-studies; started again there, it goes on.
+frozen tf_efficientnet_lite0 at 224 px with three augmented views, the space of CUB as it is, or
+with other options after `--`, such as `-- --views 0 --model.sit attr`. Figures are of the
+validation classes, where the settings of both were chosen. The strongest baseline of a fold is the
+one of the highest H. `--folder` keeps the studies; started again there, it goes on.
 """
 
 import json
@@ -26,10 +26,10 @@ def search(
     folder: Path, photos: Path, fold: int, trials: int, options: Sequence[str]
 ) -> dict[str, Any]:
     """Return the outcome of the search on a fold; `options` are more of those of jobs/tune.py."""
-    data = ("--dataset", "cub", "--data-root", photos, "--fold", fold, "--study", f"fold{fold}")
+    data = ("--dataset", "cub", "--data-root", photos, "--views", "3", "--fold", fold)
     file = folder / f"fold{fold}.json"
     more = ("--budget.trials", trials, "--no-figures", "--json", file.absolute())
-    job("tune", folder, *data, *options, *more)
+    job("tune", folder, *data, "--study", f"fold{fold}", *options, *more)
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 
