@@ -6,6 +6,7 @@ while it does. A look at a study costs little and changes nothing (docs/startup.
 
 import json
 import math
+import os
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -39,7 +40,7 @@ def snapshot(file: Path, name: str) -> optuna.Study | None:
     Raises:
         sqlite3.DatabaseError: It is no database, or lacks a table.
     """
-    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(_uri(file), uri=True)) as database:
         database.execute("BEGIN")  # all reads are of one moment
         schemas = [
             schema for (schema,) in database.execute("SELECT schema_version FROM version_info")
@@ -49,6 +50,17 @@ def snapshot(file: Path, name: str) -> optuna.Study | None:
         if not studies or not set(schemas) <= set(SCHEMA):
             return None
         return _Reader(database, studies[0]).study(name)
+
+
+def _uri(file: Path) -> str:
+    """Return how SQLite opens a file that is only read.
+
+    Where nobody else has it open, it would create a file beside it to tell others; in a folder that
+    cannot be written to, it need not.
+    """
+    alone = not file.with_name(f"{file.name}-wal").exists()
+    still = "&immutable=1" if alone and not os.access(file.parent, os.W_OK) else ""
+    return f"{file.absolute().as_uri()}?mode=ro{still}"
 
 
 class _Reader:

@@ -2,6 +2,8 @@
 
 import math
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import numpy as np
@@ -81,6 +83,22 @@ def test_nothing_is_written(tmp_path):
     before = record.read_bytes(), record.stat().st_mtime_ns
     read_study(tmp_path, "toy")
     assert (record.read_bytes(), record.stat().st_mtime_ns) == before
+
+
+def test_a_record_on_a_disk_that_cannot_be_written_to_is_read(tmp_path):
+    made(tmp_path / "toy")
+    code = (
+        "import sys; from pathlib import Path; from drmn.search.storage.studies import read_study;"
+        "print(len(read_study(Path(sys.argv[1]), 'toy').trials))"
+    )
+    mounted = f"mount --bind {tmp_path} {tmp_path} && mount -o remount,ro,bind {tmp_path}"
+    script = f"{mounted} && {sys.executable} -c '{code.replace(chr(39), chr(34))}' {tmp_path}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"no mount namespaces here: {done.stderr.strip()}")
+    assert (done.stdout, done.stderr) == ("7\n", "")
 
 
 def test_tables_of_another_version_are_left_to_optuna(tmp_path):
