@@ -11,7 +11,7 @@ Found:  2026-11-23, cub2010_dev (150 of the classes, 4,513 photos), fold 1, 24 t
         then the space is so.
 
 Frozen features of a small backbone (tf_efficientnet_lite0 at 224 px). The transformer (SIT) is left
-out: in the ablation it costs 0.8 H (docs/training.md). To search it too, ask for "model.sit" among
+out: in the ablation it costs 1.0 H (docs/training.md). To search it too, ask for "model.sit" among
 "none" and "attr"; `joint` takes 33 times a step without it at a width of 256.
 """
 
