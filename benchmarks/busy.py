@@ -1,7 +1,8 @@
-"""Waiting threads that sleep and ones that spin: the demo's baselines, busy machine and quiet.
+"""Waiting threads that soon sleep, and ones that spin: the demo's baselines, busy and quiet.
 
-A job lets them sleep (`OMP_WAIT_POLICY=PASSIVE`, drmn/cli.py); by default they spin for a while.
-Busy means that each core has a process that computes without end. Runs take turns; medians count.
+A job lets them sleep after some microseconds (`GOMP_SPINCOUNT`, drmn/cli.py); by default it is
+milliseconds. Busy means two processes a core that compute without end. Runs take turns; medians
+count.
 """
 
 import multiprocessing
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from bars import Bar, arguments, finish
 
-from drmn.cli import WAITING
+from drmn.cli import SPIN
 
 ROOT = Path(__file__).parents[1]
 RUNS = 3
@@ -36,8 +37,8 @@ print(time.perf_counter() - began)
 def fitted(results: Path, *, sleep: bool) -> float:
     """Return the seconds that the baselines take in a process whose waiting threads sleep."""
     command = [sys.executable, "-c", BASELINES, str(results)]
-    env = {name: value for name, value in os.environ.items() if name != WAITING}
-    env |= {WAITING: "PASSIVE"} if sleep else {}
+    env = {name: value for name, value in os.environ.items() if name not in SPIN}
+    env |= SPIN if sleep else {}
     done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
@@ -50,8 +51,8 @@ def compute() -> None:
 
 @contextmanager
 def busy_cores() -> Iterator[None]:
-    """Keep each core busy for a `with` block."""
-    processes = [multiprocessing.Process(target=compute) for _ in range(os.cpu_count() or 1)]
+    """Keep each core busy twice for a `with` block."""
+    processes = [multiprocessing.Process(target=compute) for _ in range(2 * (os.cpu_count() or 1))]
     for process in processes:
         process.start()
     try:
@@ -81,7 +82,7 @@ def main() -> None:
             bar,
             least=False,
         )
-        for machine, bar in (("busy", 0.5), ("quiet", 1.2))
+        for machine, bar in (("busy", 0.5), ("quiet", 1.5))
     ]
     figures = {
         f"{machine}, {'asleep' if sleep else 'spinning'}, seconds": f"{value:.1f}"

@@ -25,9 +25,9 @@ from drmn.fields import did_you_mean
 from drmn.help import Common
 
 J = TypeVar("J")
-WAITING = "OMP_WAIT_POLICY"
-"""Environment variable: whether threads that wait for others sleep. OpenMP reads it when torch is
-imported."""
+SPIN = {"GOMP_SPINCOUNT": "1000"}
+"""How long a thread of OpenMP that waits for others spins before it sleeps: some microseconds,
+where it would be milliseconds. It is read when torch is imported (benchmarks/busy.py)."""
 Dataset = Annotated[
     str, tyro.conf.arg(help=f"One of: {', '.join(get_args(DatasetName))} (docs/own-data.md).")
 ]
@@ -114,9 +114,9 @@ def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -
     A user's mistake ends in one sentence and exit status 2; Ctrl-C, SIGTERM and a lost terminal
     (SIGHUP) in 130; an error that nobody foresaw in one sentence, a log with its traceback, and 70.
     """
-    # They spin unless told otherwise, and where other processes need the cores, small operations
-    # take ten times as long (benchmarks/busy.py).
-    os.environ.setdefault(WAITING, "PASSIVE")
+    # Where other processes need the cores, small operations take many times as long by default.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.update(SPIN | os.environ)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
         signal.signal(signal.SIGHUP, signal.default_int_handler)

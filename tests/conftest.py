@@ -34,7 +34,7 @@ os.environ |= connect.QUIET | connect.RAY_SETTINGS | connect.STARTS
 
 # Tests keep the cores busy: threads beside that only wait for each other.
 torch.set_num_threads(1)
-os.environ.setdefault(cli.WAITING, "PASSIVE")
+os.environ.update(cli.SPIN)
 
 # A busy machine is no bug, and CI must not fail by chance.
 settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)

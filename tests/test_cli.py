@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from in_process import run_job
 
-from drmn.cli import WAITING, require_place, run
+from drmn.cli import require_place, run
 from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError
 
@@ -167,16 +167,21 @@ class WaitingJob:
     """A job without settings."""
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_waiting_threads_of_a_job_sleep_unless_its_user_has_another_policy(
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_waiting_threads_of_a_job_soon_sleep_unless_its_user_wants_it_otherwise(
     monkeypatch, before, after
 ):
     monkeypatch.setattr(sys, "argv", ["job"])
-    monkeypatch.setenv(WAITING, before or "")
-    if before is None:
-        monkeypatch.delenv(WAITING)
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that it is as it was after the test
+        monkeypatch.delenv(name)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
     found = []
-    run(lambda _: found.append(os.environ[WAITING]), WaitingJob)
+    run(lambda _: found.append(os.environ.get("GOMP_SPINCOUNT")), WaitingJob)
     assert found == [after]
 
 
