@@ -206,7 +206,7 @@ def main() -> None:
     epochs, trials = (20, 200) if given.quick else (100, TRIALS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        measured = ways(folder, epochs)
+        costs = ways(folder, epochs)
         seconds, shipped, uri = replayed(folder, trials)
         query = asked(uri, folder, 5 if given.quick else 15)
         spool, began = Spool(folder / "rate.db"), time.monotonic()
@@ -214,13 +214,13 @@ def main() -> None:
             spool.put(*events.metrics("s/0", METRICS, n, BEGUN + n))
         rate = 1000 / (time.monotonic() - began)
     training = epoch_cpu(2 if given.quick else 6)
-    own = measured.pop("ours")
+    own = costs.pop("ours")
     beside = shipped / (trials * EPOCHS)
     figures: dict[str, object] = {
         "ours, an epoch": f"{own.calls:.0f} calls, {1000 * own.cpu:.2f} ms CPU in the driver, "
         f"{1000 * beside:.1f} ms in the shipper's process",
     }
-    for way, each in measured.items():
+    for way, each in costs.items():
         figures[f"{way}, an epoch"] = f"{each.calls:.0f} calls, {1000 * each.cpu:.0f} ms CPU"
     figures |= {
         "training, CPU-s an epoch (cub2010_mini)": round(training, 3),

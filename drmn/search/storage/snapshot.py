@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import json_to_distribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -90,10 +90,8 @@ class _Reader:
         values = self._of_trials("trial_values", "objective, value, value_type", _number)
         steps = "step, intermediate_value, intermediate_value_type"
         intermediate = self._of_trials("trial_intermediate_values", steps, _number)
-        shapes = self._of_trials(
-            "trial_params", "param_name, distribution_json", json_to_distribution
-        )
-        params = self._of_trials("trial_params", "param_name, param_value", lambda value: value)
+        given = "param_name, distribution_json, param_value"
+        params = self._of_trials("trial_params", given, _parameter)
         query = (
             "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials"
             " WHERE study_id = ? ORDER BY number"
@@ -107,11 +105,8 @@ class _Reader:
                 values=[values[trial][each] for each in sorted(values[trial])] or None,
                 datetime_start=_moment(start),
                 datetime_complete=_moment(complete),
-                params={
-                    name: shapes[trial][name].to_external_repr(value)
-                    for name, value in params[trial].items()
-                },
-                distributions=shapes[trial],
+                params={name: value for name, (value, _) in params[trial].items()},
+                distributions={name: among for name, (_, among) in params[trial].items()},
                 user_attrs=user[trial],
                 system_attrs=system[trial],
                 intermediate_values=intermediate[trial],
@@ -135,6 +130,11 @@ class _Reader:
 
 def _number(value: float | None, kind: str) -> float:
     return NUMBERS[kind] if value is None else float(value)
+
+
+def _parameter(distribution: str, value: float) -> tuple[Any, BaseDistribution]:
+    among = json_to_distribution(distribution)
+    return among.to_external_repr(value), among
 
 
 def _moment(text: str | None) -> datetime | None:
