@@ -1,13 +1,14 @@
-"""Random kills: searches on the demo whose processes are killed at random times until they end.
+"""Random kills: jobs on the demo whose processes are killed at random times until they end.
 
-A search is started and, after a random time, one of its processes is killed (driver, trial, raylet,
-GCS, shipper); a job that ended is started again by the same command, until it says that the study
-is over. Then the study must hold what an undisturbed one holds, bit for bit, each trial that was
-recorded as finished must have kept its times, and MLflow must have one run for each trial. Trials
-run one at a time, so that the order in which they end does not depend on the machine.
+A search (in one process a trial or in worker groups; its record in SQLite or PostgreSQL; MLflow a
+file or a server), an extraction or a finalize is started, and after random times one of its
+processes is killed: driver, trial, raylet, GCS, shipper, MLflow's server, PostgreSQL's. A job that
+ended is started again by the same command, until it is over. Then it must have come to what an
+undisturbed one comes to, bit for bit; nothing that was recorded as finished may have changed; and
+the invariants of `tests/invariants.py` must hold: record, checkpoints, MLflow and winner agree, and
+nothing is left. A start that ends otherwise must have said why in a sentence.
 """
 
-import json
 import os
 import random
 import signal
@@ -15,37 +16,41 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import optuna
 import psutil
 from bars import Bar, finish, flags
-from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[1]
-TRIALS = 5
-VICTIMS = {
-    "driver": "jobs/tune.py",
-    "trial": "Trainable",
-    "raylet": "raylet/raylet",
-    "gcs": "gcs_server",
-    "shipper": "drmn.tracking ship",
-}
-"""Processes of a search, by a part of their command lines."""
-SPACE = """
-def space(trial):
-    trial.suggest_float("optim.lr", 1e-3, 1e-2, log=True)
-    trial.suggest_categorical("model.fusion", ["add", "concat"])
-    return {"optim.epochs": 4, "model.sit": "none", "model.width": 16, "model.scale": 2.0}
-"""
-MOST_STARTS = 40
-"""Starts of a study after which it is said to hang."""
+sys.path.append(str(ROOT / "tests"))
+
+from killed_jobs import (  # noqa: E402 - it imports from tests
+    SPACE,
+    Finalize,
+    Killed,
+    Prepare,
+    Process,
+    Search,
+    Victims,
+    below,
+    driver,
+)
+from killed_servers import kill_postgres, mlflow_server  # noqa: E402
+from servers import postgres_server  # noqa: E402
+
+MOST_STARTS = 60
+"""Starts of a job after which it is said to hang."""
 TIMEOUT_S = 900.0
 """Seconds after which a start is said to hang."""
+MARK = "DRMN_KILLS"
+"""Variable of the environment by which processes of this campaign are known."""
+LEFT_S = 60.0
+"""Seconds that Ray's processes have to end after their job."""
 
 
 @dataclass
@@ -57,102 +62,131 @@ class Campaign:
     kills: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+    expected: dict[str, object] = field(default_factory=dict)
+    longest: dict[str, float] = field(default_factory=dict)
 
-    def command(self, study: str) -> list[str]:
-        """Return the command of a study."""
-        return [
-            *(sys.executable, str(ROOT / VICTIMS["driver"]), "--dataset", "demo"),
-            *("--space", "small.py", "--study", study, "--results", "results", "--no-figures"),
-            *("--budget.trials", str(TRIALS), "--budget.at-once", "1", "--budget.model-mb", "0"),
-            *("--policy.sampler", "random", "--policy.pruner", "none", "--json", f"{study}.json"),
-            *("--tracking-uri", f"sqlite:///{self.folder}/mlflow.db", "--failures", "100"),
-        ]
-
-    def start(self, study: str) -> subprocess.Popen[bytes]:
-        """Start a study, or resume it."""
-        log = (self.folder / f"{study}.log").open("ab")
-        return subprocess.Popen(self.command(study), cwd=self.folder, stdout=log, stderr=log)
-
-    def finished(self, study: str) -> dict[int, tuple[object, ...]]:
-        """Return what must not change any more: the times and values of finished trials."""
-        return {
-            trial.number: (trial.datetime_start, trial.datetime_complete, trial.value)
-            for trial in self.trials(study)
-            if trial.state.is_finished()
-        }
-
-    def trials(self, study: str) -> list[optuna.trial.FrozenTrial]:
-        """Return the trials of a study's record."""
-        path = self.folder / "results" / "studies" / study / "record.db"
-        with suppress(KeyError, optuna.exceptions.StorageInternalError):  # not made yet
-            if path.is_file():
-                name = f"sqlite:///{path}"
-                return optuna.load_study(study_name=study, storage=name).get_trials(deepcopy=False)
-        return []
-
-    def outcome(self, study: str) -> list[tuple[object, ...]]:
-        """Return what must not depend on kills."""
-        plain: dict[str, Any] = json.loads((self.folder / f"{study}.json").read_text())
-        names = ("number", "state", "epochs", "value", "params")
-        return [tuple(trial[name] for name in names) for trial in plain["trials"]]
-
-    def disturb(self, study: str, longest: float) -> None:
-        """Run a study to its end, killing a process of it at random times."""
-        known: dict[int, tuple[object, ...]] = {}
-        for _ in range(MOST_STARTS):
-            job = self.start(study)
-            until = time.monotonic() + TIMEOUT_S
-            while not _ends_within(job, self.chance.uniform(1.0, longest)):
-                if time.monotonic() > until:
-                    self.faults["hung"] += 1
-                    job.kill()
-                else:
-                    self._kill(job)
-            self.statuses[job.returncode] += 1
-            now = self.finished(study)
-            self.faults["changed"] += sum(now.get(key) != value for key, value in known.items())
-            known = now
-            if job.returncode == 0:
-                return
-        self.faults["hung"] += 1
-
-    def _kill(self, job: subprocess.Popen[bytes]) -> None:
-        """Kill one of the processes of a job."""
-        name = self.chance.choice(sorted(VICTIMS))
-        found = [job.pid] if name == "driver" else _below(job.pid, VICTIMS[name])
-        if found:
-            with suppress(ProcessLookupError):
-                os.kill(self.chance.choice(found), signal.SIGKILL)
-                self.kills[name] += 1
-
-    def check(self, study: str, expected: list[tuple[object, ...]]) -> None:
-        """Count what differs from an undisturbed study, in the record and in MLflow."""
-        self.faults["other outcome"] += self.outcome(study) != expected
-        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
-        experiment = client.get_experiment_by_name("demo")
-        runs = client.search_runs(
-            [experiment.experiment_id], f"tags.kind = 'trial' and tags.study = '{study}'"
+    def start(self, job: Killed, name: str) -> Process:
+        """Start a job, or resume it."""
+        said = self._said(name).open("ab"), self.errors(name).open("wb")
+        environment = os.environ | {MARK: str(self.folder)}
+        return subprocess.Popen(
+            job.command(name), cwd=self.folder, stdout=said[0], stderr=said[1], env=environment
         )
-        names = Counter(run.data.tags["drmn.run"] for run in runs)
-        states = {run.data.tags["state"] for run in runs}
-        whole = len(names) == TRIALS and set(names.values()) == {1} and "RUNNING" not in states
-        self.faults["MLflow differs"] += not whole
+
+    def _said(self, name: str) -> Path:
+        return self.folder / f"{name}.out"
+
+    def errors(self, name: str) -> Path:
+        """Return the file of what the last start of a job printed as errors."""
+        return self.folder / f"{name}.err"
+
+    def undisturbed(self, kind: str, job: Killed, name: str) -> None:
+        """Run a job without kills: what the others of its kind must come to."""
+        began = time.monotonic()
+        if self.start(job, name).wait() != 0:
+            sys.exit(f"{name} failed undisturbed: {self.errors(name).read_text()[-2000:]}")
+        self.longest[kind] = time.monotonic() - began
+        self.expected[kind] = job.outcome(name)
+        self._fault("broken invariants", job.broken(name), name)
+
+    def disturb(self, kind: str, job: Killed, name: str) -> None:
+        """Run a job to its end, killing a process of it at random times, and check it."""
+        known: dict[object, object] = {}
+        for _ in range(MOST_STARTS):
+            started = self.start(job, name)
+            until = time.monotonic() + TIMEOUT_S
+            while not _ends_within(started, self.chance.uniform(1.0, self.longest[kind] / 2)):
+                if time.monotonic() > until:
+                    self._fault("hung", ["a start took too long"], name)
+                    started.kill()
+                else:
+                    victim = self.chance.choice(sorted(job.victims))
+                    self.kills[victim] += job.victims[victim](started)
+            self.statuses[started.returncode] += 1
+            now = job.acknowledged(name)
+            changed = [str(key) for key, value in known.items() if now.get(key) != value]
+            self._fault("changed", changed, name)
+            known = {**now}
+            if started.returncode == 0:
+                self._check(kind, job, name)
+                return
+            self._check_end(job, name, started.returncode)
+        self._fault("hung", [f"not over after {MOST_STARTS} starts"], name)
+
+    def _check(self, kind: str, job: Killed, name: str) -> None:
+        self.ended[kind] += 1
+        if job.outcome(name) != self.expected[kind]:
+            self._fault("another outcome", [str(job.outcome(name))[:2000]], name)
+        self._fault("broken invariants", job.broken(name), name)
+
+    def _check_end(self, job: Killed, name: str, status: int) -> None:
+        """Count a start that was not killed and says neither why it ended nor that it resumes."""
+        errors = self.errors(name).read_text(errors="replace")
+        last = (errors.strip().splitlines() or [""])[-1]
+        said = status == -signal.SIGKILL or last.startswith(("error: ", "note: "))
+        if status not in job.statuses or not said or "Traceback" in errors:
+            self._fault("ended without a sentence", [f"{status}: {errors[-2000:]}"], name)
+
+    def _fault(self, kind: str, lines: list[str], name: str) -> None:
+        self.faults[kind] += len(lines)
+        for line in lines:
+            print(f"{name}: {kind}: {line}", flush=True)
+
+    def look_for_processes(self) -> None:
+        """Count processes of this campaign that outlive its jobs."""
+        until = time.monotonic() + LEFT_S
+        while (left := _marked(self.folder)) and time.monotonic() < until:
+            time.sleep(1.0)
+        lines = [" ".join(process.cmdline())[:200] for process in left]
+        self._fault("processes left", lines, "campaign")
 
 
-def _ends_within(job: subprocess.Popen[bytes], seconds: float) -> bool:
+def _marked(folder: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            found += [process] * (process.environ().get(MARK) == str(folder))
+    return found
+
+
+def _ends_within(job: Process, seconds: float) -> bool:
     with suppress(subprocess.TimeoutExpired):
         job.wait(seconds)
         return True
     return False
 
 
-def _below(pid: int, words: str) -> list[int]:
-    found = []
-    with suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                found += [child.pid] * (words in " ".join(child.cmdline()))
-    return found
+def jobs_of(campaign: Campaign, stack: ExitStack) -> dict[str, Killed]:
+    """Return the jobs that are killed, by their kinds."""
+    folder, choice = campaign.folder, campaign.chance.choice
+    ray: Victims = {
+        name: below(words, choice)
+        for name, words in (
+            *(("raylet", "raylet/raylet"), ("gcs", "gcs_server")),
+            ("shipper", "drmn.tracking ship"),
+        )
+    }
+    alone: Victims = {"driver": driver, "trial": below("Trainable", choice), **ray}
+    groups: Victims = {**alone, "trial": below("RayTrainWorker", choice)}
+    file, pool = f"sqlite:///{folder}/mlflow.db", ("--backend", "pool")
+    uri, kill_mlflow = stack.enter_context(mlflow_server(folder))
+    server = stack.enter_context(postgres_server())
+    databases: dict[str, str] = {}
+
+    def database(name: str) -> str:
+        return databases.get(name) or databases.setdefault(name, server.database())
+
+    postgres: Victims = {**alone, "PostgreSQL": partial(kill_postgres, server)}
+    return {
+        "search": Search(folder, alone, file),
+        "search in groups, MLflow's server": Search(
+            folder, {**groups, "MLflow": kill_mlflow}, uri, pool
+        ),
+        "search in PostgreSQL": Search(folder, postgres, file, storage=database),
+        "prepare": Prepare(folder, {"prepare": driver}),
+        "finalize": Finalize(folder, {**ray, "finalize": driver}, folder / "results"),
+    }
 
 
 def main() -> None:
@@ -163,27 +197,32 @@ def main() -> None:
     asked = parser.parse_args()
     least = 8 if asked.quick else asked.kills
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
         campaign = Campaign(Path(folder), random.Random(asked.seed))  # noqa: S311
         (campaign.folder / "small.py").write_text(SPACE)
-        for study in ("features", "calm"):  # the first one makes what the others find
-            began = time.monotonic()
-            if campaign.start(study).wait() != 0:
-                sys.exit(f"{campaign.folder}/{study}.log: the search failed undisturbed.")
-        longest, expected, studies = time.monotonic() - began, campaign.outcome("calm"), 0
-        while sum(campaign.kills.values()) < least:
-            studies += 1
-            campaign.disturb(f"s{studies}", longest / 2)
-            campaign.check(f"s{studies}", expected)
-            print(f"{studies} studies, {sum(campaign.kills.values())} kills", flush=True)
+        jobs = jobs_of(campaign, stack)
+        run(campaign, jobs, least)
+        campaign.look_for_processes()
     figures = {
-        "studies": studies,
+        "jobs": dict(campaign.ended),
         "kills": dict(campaign.kills),
         "exit statuses": {str(key): times for key, times in campaign.statuses.items()},
     }
-    kinds = ("other outcome", "changed", "MLflow differs", "hung")
-    bars = [Bar(f"studies or trials: {k}", campaign.faults[k], 0, least=False) for k in kinds]
+    kinds = ("another outcome", "changed", "broken invariants", "ended without a sentence", "hung")
+    bars = [Bar(k, campaign.faults[k], 0, least=False) for k in (*kinds, "processes left")]
     finish(figures, bars, asked.json)
+
+
+def run(campaign: Campaign, jobs: dict[str, Killed], least: int) -> None:
+    """Run each kind undisturbed, then each in turn until there were so many kills."""
+    campaign.start(jobs["search"], "first").wait()  # makes the features that the others find
+    for kind, job in jobs.items():
+        campaign.undisturbed(kind, job, "calm" if kind == "search" else f"calm-{len(kind)}")
+    while campaign.kills.total() < least:
+        for kind, job in jobs.items():
+            name = f"s{campaign.ended.total()}"
+            campaign.disturb(kind, job, name)
+            print(f"{kind}: {campaign.kills.total()} kills so far", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ COMMON = {
         "--from",
         "--run",
         "--status",
+        "--verify",
         "--stop",
         "--results",
         "--storage",
@@ -54,7 +55,7 @@ COMMON = {
 }
 """The options in the short help."""
 ONE = ("run", "from", "dataset", "tier", "ablation")
-LOOKS = {"stop": ONE, "status": ONE}
+LOOKS = {"stop": ONE, "status": ONE, "verify": ONE}
 """Modes that look after a run, in their order, and the options that name it."""
 
 
@@ -88,6 +89,8 @@ class TrainJob:
     )
     status: bool = False
     """Show how far the run is, and its driver."""
+    verify: bool = False
+    """Compare the files that the run keeps with their digests."""
     stop: bool = False
     """Stop the driver of the run on this machine. The same command resumes it."""
     results: Path = Path("results")
@@ -106,7 +109,7 @@ def main(job: TrainJob) -> None:
     require_place(job.json)
     if job.from_:
         job = with_source(job)
-    if job.dataset or not (job.run and (job.status or job.stop)):
+    if job.dataset or not (job.run and any(getattr(job, name) for name in LOOKS)):
         require_dataset(job.dataset)
     name = job.run or f"{job.dataset}-{job.config.tier}-{job.ablation}"
     require_name("run", name)
@@ -167,7 +170,7 @@ def train(job: TrainJob, folder: Path) -> None:
 
 
 def look_after(job: TrainJob, modes: Sequence[str], name: str) -> None:
-    """Show the status of a run, or stop it."""
+    """Show the status of a run, compare its files with their digests, or stop it."""
     from drmn.report.look_after import Look, look_after, require_used
 
     require_used(modes, given(), LOOKS)

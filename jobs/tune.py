@@ -48,11 +48,11 @@ COMMON = {
     ),
     "Workers": ("--backend", "--budget.at-once", "--workers", "--cpus", "--gpus"),
     "Where": ("--results", "--storage", "--tracking-uri", "--json"),
-    "Look after studies": ("--plan", "--list", "--status", "--stop", "--replay"),
+    "Look after studies": ("--plan", "--list", "--status", "--verify", "--stop", "--replay"),
 }
 """The options in the short help."""
 ONE = ("study", "space", "dataset")
-LOOKS = {"stop": ONE, "list": ("study",), "status": ONE, "replay": ONE}
+LOOKS = {"stop": ONE, "list": ("study",), "status": ONE, "verify": ONE, "replay": ONE}
 """Modes that look after studies, in their order, and the options that name the study of each."""
 
 
@@ -78,6 +78,8 @@ class TuneJob:
     """List the studies."""
     status: bool = False
     """Show the trials of --study, its best value and its driver."""
+    verify: bool = False
+    """Compare the files that --study keeps with their digests."""
     replay: bool = False
     """Check that the record of --study gives the same choices again."""
     stop: bool = False

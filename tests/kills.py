@@ -4,12 +4,14 @@ import json
 import signal
 import sys
 import time
+from itertools import pairwise
 
 import optuna
 import psutil
 import pytest
 from conftest import ROOT
 from in_process import run_job
+from invariants import broken
 
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"
 
@@ -48,9 +50,20 @@ def kill_tree(process):
 
 
 def finish(arguments, folder):
+    """Run a search of `command` to its end; return what it wrote, once the invariants hold."""
     done = run_job("tune", folder, *arguments[2:], ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads((folder / "out.json").read_text())
+    return ended(arguments, folder)
+
+
+def ended(arguments, folder):
+    """Return what a search that came to its end wrote, once the invariants hold."""
+    plain = json.loads((folder / "out.json").read_text())
+    given = dict(pairwise(arguments))
+    study = given["--results"] / "studies" / given["--study"]
+    store, url = given["--tracking-uri"], given.get("--storage", "")
+    assert broken(study, plain, store, url) == []
+    return plain
 
 
 FINISHED = {

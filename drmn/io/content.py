@@ -5,6 +5,7 @@ They find accidents, not forgeries: XXH3, ten times as fast as SHA-256.
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
@@ -84,6 +85,29 @@ def note_made(place: Path, of: Mapping[str, Any]) -> None:
     """Write beside a file or folder its inputs `of`, and the digests of its content."""
     files = {str(file.relative_to(place.parent)): digest_of(file) for file in files_below(place)}
     atomic.write(_note(place), json.dumps({"of": of, "files": files}, indent=1))
+
+
+def noted_below(folder: Path) -> dict[Path, str]:
+    """Return the files below a folder that have a note of `note_made`, with their digests.
+
+    A note that cannot be read is among them, with an empty one.
+    """
+    found: dict[Path, str] = {}
+    for note in sorted(folder.rglob(_note(Path("*")).name)):
+        try:
+            files: Mapping[str, str] = json.loads(note.read_text())["files"]
+            found |= {note.parent / name: digest for name, digest in files.items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            found[note] = ""
+    return found
+
+
+def remove_made(place: Path) -> None:
+    """Remove a file or folder that may be there, and its note."""
+    _note(place).unlink(missing_ok=True)
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
 
 
 def is_made(place: Path, of: Mapping[str, Any]) -> bool:

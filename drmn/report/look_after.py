@@ -1,4 +1,4 @@
-"""The modes of a job that look after its studies or runs: list, status, replay, stop."""
+"""The modes of a job that look after its studies or runs: list, status, verify, replay, stop."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from drmn.cli import write_json
-from drmn.errors import ConfigError
+from drmn.errors import ConfigError, DataError
 from drmn.flags import Given, flag, refuse_unused
 from drmn.report import studies
 
@@ -57,7 +57,11 @@ def look_after(modes: Sequence[str], look: Look, json: Path | None) -> None:
         "stop": lambda: studies.stop(console, folder, name, url),
         "list": lambda: studies.show(console, folder, url, look.only),
         "status": lambda: studies.status(console, folder, name, url),
+        "verify": lambda: studies.verify(console, folder, name, url),
         "replay": lambda: studies.replay(console, folder, name, look.space, url),
     }
-    shown = [does[mode]() for mode in modes]
-    write_json(json, shown[-1])
+    shown = {mode: does[mode]() for mode in modes}
+    write_json(json, shown[modes[-1]])
+    if (verified := shown.get("verify")) and (bad := verified["bad"]):
+        few = f"{len(bad)} of {verified['files']} files"
+        raise DataError(f"{folder / name}: damaged or gone: {few}; the lines above say which.")

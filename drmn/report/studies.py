@@ -111,6 +111,26 @@ def replay(console: Console, studies: Path, name: str, space: str, url: str = ""
     return {"study": name, "trials": [{"number": number, "same": same} for number, same in found]}
 
 
+def verify(console: Console, studies: Path, name: str, url: str = "") -> dict[str, Any]:
+    """Compare the files that a study or run keeps with their digests; print those that differ.
+
+    Returns the same as JSON has it.
+    """
+    from drmn.search.analysis.verify import verify as compared  # noqa: PLC0415 - torch with it
+
+    rows, who = summarize_all(read_study(studies, name, url)), driver_of(studies / name, url)
+    found = compared(studies / name, rows, driven=bool(who))
+    bad = [each for each in found if each.problem]
+    for each in bad:
+        say(console, f"{studies / name / each.file}: {each.problem}")
+    state = f"{len(bad)} of {len(found)} files are not" if bad else f"all {len(found)} files are"
+    kind = kind_of(studies / name)
+    left = "; packages and figures are not compared while a driver runs" if who else ""
+    say(console, f"{kind} {name}: {state} as they were written{left}")
+    files = [{"file": each.file, "problem": each.problem} for each in bad]
+    return {kind: name, "files": len(found), "bad": files}
+
+
 def stop(console: Console, studies: Path, name: str, url: str = "") -> None:
     """End the driver of a study or run, as SIGTERM does; the same command resumes it.
 

@@ -19,6 +19,7 @@ from drmn.experiment.baseline_cache import cached_baselines
 from drmn.experiment.leftovers import sweep
 from drmn.experiment.lock import lock_folder
 from drmn.experiment.trial_checkpoints import CURVE, PICTURE, trial_folder
+from drmn.io.content import remove_made
 from drmn.search.analysis.pack_trials import PackedTrials, Packer
 from drmn.search.budget.limits import BudgetTracker
 from drmn.search.callbacks.base import Callback
@@ -141,7 +142,7 @@ class Session:
         folder = packed.folder.parent
         title, files = self.plan.title(int(folder.name)), self.catalogue.places()
         for name in (PICTURE, CURVE):
-            (folder / name).unlink(missing_ok=True)
+            remove_made(folder / name)
         looks = f"{title}: where the network looks"
         model_export.draw_attention(packed, looks, self.data, self.store, files)
         model_export.draw_curve(packed, f"{title}: validation", self.data)

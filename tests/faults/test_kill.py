@@ -1,7 +1,6 @@
 """Kill it and start it again, or fill its disk: nothing is lost, and nothing done twice."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -13,7 +12,7 @@ import optuna
 import psutil
 import pytest
 from in_process import run_job
-from kills import FINISHED, TRIALS, command, finish, kept, kill_tree, outcome, wait_for
+from kills import FINISHED, TRIALS, command, ended, finish, kept, kill_tree, outcome, wait_for
 
 
 def trials(record):
@@ -82,12 +81,13 @@ def test_features_that_vanish_are_made_again_and_no_trial_fails(demo, tmp_path, 
     # A process for each trial: one that has the features open reads them to its end.
     more = ("--backend", "pool")
     with said.open("w") as output:
-        job = subprocess.Popen(command(tmp_path, results, *more), cwd=tmp_path, stdout=output)
+        arguments = command(tmp_path, results, *more)
+        job = subprocess.Popen(arguments, cwd=tmp_path, stdout=output)
         wait_for(lambda: epochs_of(record, 1), job)
         (level,) = (results / "features").glob("demo-*160px-*/level-16.arrow")
         cut(level)
         assert job.wait(600) == 0
-    assert outcome(json.loads((tmp_path / "out.json").read_text())) == unkilled
+    assert outcome(ended(arguments, tmp_path)) == unkilled
     assert "The features are checked, and made again" in " ".join(said.read_text().split())
 
 
@@ -126,7 +126,7 @@ def test_a_search_waits_for_room_on_a_full_disk(demo, tmp_path, unkilled, small)
     told = said.read_text()
     assert "the disk is full; the search waits, and resumes when there is space." in told
     assert "Traceback" not in told
-    plain = json.loads((tmp_path / "out.json").read_text())
+    plain = ended(arguments, tmp_path)
     assert outcome(plain) == unkilled
 
 
@@ -168,7 +168,7 @@ def test_a_trial_that_loses_its_process_goes_on_in_another(demo, tmp_path, unkil
     job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
     os.kill(process_of_trial_1(job, name, record), signal.SIGKILL)
     assert job.wait(300) == 0
-    plain = json.loads((tmp_path / "out.json").read_text())
+    plain = ended(arguments, tmp_path)
     assert outcome(plain) == unkilled  # nor does it depend on the backend
     assert sum("interrupted" in t.user_attrs for t in trials(record)) == 1
 
@@ -188,7 +188,7 @@ def test_a_search_whose_ray_dies_starts_again_by_itself(demo, tmp_path, unkilled
         assert job.wait(480) == 0
     assert "starts again by itself and resumes (1 of 3 times)" in said.read_text()
     assert "(2 of 3 times)" not in said.read_text()
-    found = outcome(json.loads((tmp_path / "out.json").read_text()))
+    found = outcome(ended(arguments, tmp_path))
     assert (len(found), found[:TRIALS]) == (4 * TRIALS, unkilled)
 
 
@@ -199,7 +199,7 @@ def test_a_trial_that_is_stopped_is_found_hanging_and_resumes(demo, tmp_path, un
     job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL)
     os.kill(process_of_trial_1(job, "Trainable", record), signal.SIGSTOP)
     assert job.wait(480) == 0
-    assert outcome(json.loads((tmp_path / "out.json").read_text())) == unkilled
+    assert outcome(ended(arguments, tmp_path)) == unkilled
     assert sum(trial.user_attrs.get("hung", 0) for trial in trials(record)) == 1
     (stacks,) = (record.parent / "trials").glob("*/stacks-*.txt")
     assert "Thread 0x" in stacks.read_text()

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 import os
 import re
 import signal
@@ -316,6 +317,29 @@ def test_the_studies_are_listed_and_one_is_shown(finished, demo):
     epochs = outcome["spent"]["epochs"]
     assert epochs == sum(trial["epochs"] for trial in outcome["trials"])
     assert f"spent: 4 trials, {epochs} epochs, " in listed.stdout
+
+
+def test_the_files_of_a_study_are_compared_with_their_digests(finished, demo):
+    folder, _, outcome = finished
+    look = ("--verify", "--study", folder.name, "--results", demo)
+    whole = run(folder, "--status", *look)
+    assert whole.returncode == 0, whole.stderr
+    last = whole.stdout.splitlines()[-1]
+    assert re.fullmatch(rf"study {folder.name}: all \d+ files are as they were written", last)
+    number = f"{outcome['best']['trial']:04d}"
+    weights = demo / "studies" / folder.name / "trials" / number / "package" / "model.safetensors"
+    content = weights.read_bytes()
+    try:
+        weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        shown = run(folder, *look, "--json", folder / "verify.json")
+    finally:
+        weights.write_bytes(content)
+    assert shown.returncode == 2
+    assert f"{weights}: damaged; the study's command makes it again" in shown.stdout
+    place = demo / "studies" / folder.name
+    assert shown.stderr.startswith(f"error: {place}: damaged or gone: 1 of ")
+    (bad,) = json.loads((folder / "verify.json").read_text())["bad"]
+    assert (place / bad["file"]).samefile(weights)
 
 
 def test_a_search_says_what_it_spent_and_why_it_ended(finished):

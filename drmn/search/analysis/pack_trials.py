@@ -14,7 +14,7 @@ from drmn.experiment import code_digest
 from drmn.experiment.model_export import Packed, pack
 from drmn.experiment.trial_checkpoints import CURVE, PACKAGE, PICTURE, trial_folder
 from drmn.fields import with_overrides
-from drmn.io.content import is_made, note_made
+from drmn.io.content import is_made, note_made, remove_made
 from drmn.model.backbone import Backbone
 from drmn.model.extraction import backbone_of
 from drmn.search.trial_summary import TrialSummary
@@ -77,9 +77,9 @@ class Packer:
             else:
                 made.rows.append(row)
         kept = {row.number for row in made.rows}
-        for folder in self.study.glob(f"trials/*/{PACKAGE}"):
-            if int(folder.parent.name) not in kept:
-                shutil.rmtree(folder)
+        for folder in self.study.glob("trials/*"):
+            if int(folder.name) not in kept:
+                remove_made(folder / PACKAGE)
         return made
 
     @cached_property
