@@ -17,8 +17,8 @@ from mlflow.entities import Run
 Plain = dict[str, Any]
 SHA256 = 32
 """Bytes of the digest that a checkpoint begins with."""
-RUNNING_ONLY = ("last.pt", "holder", "*.tmp", "*.other", "*.damaged", ".room")
-"""Files of a trial that is running, or that was killed."""
+RUNNING_ONLY = ("last.pt", "holder", "*.tmp", ".room")
+"""Files of a trial that is running or was killed; what was put aside stays, to be looked at."""
 ENDED = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 """A run's state in MLflow by that of its trial in the record."""
 
@@ -101,6 +101,7 @@ def of_mlflow(trials: list[optuna.trial.FrozenTrial], key: str, tracking_uri: st
         for run in client.search_runs(experiments, max_results=10_000)
         if run.data.tags.get("drmn.run", "").split("/")[0] == key
     ]
+    runs = [run for run in runs if run.data.tags["kind"] in ("study", "trial")]  # and baselines
     names = Counter(run.data.tags["drmn.run"] for run in runs)
     expected = {key, *(f"{key}/{trial.number:04d}" for trial in trials)}
     if set(names) != expected or set(names.values()) != {1}:

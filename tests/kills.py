@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 import sys
 import time
 from itertools import pairwise
@@ -30,12 +31,12 @@ def command(folder, demo, *more):
     ]
 
 
-def wait_for(happened, process, seconds=480):
-    for _ in range(seconds * 10):
+def wait_for(happened, process, seconds=480, pause=0.1):
+    for _ in range(int(seconds / pause)):
         if happened():
             return
         assert process.poll() is None, "the job ended before it could be killed"
-        time.sleep(0.1)
+        time.sleep(pause)
     pytest.fail("waited in vain")
 
 
@@ -64,6 +65,19 @@ def ended(arguments, folder):
     store, url = given["--tracking-uri"], given.get("--storage", "")
     assert broken(study, plain, store, url) == []
     return plain
+
+
+def epochs_of(record, number):
+    """Return how many epochs a trial has in a record that a driver is writing."""
+    query = (
+        "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id)"
+        " WHERE number = ?"
+    )
+    try:
+        database = sqlite3.connect(f"file:{record}?mode=ro", uri=True)
+        return database.execute(query, (number,)).fetchone()[0]
+    except sqlite3.OperationalError:  # not made yet
+        return 0
 
 
 FINISHED = {

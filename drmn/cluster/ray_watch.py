@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,8 +20,11 @@ import psutil
 from drmn.cluster.reachable import not_started
 
 RESTARTS = "DRMN_RAY_RESTARTS"
-"""Environment variable: how often this command has started again by itself."""
+"""Environment variable: when this command has started again by itself, in seconds of
+`time.monotonic`, which goes on in the process that takes its place."""
 MAX_RESTARTS = 3
+RESTART_WINDOW_S = 3600.0
+"""Restarts longer ago are not counted: a search of days may lose its Ray now and then."""
 MAX_START_RESTARTS = 1
 """The same while Ray starts: a Ray that cannot run here is not to be waited for."""
 POLL_INTERVAL_S = 1.0
@@ -122,7 +126,10 @@ def _restart(servers: list[psutil.Process], *, started: bool) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(left, timeout=GRACE_S)
-    times = int(os.environ.get(RESTARTS, "0")) + 1
+    now = time.monotonic()
+    known = [float(each) for each in os.environ.get(RESTARTS, "").split()]
+    recent = [*(each for each in known if now - each < RESTART_WINDOW_S), now]
+    times = len(recent)
     if sys.stdout.isatty():
         print(SHOW_CURSOR, end="", flush=True)  # noqa: T201 - a line of progress has hidden it
     if not started and times > MAX_START_RESTARTS:
@@ -130,15 +137,16 @@ def _restart(servers: list[psutil.Process], *, started: bool) -> None:
         os._exit(1)
     if times > MAX_RESTARTS:
         _say(
-            f"error: Ray's {name} died {times} times; nothing that was finished is lost. Close "
-            "what else takes memory or use a smaller --budget.at-once: the same command resumes."
+            f"error: Ray's {name} died {times} times within an hour; nothing that was finished is "
+            "lost. Close what else takes memory or use a smaller --budget.at-once: the same "
+            "command resumes."
         )
         os._exit(1)
     _say(
         f"note: Ray's {name} died; the job starts again by itself and resumes "
-        f"({times} of {MAX_RESTARTS} times)."
+        f"({times} of {MAX_RESTARTS} times within an hour)."
     )
-    os.environ[RESTARTS] = str(times)
+    os.environ[RESTARTS] = " ".join(map(str, recent))
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own
     except OSError as problem:

@@ -25,6 +25,11 @@ def file(path: Path) -> Iterator[Finding]:
     yield from _kubernetes(path, content) if "kind" in content else _ray_up(path, content)
 
 
+def _mapping(found: object) -> Mapping[str, Any]:
+    """Return a part of the file; empty where something else stands there, as the schema says."""
+    return found if isinstance(found, Mapping) else {}
+
+
 def _ray_up(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
     wrong = launch_file.against_schema(content)
     yield Finding(
@@ -32,11 +37,11 @@ def _ray_up(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
         found=wrong or "kept",
         remedy='see https://docs.ray.io, "Cluster YAML Configuration Options"' if wrong else "",
     )
-    key = Path(content.get("auth", {}).get("ssh_private_key", ""))
+    key = Path(str(_mapping(content.get("auth")).get("ssh_private_key") or ""))
     if key.name and not launch_file.BLANK.search(str(key)):
         yield private(f"{path}: auth.ssh_private_key", key.expanduser(), "name a key that is there")
-    mounts: Mapping[str, str] = content.get("file_mounts") or {}
-    token = next((Path(local) for local in mounts.values() if local.endswith("auth_token")), None)
+    mounts = [str(local) for local in _mapping(content.get("file_mounts")).values()]
+    token = next((Path(local) for local in mounts if local.endswith("auth_token")), None)
     if token is None:
         yield Finding(
             name=f"{path}: token",
@@ -46,7 +51,7 @@ def _ray_up(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
     else:
         remedy = "make one: ray get-auth-token --generate; chmod 600 ~/.ray/auth_token"
         yield private(f"{path}: token", token.expanduser(), remedy)
-    for local in mounts.values():
+    for local in mounts:
         if not Path(local).expanduser().exists() and not local.endswith("auth_token"):
             yield Finding(
                 name=f"{path}: file_mounts",
@@ -56,21 +61,21 @@ def _ray_up(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _kubernetes(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
-    kind, spec = content["kind"], content.get("spec") or {}
+    kind, spec = content["kind"], _mapping(content.get("spec"))
     known = content.get("apiVersion") == "ray.io/v1" and kind in ("RayCluster", "RayJob")
     yield Finding(
         name=f"{path}: kind",
         found=f"{kind} of {content.get('apiVersion')}",
         remedy="" if known else "KubeRay's are RayCluster and RayJob of ray.io/v1",
     )
-    cluster: Mapping[str, Any] = spec.get("rayClusterSpec") or spec
+    cluster = _mapping(spec.get("rayClusterSpec")) or spec
     stated, have = str(cluster.get("rayVersion")), version("ray")
     yield Finding(
         name=f"{path}: rayVersion",
         found=stated,
         remedy="" if stated == have else f"set {have}, which the image has from constraints.txt",
     )
-    mode = (cluster.get("authOptions") or {}).get("mode")
+    mode = _mapping(cluster.get("authOptions")).get("mode")
     yield Finding(
         name=f"{path}: authOptions.mode",
         found=str(mode),

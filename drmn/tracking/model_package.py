@@ -24,13 +24,15 @@ from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.decode import Preprocess
 from drmn.data.images.pixels import UnreadableError, decode_bytes
 from drmn.data.splits.development import Classes
-from drmn.errors import DataError
+from drmn.errors import DataError, last_line
 from drmn.evaluation.ensemble import Rule
 from drmn.fields import flatten, with_overrides
 from drmn.level_names import LevelName, level_of
 from drmn.model.backbone import Backbone
 from drmn.model.network import DRMN, hyperspherical
 from drmn.tracking.package_files import BACKBONE_FILE, METADATA_FILE, WEIGHTS_FILE, sha256_of
+
+AGAIN = "the command of its study packs it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,7 @@ def save(
         "attribute_names": package.classes.attribute_names,
         "channels": {str(s): package.backbone.channels[s] for s in package.backbone.levels},
         "rule": asdict(package.rule),
+        "weights": {"sha256": sha256_of(folder / WEIGHTS_FILE)},
         "backbone": {"file": os.path.relpath(file, folder), "sha256": sha256_of(file)},
     }
     (folder / METADATA_FILE).write_text(json.dumps(about, indent=1))
@@ -183,9 +186,21 @@ def load(folder: Path, backbone_file: Path | None = None) -> Package:
         backbone_file: The backbone that it shares, where that is not at the path in `about.json`.
 
     Raises:
-        DataError: The backbone's file is gone or another one.
+        DataError: A file is gone, damaged or another one.
     """
-    about: dict[str, Any] = json.loads((folder / METADATA_FILE).read_text())
+    try:
+        about: dict[str, Any] = json.loads((folder / METADATA_FILE).read_text())
+        if sha256_of(folder / WEIGHTS_FILE) != about["weights"]["sha256"]:
+            raise DataError(f"{folder / WEIGHTS_FILE}: not the weights that were packed; {AGAIN}.")
+        return _loaded(folder, about, backbone_file)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as problem:
+        if isinstance(problem, DataError):
+            raise
+        reason = f"{type(problem).__name__}: {last_line(problem)}"
+        raise DataError(f"{folder}: the model's files are damaged ({reason}); {AGAIN}.") from None
+
+
+def _loaded(folder: Path, about: Mapping[str, Any], backbone_file: Path | None) -> Package:
     tensors = load_file(folder / WEIGHTS_FILE)
     features = FeatureConfig(**{**about["features"], "weights": "random"})
     backbone = Backbone(features)
@@ -210,7 +225,7 @@ def _backbone_file(folder: Path, about: Mapping[str, str], given: Path | None) -
     if not file.is_file() or sha256_of(file) != about["sha256"]:
         raise DataError(
             f"{folder}: its backbone, {file}, is gone or another one (its SHA-256 should be "
-            f"{about['sha256'][:16]}…); put it there, or run the command of its study again."
+            f"{about['sha256'][:16]}…); put it there, or {AGAIN}."
         )
     return file
 

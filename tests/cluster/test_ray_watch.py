@@ -5,9 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import ROOT
+
+from drmn.cluster import ray_watch
 
 JOB = """
 import signal, subprocess, sys, time
@@ -55,8 +58,20 @@ def test_a_job_whose_ray_dies_starts_again_three_times_and_then_says_what_to_do(
     out, err = start(tmp_path, server, "dies").communicate(timeout=120)
     assert out == "started\n" * 4
     *notes, error = err.splitlines()
-    assert [line.rpartition("(")[2] for line in notes] == [f"{n} of 3 times)." for n in (1, 2, 3)]
-    assert error.startswith("error: Ray's raylet or gcs_server died 4 times; nothing that was")
+    assert [line.rpartition("(")[2] for line in notes] == [
+        f"{n} of 3 times within an hour)." for n in (1, 2, 3)
+    ]
+    assert error.startswith(
+        "error: Ray's raylet or gcs_server died 4 times within an hour; nothing"
+    )
+
+
+def test_a_death_of_more_than_an_hour_ago_is_not_counted(tmp_path, server, monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setenv(ray_watch.RESTARTS, f"{now - 4000} {now - 3700} {now - 100}")
+    _, err = start(tmp_path, server, "dies").communicate(timeout=120)
+    *notes, _ = err.splitlines()
+    assert [line.rpartition("(")[2][0] for line in notes] == ["2", "3"]
 
 
 def test_a_ray_that_dies_while_it_starts_is_started_once_more(tmp_path, server):

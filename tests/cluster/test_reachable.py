@@ -3,11 +3,12 @@
 import json
 import re
 import socket
-import subprocess
 import tempfile
+from pathlib import Path
 
 import pytest
 from in_process import run_job
+from mounts import disk
 from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
 from ray._private.ray_constants import KV_NAMESPACE_CLUSTER
 from ray._raylet import GcsClient
@@ -109,16 +110,10 @@ def test_a_folder_that_ray_cannot_write_to_is_refused(local):
 
 
 def test_a_folder_without_room_for_rays_files_is_refused(local):
-    with tempfile.TemporaryDirectory(dir="/tmp") as small:
-        mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", small]
-        if subprocess.run(mount, capture_output=True, check=False).returncode:
-            pytest.skip("a disk of its own needs the right to mount one")
+    with tempfile.TemporaryDirectory(dir="/tmp") as small, disk(Path(small), "size=3m"):
         local("RAY_TMPDIR", small)
-        try:
-            with pytest.raises(ConfigError, match="3 MB are free, too few for Ray's files"):
-                check_ray()
-        finally:
-            subprocess.run(["umount", "--lazy", small], check=True)
+        with pytest.raises(ConfigError, match="3 MB are free, too few for Ray's files"):
+            check_ray()
 
 
 def test_ray_that_does_not_start_is_one_sentence(local):

@@ -4,34 +4,30 @@ import contextlib
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
-import time
 
 import optuna
 import psutil
 import pytest
 from in_process import run_job
-from kills import FINISHED, TRIALS, command, ended, finish, kept, kill_tree, outcome, wait_for
+from kills import (
+    FINISHED,
+    TRIALS,
+    command,
+    ended,
+    epochs_of,
+    finish,
+    kept,
+    kill_tree,
+    outcome,
+    wait_for,
+)
 
 
 def trials(record):
     """Return the record's trials; only when no driver is at work."""
     study = optuna.load_study(study_name=record.parent.name, storage=f"sqlite:///{record}")
     return study.get_trials(deepcopy=False)
-
-
-def epochs_of(record, number):
-    """Return how many epochs a trial has in a record that a driver is writing."""
-    query = (
-        "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id)"
-        " WHERE number = ?"
-    )
-    try:
-        database = sqlite3.connect(f"file:{record}?mode=ro", uri=True)
-        return database.execute(query, (number,)).fetchone()[0]
-    except sqlite3.OperationalError:  # not made yet
-        return 0
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +59,9 @@ def test_a_killed_driver_resumes_to_the_same_numbers(demo, tmp_path, unkilled, d
         (level,) = (demo / "features").glob("demo-*160px-*/level-16.arrow")
         cut(level)
     assert outcome(finish(command(tmp_path, demo), tmp_path)) == unkilled
-    assert kept(record.parent) == FINISHED
+    # A file that this start found damaged stays, to be looked at, until the next one.
+    aside = {"last.damaged"} if disk == "damaged" else set()
+    assert kept(record.parent) == FINISHED | aside
     for trial in before:  # not run again: its times are as they were
         now = trials(record)[trial.number]
         assert (now.datetime_start, now.datetime_complete) == (
@@ -89,45 +87,6 @@ def test_features_that_vanish_are_made_again_and_no_trial_fails(demo, tmp_path, 
         assert job.wait(600) == 0
     assert outcome(ended(arguments, tmp_path)) == unkilled
     assert "The features are checked, and made again" in " ".join(said.read_text().split())
-
-
-@pytest.fixture
-def small(tmp_path):
-    """Return a folder on a disk of its own."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", place]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a disk of its own needs the right to mount one")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def fill(path):
-    """Take all the room that a disk has left."""
-    with pytest.raises(OSError, match="No space left"):
-        path.write_bytes(bytes(200 << 20))
-
-
-@pytest.mark.slow
-def test_a_search_waits_for_room_on_a_full_disk(demo, tmp_path, unkilled, small):
-    shutil.copytree(demo / "features", small / "features")
-    record = small / "studies" / tmp_path.name / "record.db"
-    said = tmp_path / "said"
-    with said.open("w") as errors:
-        arguments = command(tmp_path, small)
-        job = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=errors)
-        wait_for(lambda: epochs_of(record, 1), job)
-        fill(small / "thief")
-        wait_for(lambda: "is full" in said.read_text(), job)
-        time.sleep(3)
-        (small / "thief").unlink()
-        assert job.wait(480) == 0
-    told = said.read_text()
-    assert "the disk is full; the search waits, and resumes when there is space." in told
-    assert "Traceback" not in told
-    plain = ended(arguments, tmp_path)
-    assert outcome(plain) == unkilled
 
 
 def processes(job, name):
@@ -186,8 +145,8 @@ def test_a_search_whose_ray_dies_starts_again_by_itself(demo, tmp_path, unkilled
         (victim,) = [c for c in psutil.Process(job.pid).children() if c.name() == server]
         victim.kill()
         assert job.wait(480) == 0
-    assert "starts again by itself and resumes (1 of 3 times)" in said.read_text()
-    assert "(2 of 3 times)" not in said.read_text()
+    assert "starts again by itself and resumes (1 of 3 times within" in said.read_text()
+    assert "(2 of 3 times" not in said.read_text()
     found = outcome(ended(arguments, tmp_path))
     assert (len(found), found[:TRIALS]) == (4 * TRIALS, unkilled)
 

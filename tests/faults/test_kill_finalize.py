@@ -8,14 +8,29 @@ import sys
 import pytest
 from conftest import ROOT
 from in_process import run_job
-from kills import kill_tree
+from kills import kill_tree, wait_for
 from searches import search
 
 from drmn.data.sealed import ledger
 
 pytestmark = pytest.mark.slow  # three whole ones
-STEPS = ("block 1, candidate 1", "features: 320 of ", "refit, seed 0")
-"""Beginnings of lines that are printed in the middle of confirmation, extraction and refit."""
+
+
+def printed(words):
+    """Return a test of whether a finalize has printed a line that begins so."""
+    return lambda results: any(
+        line.startswith(words) for line in (results.parent / "said").read_text().splitlines()
+    )
+
+
+def extracting(results):
+    """Return whether an extraction has a shard, and not all of them."""
+    journals = (results / "features").glob(".demo-*.building/journal.jsonl")
+    return any(journal.stat().st_size for journal in journals)
+
+
+STEPS = (printed("block 1, candidate 1"), extracting, printed("refit, seed 0"))
+"""What is seen in the middle of confirmation, extraction and refit."""
 
 
 def command(results, *more):
@@ -57,22 +72,19 @@ def undisturbed(searched, tmp_path_factory):
     return outcome(results)
 
 
-def kill_at(words, arguments, folder):
-    """Start a finalize, and kill it once it has printed a line that begins so."""
-    job = subprocess.Popen(
-        [sys.executable, "-u", ROOT / "jobs" / "finalize.py", *map(str, arguments)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with job.stdout:
-        assert any(line.startswith(words) for line in job.stdout), f"ended without: {words}"
+def kill_at(step, results, folder):
+    """Start a finalize, and kill it once it is in a step."""
+    job_file = ROOT / "jobs" / "finalize.py"
+    arguments = [sys.executable, "-u", job_file, *map(str, command(results))]
+    with (results.parent / "said").open("w") as said:
+        job = subprocess.Popen(arguments, cwd=folder, stdout=said)
+    wait_for(lambda: step(results), job, pause=0.01)
     kill_tree(job)
 
 
 def test_a_killed_finalize_resumes_to_the_same_result(results, undisturbed, tmp_path):
     for step in STEPS:
-        kill_at(step, command(results), tmp_path)
+        kill_at(step, results, tmp_path)
     done = run_job("finalize", tmp_path, *command(results), ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert outcome(results) == undisturbed

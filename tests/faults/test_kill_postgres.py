@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import time
+from itertools import pairwise
 
 import pytest
 from in_process import run_job
@@ -21,7 +22,9 @@ def trials(demo, study, url):
 
 
 def status(arguments, folder):
-    shown = run_job("tune", folder, *arguments[2:], "--status")
+    given = dict(pairwise(arguments))
+    where = [each for name in ("--study", "--results", "--storage") for each in (name, given[name])]
+    shown = run_job("tune", folder, "--status", *where)
     assert shown.returncode == 0, shown.stderr
     return shown.stdout
 

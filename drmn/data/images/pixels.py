@@ -1,7 +1,8 @@
 """Pixels of an image file, from its bytes: the one decoder of datasets and of packed models.
 
-What torchvision decodes is decoded by it, everything else by Pillow. All come as viewers show them:
-8 bits a channel, and upright.
+JPEG, GIF and WebP are decoded by torchvision, everything else by Pillow: torchvision's decoder of
+PNG ends the process where a file is damaged. All come as viewers show them: 8 bits a channel, and
+upright.
 """
 
 import io
@@ -27,7 +28,7 @@ ORIENTATION = 0x0112
 """The EXIF tag: 1 is upright, 2 to 8 are mirrored or turned."""
 _SUBFILE, _DNG = 0x00FE, 0xC612
 """TIFF tags: the kind of the first page, of which bit 0 is a preview; the version of a DNG."""
-_BY_TORCHVISION = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
+_BY_TORCHVISION = (b"\xff\xd8\xff", b"GIF8")
 _EXIF_MARKS = (b"Exif\0\0", b"eXIf", b"EXIF")
 """Marks of EXIF data in JPEG, PNG and WebP."""
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -72,7 +73,7 @@ def decode_bytes(content: bytes) -> Pixels:
         raise UnreadableError(_without_paths(str(problem))) from None
     if pixels.ndim != 3:
         raise UnreadableError("it moves", "keep one picture of it")
-    return _upright(_eight_bits(pixels), _orientation(content))
+    return _upright(pixels, _orientation(content))
 
 
 def is_converted(content: bytes) -> bool:
@@ -124,6 +125,8 @@ def _by_pillow(content: bytes) -> Pixels:
     if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
         raise UnreadableError("HEIC is not supported", CONVERT)
     try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.verify()  # a PNG's checksums, which decoding passes over
         with Image.open(io.BytesIO(content)) as image:
             _refuse_other_than_one_picture(image, content)
             return _channels(ImageOps.exif_transpose(image))

@@ -42,7 +42,7 @@ def read(file: Path, root: Path, spec: DatasetSpec) -> Listing:
         found = _official(content, file, spec)
         vectors = None
         if "w2v_att" in content:
-            vectors = word_vectors.checked(file, dataset(content, "w2v_att")[()], spec.attributes)
+            vectors = word_vectors.checked(file, values(content, "w2v_att"), spec.attributes)
     try:
         splits = xlsa17.find_splits(root, spec)
     except DataError:  # there are none
@@ -79,30 +79,44 @@ def opened(file: Path) -> Iterator[h5py.File]:
     """
     if not file.is_file():
         raise DataError(f"--hdf5 {file}: no such file.")
-    try:
+    with _damage_named(file):
         content = h5py.File(file, "r")
-    except OSError as problem:
-        reason = str(problem).partition("(")[2].rstrip(")")
-        raise DataError(f"{file}: not a whole HDF5 file ({reason}); fetch it again.") from None
     with content:
         yield content
 
 
+@contextmanager
+def _damage_named(file: Path | str) -> Iterator[None]:
+    """Raise `DataError` for what h5py raises in a `with` block where a file is damaged."""
+    try:
+        yield
+    except (OSError, RuntimeError) as problem:
+        reason = str(problem).partition("(")[2].rstrip(")") or str(problem)
+        raise DataError(f"{file}: not a whole HDF5 file ({reason}); fetch it again.") from None
+
+
 def dataset(content: h5py.File, name: str) -> h5py.Dataset:
     """Return the dataset called `name`."""
-    found = content.get(name)
+    with _damage_named(content.filename):
+        found, have = content.get(name), ", ".join(content) or "nothing"
     if not isinstance(found, h5py.Dataset):
-        have = ", ".join(content) or "nothing"
         raise DataError(f"{content.filename}: the dataset {name!r} is missing; it holds {have}.")
     return found
 
 
+def values(content: h5py.File, name: str) -> npt.NDArray[Any]:
+    """Return the numbers of a dataset that fits into memory."""
+    found = dataset(content, name)
+    with _damage_named(content.filename):
+        return np.asarray(found[()])
+
+
 def integers(content: h5py.File, name: str) -> Integers:
     """Return a dataset of whole numbers."""
-    values = dataset(content, name)[()].ravel()
-    if values.dtype.kind not in "iuf" or not np.array_equal(values, np.floor(values)):
+    found = values(content, name).ravel()
+    if found.dtype.kind not in "iuf" or not np.array_equal(found, np.floor(found)):
         raise DataError(f"{content.filename}: {name} holds something that is no whole number.")
-    whole: Integers = values.astype(np.int64)
+    whole: Integers = found.astype(np.int64)
     return whole
 
 
@@ -145,14 +159,16 @@ def _attributes(content: h5py.File, file: Path, spec: DatasetSpec) -> npt.NDArra
             f"{file}: att is {unit.shape} and original_att {original.shape}; {spec.name} has a row "
             f"of {spec.attributes} for each class in both: is this another dataset's?"
         )
-    values = np.asarray(original[()], dtype=np.float64)
-    if not np.isfinite(values).all():
+    if original.dtype.kind not in "iuf":
+        raise DataError(f"{file}: original_att is {original.dtype}; numbers are needed.")
+    found = values(content, "original_att").astype(np.float64)
+    if not np.isfinite(found).all():
         raise DataError(f"{file}: original_att holds NaN or infinity.")
-    empty = ~(values > 0).any(axis=1)
+    empty = ~(found > 0).any(axis=1)
     if empty.any():
         row = int(np.flatnonzero(empty)[0])
         raise DataError(f"{file}: row {row} of original_att has no attribute at all.")
-    return values
+    return found
 
 
 def _within(what: str, numbers: Integers, count: int, things: str) -> None:

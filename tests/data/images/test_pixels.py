@@ -156,3 +156,19 @@ def test_a_small_file_of_too_many_pixels_is_refused_before_it_takes_memory(side,
     with pytest.raises(UnreadableError, match=millions) as refused:
         decode_bytes(content)
     assert refused.value.remedy == "make it smaller"
+
+
+def test_a_flipped_byte_of_a_png_is_refused_and_ends_no_process():
+    """torchvision's decoder of PNG reads wild memory where libpng finds the data damaged."""
+    content = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise // 32 * 32).save(content, "PNG")  # so few colours that it is compressed
+    whole = content.getvalue()
+    for place in range(8, len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        try:
+            same = torch.equal(decode_bytes(bytes(damaged)), decode_bytes(whole))
+        except UnreadableError:
+            same = True
+        assert same

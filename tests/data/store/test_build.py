@@ -23,6 +23,7 @@ from feature_stores import (
     random_maps,
     same_bits,
 )
+from mounts import disk
 
 from drmn.data.store import feature_store, integrity
 from drmn.data.store import layout as plan
@@ -201,15 +202,8 @@ def test_a_store_larger_than_the_disk_is_refused_before_anything_is_done(tmp_pat
 @pytest.fixture
 def small_disk(tmp_path):
     """Return a folder on a disk of two megabytes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a disk of two megabytes needs the right to mount one")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with disk(tmp_path / "disk", "size=2m") as small:
+        yield small
 
 
 def test_a_disk_that_fills_up_loses_nothing_that_was_done(small_disk, undisturbed):
