@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 from killed_jobs import Process
+from mlflow import MlflowClient
 from servers import Server
 
 
@@ -19,7 +20,9 @@ def mlflow_server(folder: Path) -> Iterator[tuple[str, Callable[[Process], int]]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    place = ("--uri", f"sqlite:///{folder}/server.db", "--port", str(port))
+    store = f"sqlite:///{folder}/server.db"
+    MlflowClient(store).search_experiments()  # makes the database
+    place = ("--uri", store, "--port", str(port))
     command = [sys.executable, "-m", "drmn.tracking", "serve", *place]
     running: list[Process] = []
 
