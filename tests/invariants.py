@@ -49,7 +49,7 @@ def trials_of(study: Path, url: str = "") -> list[optuna.trial.FrozenTrial]:
 
 
 def _opened(study: Path, url: str) -> optuna.Study:
-    storage = url or f"sqlite:///{study / 'record.db'}"
+    storage = url.replace("://", "+psycopg2://", 1) or f"sqlite:///{study / 'record.db'}"
     return optuna.load_study(study_name=study.name, storage=storage)
 
 

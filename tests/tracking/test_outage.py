@@ -55,13 +55,20 @@ class Passing(BaseHTTPRequestHandler):
         if rule == "away":
             self.connection.close()
             return
-        if rule == "500":
-            self.answer(500, b"{}")
+        if rule in ("429", "500"):
+            self.answer(int(rule), b"{}")
+            return
+        if rule == "a page":  # as a proxy that wants a login answers
+            self.answer(200, b"<html>Log in</html>", "text/html")
             return
         if rule == "slow":
             time.sleep(1.0)
         status, content = self.ask(body)
         if rule == "deaf":  # it has done what it was asked, and nobody hears of that
+            self.connection.close()
+            return
+        if rule == "half":
+            self.answer(status, content[: len(content) // 2], length=len(content))
             self.connection.close()
             return
         self.answer(status, content)
@@ -77,10 +84,10 @@ class Passing(BaseHTTPRequestHandler):
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read()
 
-    def answer(self, status, content):
+    def answer(self, status, content, form="application/json", length=None):
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Type", form)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
         self.end_headers()
         self.wfile.write(content)
 
@@ -105,6 +112,9 @@ RULES = {
     "answers 500": [("pass", 5), ("500", 6)],
     "slow": [("slow", 5)],
     "does and never says so": [("pass", 1), ("deaf", 1)] * 8,
+    "answers by half": [("pass", 1), ("half", 1)] * 8,
+    "answers 429": [("pass", 5), ("429", 6)],
+    "behind a proxy that wants a login": [("pass", 5), ("a page", 3)],
 }
 
 
@@ -113,7 +123,11 @@ RULES = {
     [
         "away at the start",
         "does and never says so",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in list(RULES)[1:4]),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in RULES
+            if name not in ("away at the start", "does and never says so")
+        ),
     ],
 )
 def test_each_thing_is_there_once_when_the_server_was(mlflow_server, tmp_path, name):
