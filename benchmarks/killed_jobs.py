@@ -161,8 +161,8 @@ class Prepare:
 
     def broken(self, name: str) -> list[str]:
         """Return what is left beside the store."""
-        found = (self.folder / name / "features").iterdir()
-        return [f"{each}: left over" for each in found if not each.name.startswith("demo-")]
+        found = (self.folder / name / "features").glob(".demo-*")
+        return [f"{each}: left over" for each in found]
 
 
 @dataclass

@@ -16,9 +16,10 @@ from ray.train.v2.api.callback import UserCallback
 from drmn.cluster import preemption
 from drmn.cluster.connect import alive_node_ids
 from drmn.errors import last_line
+from drmn.search.executors.fault import is_of_peer
 from drmn.search.executors.heartbeat import train
 from drmn.search.executors.memory_fault import is_out_of_memory
-from drmn.search.executors.trial_queue import TrialQueue
+from drmn.search.executors.trial_queue import LostProcessError, TrialQueue
 
 MAX_WORKER_LOSSES = 10
 """Failures of a group, lost workers and trials that raise, before a new one replaces it."""
@@ -66,7 +67,8 @@ def worker_loop(given: dict[str, Any]) -> None:
                 if not ray.get(board.tell.remote(crew, name, rank, count, result)):
                     break
         except Exception as problem:
-            ray.get(board.fail.remote(crew, name, problem))
+            lost = LostProcessError(last_line(problem)) if is_of_peer(problem) else problem
+            ray.get(board.fail.remote(crew, name, lost))
             raise  # the process is not reused: its state is unknown
         if given["once"]:
             return

@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+import torch.distributed as dist
 from conftest import toy_catalogue
 from ray.exceptions import RayTaskError
 from rich.console import Console
@@ -11,7 +12,7 @@ from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError, DataError, StoreFaultError
 from drmn.prepare.job import FeatureRequest
 from drmn.report import terminal
-from drmn.search.executors.fault import fault_of, is_of_files
+from drmn.search.executors.fault import fault_of, is_of_files, is_of_peer
 
 
 def raised(error):
@@ -50,6 +51,32 @@ def test_anything_else_is_the_trials_own_or_its_process(error):
     assert not is_of_files(error)
     assert not is_of_files(raised(error))
     assert not is_of_files(None)
+
+
+GLOO = "[/__w/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:29590"
+PEERS = [
+    RuntimeError(f"{GLOO}: Connection reset by peer. This is typically caused by a remote worker"),
+    RuntimeError("Connection closed by peer [10.0.0.2]:4711"),
+    dist.DistBackendError("NCCL communicator was aborted on rank 1."),
+    dist.DistNetworkError("failed to recv, got 0 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", PEERS, ids=repr)
+def test_a_worker_whose_peer_is_gone_has_not_failed_its_trial(error):
+    assert is_of_peer(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(*FILES, *OWN),
+        dist.DistBackendError("NCCL error: Cuda failure 2 'out of memory'"),
+    ],
+    ids=repr,
+)
+def test_any_other_error_of_a_worker_is_not_of_its_peers(error):
+    assert not is_of_peer(error)
 
 
 def test_damaged_features_are_made_again_and_the_search_goes_on(monkeypatch, tmp_path, capsys):
