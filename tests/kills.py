@@ -63,7 +63,8 @@ def ended(arguments, folder):
     given = dict(pairwise(arguments))
     study = given["--results"] / "studies" / given["--study"]
     store, url = given["--tracking-uri"], given.get("--storage", "")
-    assert broken(study, plain, store, url) == []
+    found = broken(study, plain, store, url)
+    assert not found, "\n".join(found)
     return plain
 
 

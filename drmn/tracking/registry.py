@@ -36,6 +36,8 @@ from drmn.tracking.spool import Event
 
 OF, RUN, DIGEST = "drmn.models", "drmn.run", "drmn.package"
 """Tags of a model: its study or run, its trial's run, and a digest of its package."""
+FINISHED = "FINISHED"
+"""Status of a run that has a model: its trial was complete or pruned."""
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -97,18 +99,22 @@ def agree(client: MlflowClient, event: Event, need: Callable[[str], str]) -> Non
     digests = {run: package_digest(Path(each["folder"])) for run, each in whole.items()}
     for model in _of(client, experiment, event["run"]):
         run = model.tags[RUN]
-        same = model.tags[DIGEST] == digests.get(run) and model.status == "READY"
+        same = model.tags.get(DIGEST) == digests.get(run, "") and model.status == "READY"
+        if DIGEST not in model.tags:  # a process that was killed in `_log` left its run started
+            client.set_terminated(need(run), FINISHED, client.get_run(need(run)).info.end_time)
         if not (run in damaged or same or _registered(client, model)):
             client.delete_logged_model(model.model_id)
     kept = {model.tags[RUN]: model for model in _of(client, experiment, event["run"])}
     for run, each in whole.items():
-        if run not in kept or kept[run].tags[DIGEST] != digests[run]:
-            tags = {OF: event["run"], RUN: run, DIGEST: digests[run]}
+        if run not in kept or kept[run].tags.get(DIGEST) != digests[run]:
+            tags = {OF: event["run"], RUN: run}
             with TemporaryDirectory() as place:
                 more = _more(client, experiment, each, Path(place))
                 # The example is tried out, which takes seconds.
                 more |= {"tags": tags, "input_example": INPUT_EXAMPLE if run == first else None}
                 kept[run] = _log(client, need(run), each, event["registered"]["data"], more)
+            # The last of it: a model without is one that a killed process has not finished.
+            client.set_logged_model_tags(kept[run].model_id, {DIGEST: digests[run]})
     if first in whole:
         register(client, kept[first], need(first), event["registered"])
     if damaged:
@@ -172,8 +178,8 @@ def _backbone_uri(client: MlflowClient, experiment: str, file: Path, digest: str
 def _log(
     client: MlflowClient, run: str, each: Mapping[str, Any], data: str, more: Mapping[str, Any]
 ) -> LoggedModel:
-    """Log a package as the model of a finished run, which stays as it was."""
-    before = client.get_run(run).info
+    """Log a package as the model of a finished run, which MLflow starts again for it."""
+    info = client.get_run(run).info
     mlflow.set_tracking_uri(client.tracking_uri)
     with mlflow.start_run(run_id=run):
         logged = mlflow.pyfunc.log_model(
@@ -184,7 +190,7 @@ def _log(
             pip_requirements=[f"{name}=={version(name)}" for name in LIBRARIES],
             **more,
         )
-    at = before.end_time or before.start_time
+    at = info.end_time or info.start_time
     figures = [
         Metric(
             name,
@@ -199,7 +205,7 @@ def _log(
         for name, value in each["metrics"].items()
     ]
     client.log_batch(run, metrics=figures)
-    client.set_terminated(run, before.status, before.end_time)
+    client.set_terminated(run, FINISHED, info.end_time)
     return client.get_logged_model(logged.model_id)
 
 

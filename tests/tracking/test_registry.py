@@ -6,7 +6,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow_trees import begin, runs, ship_all
 
-from drmn.tracking import events
+from drmn.tracking import events, registry
 from drmn.tracking.spool import Spool
 
 EMPTY = (2).to_bytes(8, "little") + b"{}"
@@ -79,3 +79,46 @@ def test_a_damaged_package_is_refused_and_all_other_entries_arrive(tmp_path, dam
     assert spool.refused == []
     assert len(client.search_logged_models([home])) == 2
     assert len(client.search_registered_models()) == 1
+
+
+class KilledError(BaseException):
+    """A shipper's end, at any moment."""
+
+
+@pytest.mark.parametrize("call", ["log_batch", "set_terminated", "set_logged_model_tags"])
+def test_a_process_that_is_killed_while_it_logs_a_model_leaves_no_run_started(
+    tmp_path, monkeypatch, call
+):
+    """MLflow starts a run again to log its model."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    spool = Spool(tmp_path / "spool.db")
+    begin(spool)
+    spool.put(*events.child("s", "s/0000", "s/0", {}, {}, at=1.0))
+    spool.put(*events.end("s/0000", {}, at=2.0))
+    spool.put(*events.end("s", {}))
+    ship_all(spool, uri)
+    client = MlflowClient(uri)
+    ended = runs(uri)["s/0000"].info.end_time
+    model = package(tmp_path / "package", 0) | {"run": "s/0000", "metrics": {"best/H": 0.5}}
+    event = {
+        "run": "s",
+        "models": [model],
+        "registered": {"name": "drmn-toy", "data": "a", "value": 0.5},
+    }
+    need = {key: run.info.run_id for key, run in runs(uri).items()}.__getitem__
+
+    def killed(*_, **__):
+        raise KilledError
+
+    with monkeypatch.context() as dying:
+        dying.setattr(MlflowClient, call, killed)
+        with pytest.raises(KilledError):
+            registry.agree(client, event, need)
+    registry.agree(client, event, need)
+    (logged,) = client.search_logged_models([runs(uri)["s"].info.experiment_id])
+    assert [(metric.key, metric.value) for metric in logged.metrics] == [("best/H", 0.5)]
+    info = runs(uri)["s/0000"].info
+    assert info.status == "FINISHED"
+    assert info.end_time >= ended
+    registry.agree(client, event, need)  # what is whole stays
+    assert client.search_logged_models([info.experiment_id])[0].model_id == logged.model_id
