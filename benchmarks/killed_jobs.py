@@ -59,6 +59,8 @@ class Killed(Protocol):
     """A job that is killed and started again until it is over."""
 
     victims: Victims
+    pace: float
+    """Longest time between two kills, as a share of what it takes undisturbed."""
     statuses: tuple[int, ...]
     """Exit statuses that a kill may lead to; the same command is given again."""
 
@@ -92,6 +94,7 @@ class Search:
     more: tuple[str, ...] = ()
     storage: Callable[[str], str] = lambda _: ""
     """Returns the database of a study."""
+    pace: float = 0.5
     statuses: tuple[int, ...] = (-signal.SIGKILL, 1, 2)
 
     def command(self, name: str) -> list[str]:
@@ -142,6 +145,8 @@ class Prepare:
 
     folder: Path
     victims: Victims
+    pace: float = 1.2
+    """Most of it is to start: killed sooner, it would never have its first shard."""
     statuses: tuple[int, ...] = (-signal.SIGKILL,)
 
     def command(self, name: str) -> list[str]:
@@ -173,6 +178,7 @@ class Finalize:
     victims: Victims
     searched: Path
     """Results with the study `calm`."""
+    pace: float = 0.5
     statuses: tuple[int, ...] = (-signal.SIGKILL, 1, 2)
     names: list[str] = field(default_factory=list)
 

@@ -62,6 +62,8 @@ class Campaign:
     kills: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
+    disturbed: int = 0
+    """Jobs that were killed, finished or not: each has a name."""
     ended: Counter[str] = field(default_factory=Counter)
     expected: dict[str, object] = field(default_factory=dict)
     longest: dict[str, float] = field(default_factory=dict)
@@ -96,7 +98,8 @@ class Campaign:
         for _ in range(MOST_STARTS):
             started = self.start(job, name)
             until = time.monotonic() + TIMEOUT_S
-            while not _ends_within(started, self.chance.uniform(1.0, self.longest[kind] / 2)):
+            longest = max(2.0, job.pace * self.longest[kind])
+            while not _ends_within(started, self.chance.uniform(1.0, longest)):
                 if time.monotonic() > until:
                     self._fault("hung", ["a start took too long"], name)
                     started.kill()
@@ -194,6 +197,7 @@ def main() -> None:
     parser = flags(__doc__ or "")
     parser.add_argument("--kills", type=int, default=200, help="at least so many kills")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=240.0, help="no new job after so many")
     asked = parser.parse_args()
     least = 8 if asked.quick else asked.kills
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -201,7 +205,7 @@ def main() -> None:
         campaign = Campaign(Path(folder), random.Random(asked.seed))  # noqa: S311
         (campaign.folder / "small.py").write_text(SPACE)
         jobs = jobs_of(campaign, stack)
-        run(campaign, jobs, least)
+        run(campaign, jobs, least, asked.minutes)
         campaign.look_for_processes()
     figures = {
         "jobs": dict(campaign.ended),
@@ -210,17 +214,22 @@ def main() -> None:
     }
     kinds = ("another outcome", "changed", "broken invariants", "ended without a sentence", "hung")
     bars = [Bar(k, campaign.faults[k], 0, least=False) for k in (*kinds, "processes left")]
+    bars.append(Bar("kills", campaign.kills.total(), least))
     finish(figures, bars, asked.json)
 
 
-def run(campaign: Campaign, jobs: dict[str, Killed], least: int) -> None:
-    """Run each kind undisturbed, then each in turn until there were so many kills."""
+def run(campaign: Campaign, jobs: dict[str, Killed], least: int, minutes: float) -> None:
+    """Run each kind undisturbed, then each in turn until so many kills, or minutes."""
     campaign.start(jobs["search"], "first").wait()  # makes the features that the others find
     for kind, job in jobs.items():
         campaign.undisturbed(kind, job, "calm" if kind == "search" else f"calm-{len(kind)}")
-    while campaign.kills.total() < least:
+    until = time.monotonic() + 60 * minutes
+    while True:
         for kind, job in jobs.items():
-            name = f"s{campaign.ended.total()}"
+            if campaign.kills.total() >= least or time.monotonic() > until:
+                return
+            name = f"s{campaign.disturbed}"
+            campaign.disturbed += 1
             campaign.disturb(kind, job, name)
             print(f"{kind}: {campaign.kills.total()} kills so far", flush=True)
 

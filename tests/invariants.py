@@ -108,8 +108,13 @@ def of_mlflow(trials: list[optuna.trial.FrozenTrial], key: str, tracking_uri: st
         yield f"MLflow: runs {dict(names)}"
         return
     by_name = {run.data.tags["drmn.run"]: run for run in runs}
+    first: dict[str, Run] = {}
     for trial in trials:
-        yield from _of_run(trial, by_name[f"{key}/{trial.number:04d}"], by_name[key], client)
+        run = by_name[f"{key}/{trial.number:04d}"]
+        point = json.dumps(trial.params, sort_keys=True)
+        # One that repeats an earlier one's point is below that.
+        yield from _of_run(trial, run, first.get(point, by_name[key]), client)
+        first.setdefault(point, run)
 
 
 def _of_run(
