@@ -45,7 +45,6 @@ COMMON = {
         "--from",
         "--run",
         "--status",
-        "--verify",
         "--stop",
         "--results",
         "--storage",

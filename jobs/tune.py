@@ -48,7 +48,7 @@ COMMON = {
     ),
     "Workers": ("--backend", "--budget.at-once", "--workers", "--cpus", "--gpus"),
     "Where": ("--results", "--storage", "--tracking-uri", "--json"),
-    "Look after studies": ("--plan", "--list", "--status", "--verify", "--stop", "--replay"),
+    "Look after studies": ("--plan", "--list", "--status", "--stop", "--replay"),
 }
 """The options in the short help."""
 ONE = ("study", "space", "dataset")
