@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from drmn.errors import StudyError
 
@@ -24,8 +25,31 @@ def locked_by(folder: Path) -> int | None:
     return None
 
 
+class FolderLock:
+    """A study's folder that this process holds.
+
+    Args:
+        file: Its lock, opened.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def require_there(self) -> None:
+        """Raise `StudyError` if the folder was removed: files in it that are open seem to be whole.
+
+        On a network's disk the name of such a file is gone, on others nothing links to it.
+        """
+        path = Path(self.file.name)
+        if not path.exists() or os.fstat(self.file.fileno()).st_nlink == 0:
+            raise StudyError(
+                f"{path.parent}: the folder was removed while a process was at work in it; what it "
+                "recorded is lost, but for what MLflow has. The same command starts it anew."
+            )
+
+
 @contextmanager
-def lock_folder(folder: Path, name: str, *, kind: str = "study") -> Iterator[None]:
+def lock_folder(folder: Path, name: str, *, kind: str = "study") -> Iterator[FolderLock]:
     """Hold a study or a run for a `with` block; the system releases it if the process dies.
 
     Raises:
@@ -44,4 +68,4 @@ def lock_folder(folder: Path, name: str, *, kind: str = "study") -> Iterator[Non
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        yield FolderLock(lock)

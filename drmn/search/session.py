@@ -17,7 +17,7 @@ from drmn.evaluation.baselines import Baseline
 from drmn.experiment import model_export
 from drmn.experiment.baseline_cache import cached_baselines
 from drmn.experiment.leftovers import sweep
-from drmn.experiment.lock import lock_folder
+from drmn.experiment.lock import FolderLock, lock_folder
 from drmn.experiment.trial_checkpoints import CURVE, PICTURE, trial_folder
 from drmn.io.content import remove_made
 from drmn.search.analysis.pack_trials import PackedTrials, Packer
@@ -59,6 +59,7 @@ class Session:
     shipper: ShipperProcess
     logger: MlflowLogger
     budget: BudgetTracker
+    lock: FolderLock
 
     @property
     def record(self) -> StudyRecord:
@@ -75,6 +76,7 @@ class Session:
         try:
             if not self.nothing_left():
                 self._execute([*callbacks, self.logger])
+                self.lock.require_there()
         except Exception:
             failed = True
             raise
@@ -99,6 +101,7 @@ class Session:
                 resources=plan.resources,
                 pictures=plan.pictures,
                 at_once=plan.budget.at_once or plan.policy.window,
+                require_there=self.lock.require_there,
                 stop_on_error=isinstance(plan, RunPlan),
                 callbacks=callbacks,
             )
@@ -184,7 +187,10 @@ def open_session(
         UserError: Another process holds it, or it was made with other settings.
     """
     storage = make_storage(plan.storage)
-    with lock_folder(plan.folder, plan.name, kind=plan.kind), storage.lock(plan.folder):
+    with (
+        lock_folder(plan.folder, plan.name, kind=plan.kind) as lock,
+        storage.lock(plan.folder),
+    ):
         say = partial(console.print, soft_wrap=True, highlight=False)
         opened = open_study(plan.folder, plan.identity(store), storage, say=say)
         study = create_study(plan, opened, feature_store.held_features(store))
@@ -204,6 +210,7 @@ def open_session(
             shipper=shipper,
             logger=logger,
             budget=_fresh(plan),
+            lock=lock,
         )
         try:
             _log_start(logger, study_metadata_of(plan, found, feature_store.read(store), data))

@@ -65,3 +65,22 @@ def test_results_that_nobody_may_write_to_are_one_sentence_and_stay_as_they_are(
         assert sentence.startswith(f"error: {results}")
         assert "give --results a folder that may be written to" in sentence
         assert outcome(finish(arguments, tmp_path)) == undisturbed
+
+
+def test_a_study_that_is_removed_while_it_runs_ends_in_one_sentence(demo, tmp_path, undisturbed):
+    study = demo / "studies" / tmp_path.name
+    arguments = command(tmp_path, demo)
+    job = subprocess.Popen(
+        [*arguments, "--budget.trials", "40"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: epochs_of(study / "record.db", 1), job)
+    shutil.rmtree(study)
+    _, errors = job.communicate(timeout=480)
+    assert job.returncode == 2, errors
+    assert errors.splitlines()[-1].startswith(f"error: {study}: the folder was removed while")
+    assert "Traceback" not in errors
+    assert outcome(finish(arguments, tmp_path)) == undisturbed

@@ -32,6 +32,8 @@ class ExecutorConfig:
     """Attention maps that trials draw while they train."""
     at_once: int = 0
     """Trials that run in parallel; 0 for as many as the cluster holds."""
+    require_there: Callable[[], None] = lambda: None
+    """Raises `StudyError` if the study's folder was removed."""
     stop_on_error: bool = False
     """Whether the search ends with an error, to be resumed, where a trial would have failed."""
     kind: type[TrialTask] = TrialTask

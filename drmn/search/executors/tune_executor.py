@@ -41,12 +41,22 @@ class RecordSearcher(Searcher):
         """Why the search ends, with `stop_on_error`."""
         self.fault: StoreFaultError | None = None
         """Why it ends, if files are damaged or gone: trials that ran resume when they are back."""
+        self.removed: StudyError | None = None
+        """Why it ends, if its folder was removed."""
         self.losses = TrialLosses(study.record, work)
+
+    def look_for_folder(self) -> bool:
+        """Return whether the study's folder is still there; otherwise the search ends."""
+        try:
+            self.work.require_there()
+        except StudyError as problem:
+            self.removed = problem
+        return self.removed is None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
         ends = self.backend.problem or self.error or self.fault
-        point = None if ends else self._next()
+        point = self._next() if self.look_for_folder() and not ends else None
         if point is None:
             return None if self.live else str(Searcher.FINISHED)
         self.live[trial_id] = point.number
@@ -113,6 +123,8 @@ class RecordScheduler(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record an epoch."""
         del tune_controller
+        if not self.searcher.look_for_folder():
+            return str(TrialScheduler.STOP)
         number, epoch = self.searcher.live[trial.trial_id], result["epoch"]
         metrics, kept = _below(METRICS_PREFIX, result), _below(CHECKPOINT_PREFIX, result)
         stop = self.study.report(number, epoch, metrics, kept)
@@ -125,6 +137,8 @@ class RecordScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Requeue a trial that lost its process; any other error fails it."""
         del tune_controller
+        if not self.searcher.look_for_folder():
+            return
         number, error = self.searcher.live[trial.trial_id], _error_of(trial)
         if self.record.trial_summary(number).state != "RUNNING":
             return  # its result is in the record
@@ -175,7 +189,8 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
     """Run trials until the budget is spent. Needs a `ray_session`.
 
     Raises:
-        StudyError: No group of workers can be started; or, with `stop_on_error`, a trial raised.
+        StudyError: No group of workers can be started; the study's folder was removed; or, with
+            `stop_on_error`, a trial raised.
         StoreFaultError: Files that trials read are damaged or gone.
     """
     scratch = work.folder / RAY
@@ -185,8 +200,8 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
             _tuner(searcher, scratch).fit()
         if chosen.problem:
             raise StudyError(f"No group of workers can be started: {chosen.problem}.")
-        if searcher.fault:
-            raise searcher.fault
+        if ended := searcher.removed or searcher.fault:
+            raise ended
         if searcher.error:
             raise StudyError(
                 f"{work.folder}: {searcher.error.rstrip('.')}. The same command resumes it."
