@@ -152,6 +152,21 @@ def test_a_search_whose_ray_dies_starts_again_by_itself(demo, tmp_path, unkilled
 
 
 @pytest.mark.slow
+def test_a_search_whose_queue_of_trials_dies_ends_and_resumes_and_no_trial_fails(
+    demo, tmp_path, unkilled
+):
+    record = demo / "studies" / tmp_path.name / "record.db"
+    arguments = command(tmp_path, demo, "--backend", "pool")
+    job = subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    os.kill(process_of_trial_1(job, "TrialQueue", record), signal.SIGKILL)
+    _, errors = job.communicate(timeout=480)
+    assert job.returncode == 2, errors
+    assert "the process that hands trials to worker groups died" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert outcome(finish(arguments, tmp_path)) == unkilled
+
+
+@pytest.mark.slow
 def test_a_trial_that_is_stopped_is_found_hanging_and_resumes(demo, tmp_path, unkilled):
     record = demo / "studies" / tmp_path.name / "record.db"
     arguments = command(tmp_path, demo, "--stall-minutes", "0.05")

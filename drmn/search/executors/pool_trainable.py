@@ -8,7 +8,10 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
+
+from drmn.errors import last_line
+from drmn.search.executors.trial_queue import LostQueueError
 
 HEAD = {"CPU": 0, "node:__internal_head__": 0.001}
 """Resources of such a trial: a place on the head, no core. Ray refuses a trial without any."""
@@ -20,7 +23,7 @@ class PoolTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Submit the trial."""
         self.board, self.asked = config["board"], config["name"]
-        ray.get(self.board.submit.remote(self.asked, config["task"].task))
+        self._get(self.board.submit.remote(self.asked, config["task"].task))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Submit another trial: it costs no start-up."""
@@ -29,8 +32,18 @@ class PoolTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Return the metrics of the next epoch."""
+        result: dict[str, Any] = self._get(self.board.next.remote(self.asked))
+        return result
+
+    def _get(self, answer: Any) -> Any:
+        """Return the queue's answer, or raise what it raised.
+
+        Raises:
+            LostQueueError: Its process died.
+        """
         try:
-            result: dict[str, Any] = ray.get(self.board.next.remote(self.asked))
+            return ray.get(answer)
         except RayTaskError as problem:
             raise problem.cause from None
-        return result
+        except RayActorError as problem:
+            raise LostQueueError(last_line(problem)) from None

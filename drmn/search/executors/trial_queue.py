@@ -18,6 +18,10 @@ class LostProcessError(Exception):
     """A group lost a worker while it ran a trial; not the trial's failure."""
 
 
+class LostQueueError(Exception):
+    """The process of the queue died: no trial can be run, and none has failed."""
+
+
 class GroupMemoryError(LostProcessError, MemoryError):
     """A group lost a worker that was out of memory."""
 

@@ -19,6 +19,7 @@ from drmn.search.executors.backends import Backend, open_backend
 from drmn.search.executors.config import ExecutorConfig
 from drmn.search.executors.fault import fault_of, is_of_files
 from drmn.search.executors.trial_losses import TrialLosses
+from drmn.search.executors.trial_queue import LostQueueError
 from drmn.search.executors.tune_memory import FreeFinishedTrials
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.trial_summary import TrialSpec
@@ -41,8 +42,8 @@ class RecordSearcher(Searcher):
         """Why the search ends, with `stop_on_error`."""
         self.fault: StoreFaultError | None = None
         """Why it ends, if files are damaged or gone: trials that ran resume when they are back."""
-        self.removed: StudyError | None = None
-        """Why it ends, if its folder was removed."""
+        self.ended: StudyError | None = None
+        """Why it ends, if its folder was removed or nothing hands out trials any more."""
         self.losses = TrialLosses(study.record, work)
 
     def look_for_folder(self) -> bool:
@@ -50,12 +51,13 @@ class RecordSearcher(Searcher):
         try:
             self.work.require_there()
         except StudyError as problem:
-            self.removed = problem
-        return self.removed is None
+            self.ended = problem
+            return False
+        return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return a trial's configuration; None to wait for a running one; or FINISHED."""
-        ends = self.backend.problem or self.error or self.fault
+        ends = self.backend.problem or self.error or self.fault or self.ended
         point = self._next() if self.look_for_folder() and not ends else None
         if point is None:
             return None if self.live else str(Searcher.FINISHED)
@@ -145,7 +147,9 @@ class RecordScheduler(FIFOScheduler):
         if self.searcher.backend.problem:
             return  # not the trial's failure: it resumes when the study does
         losses = self.searcher.losses
-        if error is not None and is_of_files(error):
+        if isinstance(error, LostQueueError):
+            self.searcher.ended = _queue_died(self.searcher.work.folder, error)
+        elif error is not None and is_of_files(error):
             self.searcher.fault = fault_of(error)
         elif kind := losses.kind(trial.trial_id, error):
             if cause := losses.requeue(number, trial.trial_id, kind, error):
@@ -165,6 +169,14 @@ class RecordScheduler(FIFOScheduler):
         drop_last(trial_folder(self.searcher.work.folder, number))
         for callback in self.callbacks:
             callback.on_trial_end(row)
+
+
+def _queue_died(folder: Path, error: LostQueueError) -> StudyError:
+    return StudyError(
+        f"{folder}: the process that hands trials to worker groups died "
+        f"({last_line(error).rstrip('.')}); no trial failed by it, and the same command resumes "
+        "them."
+    )
 
 
 def _below(prefix: str, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,8 +201,8 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
     """Run trials until the budget is spent. Needs a `ray_session`.
 
     Raises:
-        StudyError: No group of workers can be started; the study's folder was removed; or, with
-            `stop_on_error`, a trial raised.
+        StudyError: No group of workers can be started; the queue died; the study's folder was
+            removed; or, with `stop_on_error`, a trial raised.
         StoreFaultError: Files that trials read are damaged or gone.
     """
     scratch = work.folder / RAY
@@ -200,7 +212,7 @@ def execute(study: AskTellStudy, work: ExecutorConfig) -> None:
             _tuner(searcher, scratch).fit()
         if chosen.problem:
             raise StudyError(f"No group of workers can be started: {chosen.problem}.")
-        if ended := searcher.removed or searcher.fault:
+        if ended := searcher.ended or searcher.fault:
             raise ended
         if searcher.error:
             raise StudyError(

@@ -3,12 +3,14 @@
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
+from ray.exceptions import RayError
 from ray.train import FailureConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.callback import UserCallback
@@ -117,7 +119,8 @@ class WorkerGroups:
 
     def close(self) -> None:
         """Close the queue and wait for the workers to end, at most `DRAIN_TIMEOUT_S` in all."""
-        ray.get(self.board.close.remote())
+        with suppress(RayError):  # its process may have died
+            ray.get(self.board.close.remote())
         until = time.monotonic() + DRAIN_TIMEOUT_S
         for thread in self.threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -128,6 +131,8 @@ class WorkerGroups:
             while not ray.get(self.board.over.remote()):
                 ray.get(self.board.there.remote(alive_node_ids()))
                 time.sleep(NODE_POLL_INTERVAL_S)
+        except RayError:
+            return  # the queue died, or all of Ray: trials and the driver find that out themselves
         except Exception:
             if ray.is_initialized():
                 raise
@@ -136,6 +141,8 @@ class WorkerGroups:
         """Keep a group running as long as there is a cluster."""
         try:
             self._keep(crew)
+        except RayError:
+            return  # as in `_watch`
         except Exception:
             if ray.is_initialized():
                 raise
