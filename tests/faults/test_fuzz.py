@@ -188,7 +188,7 @@ def test_a_damaged_file_is_read_or_refused(case, tmp_path, shared, toy):
     read()  # what is damaged is a file that can be read
 
     @given(damage())
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     def damaged(change):
         file.write_bytes(change(whole))
         said = "read"
