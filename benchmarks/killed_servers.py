@@ -52,7 +52,8 @@ def mlflow_server(folder: Path) -> Iterator[tuple[str, Callable[[Process], int]]
 def kill_postgres(server: Server, _: Process) -> int:
     """Kill PostgreSQL, with all its processes, and start it again."""
     for process in psutil.Process(server.process.pid).children(recursive=True):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     server.stop(signal.SIGKILL)
     server.start()
     return 1

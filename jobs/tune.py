@@ -230,7 +230,7 @@ def look_after(job: TuneJob, modes: Sequence[str]) -> None:
 
     require_used(modes, given(), LOOKS)
     name = job.study or Path(job.space).stem or job.dataset
-    if not (name or job.list):
+    if not name and set(modes) - {"list"}:
         raise ConfigError("--study is missing: which one. --list shows them.")
     look = Look(job.results / "studies", name, job.storage, space=job.space, only=job.study)
     look_after(modes, look, job.json)

@@ -20,6 +20,8 @@ RETRY_INTERVAL_S = 2.0
 """Seconds between two attempts."""
 PROBE = 32 << 20
 """Bytes that must fit before trials whose checkpoint found no space are started again."""
+LEAST_FILES = 100
+"""Files that the disk must have room for then: a trial, and Ray's own beside it, take some ten."""
 WORDS = ("disk is full", "no space left", "disk quota exceeded")
 """Parts of the messages of SQLite, PostgreSQL and the system."""
 
@@ -41,6 +43,9 @@ def wait_for_space(folder: Path) -> None:
     """Wait until a folder's disk has space again."""
 
     def probe() -> None:
+        disk = os.statvfs(folder)
+        if disk.f_files and disk.f_favail < LEAST_FILES:  # some disks do not count them
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         path = folder / ROOM
         try:
             with path.open("wb") as file:
