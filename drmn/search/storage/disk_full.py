@@ -20,6 +20,8 @@ RETRY_INTERVAL_S = 2.0
 """Seconds between two attempts."""
 PROBE = 32 << 20
 """Bytes that must fit before trials whose checkpoint found no space are started again."""
+CHECKPOINTS = 3
+"""Checkpoints that must fit too: a trial's state, its best epoch, and one that is being written."""
 LEAST_FILES = 100
 """Files that the disk must have room for then: a trial, and Ray's own beside it, take some ten."""
 WORDS = ("disk is full", "no space left", "disk quota exceeded")
@@ -40,11 +42,14 @@ def is_disk_full(problem: BaseException | None) -> bool:
 
 
 def wait_for_space(folder: Path) -> None:
-    """Wait until a folder's disk has space again."""
+    """Wait until the disk of a study's folder has space again for what its trials write."""
+    # One that was not written to its end is as large as there was space for.
+    largest = max(map(_size_of, folder.glob("trials/*/*")), default=0)
 
     def probe() -> None:
         disk = os.statvfs(folder)
-        if disk.f_files and disk.f_favail < LEAST_FILES:  # some disks do not count them
+        few = disk.f_files and disk.f_favail < LEAST_FILES  # some disks do not count files
+        if few or disk.f_bavail * disk.f_frsize < CHECKPOINTS * largest:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         path = folder / ROOM
         try:
@@ -55,6 +60,14 @@ def wait_for_space(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
     _until_done(str(folder), probe)
+
+
+def _size_of(path: Path) -> int:
+    """Return the bytes of a file; 0 for a folder, and for one that a process has just removed."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
 
 
 def _until_done(where: str, work: Callable[[], Result]) -> Result:
