@@ -3,7 +3,9 @@
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,6 +36,8 @@ RAY_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the driver; the record is whole at any time
 }
 LOOPBACK = "127.0.0.1"
+CONNECT_TIMEOUT_S = 2.0
+"""Seconds that a node's raylet has to take a connection."""
 # Ray starts no more than so many processes at once, by default one per core, and warns on the
 # terminal of more than four times as many; those that wait for others need no core.
 STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count() or 1))}
@@ -165,6 +169,28 @@ def alive_node_ids() -> frozenset[str]:
     import ray  # noqa: PLC0415 - see ray_session
 
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
+def reachable_node_ids() -> frozenset[str]:
+    """Return the ids of the live nodes whose raylet takes a connection. Needs a `ray_session`.
+
+    Ray reports a node as dead some ten seconds after its processes are.
+    """
+    import ray  # noqa: PLC0415 - see ray_session
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    with ThreadPoolExecutor(max(1, len(alive))) as pool:
+        answers = pool.map(_takes_a_connection, alive)
+        return frozenset(node["NodeID"] for node, one in zip(alive, answers, strict=True) if one)
+
+
+def _takes_a_connection(node: Mapping[str, Any]) -> bool:
+    place = node["NodeManagerAddress"], node["NodeManagerPort"]
+    try:
+        socket.create_connection(place, timeout=CONNECT_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def node_resources(found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, float]]:

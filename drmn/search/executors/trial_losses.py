@@ -1,11 +1,12 @@
 """Trials that lose their process: why, and whether they run again."""
 
 import logging
+import time
 from typing import TypeAlias
 
 from ray.exceptions import RayActorError
 
-from drmn.cluster.connect import alive_node_ids
+from drmn.cluster.connect import alive_node_ids, reachable_node_ids
 from drmn.errors import last_line
 from drmn.experiment.trial_checkpoints import StaleWriterError, trial_folder
 from drmn.search.executors.config import ExecutorConfig
@@ -21,6 +22,10 @@ LostTrialError: TypeAlias = (
     RayActorError | LostProcessError | StaleWriterError | TrialPreemptedError
 )
 """Errors by which a trial shows that it lost its process: it is resumed elsewhere."""
+
+NODE_TIMEOUT_S = 5.0
+"""Seconds that a machine has to be gone after the processes on it."""
+NODE_POLL_INTERVAL_S = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +76,19 @@ class TrialLosses:
         """Return whether a loss does not count: preempted, resized, or on a node that is lost."""
         noticed = isinstance(error, TrialPreemptedError | ResizedGroupError)
         noticed = noticed or getattr(error, "preempted", False)
-        return noticed or bool(self.nodes[trial_id] - alive_node_ids())
+        return noticed or self._lost_a_node(self.nodes[trial_id])
+
+    def _lost_a_node(self, before: frozenset[str]) -> bool:
+        """Return whether one of these nodes is gone; its processes are seen to be gone before it.
+
+        Waits a moment for that, unless the search has one machine alone.
+        """
+        until = time.monotonic() + (NODE_TIMEOUT_S if len(before) > 1 else 0)
+        while not before - reachable_node_ids():
+            if time.monotonic() >= until:
+                return False
+            time.sleep(NODE_POLL_INTERVAL_S)
+        return True
 
     def requeue(self, number: int, trial_id: str, kind: str, error: Exception | None) -> str:
         """Requeue a trial; return why it fails, if it has lost its process too often."""
