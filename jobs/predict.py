@@ -15,6 +15,7 @@ from tyro.conf import Positional
 from drmn.cli import require_place, run, write_json
 from drmn.errors import ConfigError
 from drmn.fields import require
+from drmn.flags import expand_home
 from drmn.tracking.uri import default_store
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def model_of(job: PredictJob) -> "Classifier":
             raise ConfigError(
                 f"--evidence needs a packed model: {job.model} does not say where it looks."
             )
-        return Exported(Path(job.model).expanduser())
+        return Exported(Path(expand_home(job.model)))
     from drmn.tracking.fetch_model import package_files
     from drmn.tracking.model_package import load
 

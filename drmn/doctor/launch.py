@@ -8,6 +8,7 @@ from typing import Any
 from drmn.cluster import launch_file
 from drmn.doctor.finding import Finding
 from drmn.doctor.secrets import private
+from drmn.flags import expand_home
 
 
 def file(path: Path) -> Iterator[Finding]:
@@ -37,11 +38,12 @@ def _ray_up(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
         found=wrong or "kept",
         remedy='see https://docs.ray.io, "Cluster YAML Configuration Options"' if wrong else "",
     )
-    key = Path(str(_mapping(content.get("auth")).get("ssh_private_key") or ""))
-    if key.name and not launch_file.BLANK.search(str(key)):
-        yield private(f"{path}: auth.ssh_private_key", key.expanduser(), "name a key that is there")
+    key = str(_mapping(content.get("auth")).get("ssh_private_key") or "")
+    if key and not launch_file.BLANK.search(key):
+        remedy = "name a key that is there"
+        yield private(f"{path}: auth.ssh_private_key", Path(expand_home(key)), remedy)
     mounts = [str(local) for local in _mapping(content.get("file_mounts")).values()]
-    token = next((Path(local) for local in mounts if local.endswith("auth_token")), None)
+    token = next((local for local in mounts if local.endswith("auth_token")), None)
     if token is None:
         yield Finding(
             name=f"{path}: token",
@@ -50,9 +52,9 @@ def _ray_up(path: Path, content: Mapping[str, Any]) -> Iterator[Finding]:
         )
     else:
         remedy = "make one: ray get-auth-token --generate; chmod 600 ~/.ray/auth_token"
-        yield private(f"{path}: token", token.expanduser(), remedy)
+        yield private(f"{path}: token", Path(expand_home(token)), remedy)
     for local in mounts:
-        if not Path(local).expanduser().exists() and not local.endswith("auth_token"):
+        if not Path(expand_home(local)).exists() and not local.endswith("auth_token"):
             yield Finding(
                 name=f"{path}: file_mounts",
                 found=f"{local} is not here",

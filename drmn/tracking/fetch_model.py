@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drmn.errors import ConfigError
+from drmn.flags import expand_home
 from drmn.tracking.package_files import BACKBONE_FILE, BACKBONE_URI, METADATA_FILE
 from drmn.tracking.uri import URI
 
@@ -29,7 +30,7 @@ def package_files(model: str, tracking_uri: str) -> PackageFiles:
         ConfigError: There is no model of ours.
     """
     if "://" not in model and not model.startswith(("models:/", "runs:/")):
-        return PackageFiles(_checked(Path(model).expanduser(), model))
+        return PackageFiles(_checked(Path(expand_home(model)), model))
     os.environ |= {URI: tracking_uri, "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
     import mlflow  # noqa: PLC0415 - seconds, which a folder does not need
     from mlflow.exceptions import MlflowException  # noqa: PLC0415

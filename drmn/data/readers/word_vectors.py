@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drmn.data.readers import pickled_numbers
-from drmn.errors import DataError
+from drmn.errors import DataError, last_line
 
 Words = npt.NDArray[np.float32]
 
@@ -28,8 +28,10 @@ def read(stem: Path, count: int) -> Words | None:
 def _npy(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as problem:
-        raise DataError(f"{path}: not a readable .npy file of numbers ({problem}).") from None
+    except Exception as problem:  # noqa: BLE001 - its head is read as Python, which raises all kinds
+        raise DataError(
+            f"{path}: not a readable .npy file of numbers ({last_line(problem)})."
+        ) from None
 
 
 def _pkl(path: Path) -> Any:
