@@ -45,6 +45,40 @@ def _is_job() -> bool:
     return main is not None and Path(main).resolve() == Path(sys.argv[0]).resolve()
 
 
+class LastWords:
+    """A process that says why this one ended, if Ray ends it while it starts.
+
+    Where a job registers with a raylet or GCS that has just died, Ray's library ends its process at
+    once, and nothing in it can say so.
+    """
+
+    TEXT = (
+        "error: the job's process ended while Ray started, as when Ray's raylet or gcs_server is "
+        "killed then; nothing that was finished is lost: the same command resumes."
+    )
+
+    def __init__(self) -> None:
+        heard, self.alive = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            for number in ENDS:
+                signal.signal(number, signal.SIG_IGN)
+            os.close(self.alive)
+            if not os.read(heard, 1):  # the end of the file: the job's process is gone
+                os.write(2, f"{self.TEXT}\n".encode())
+            os._exit(0)
+        os.close(heard)
+
+    def dismiss(self) -> None:
+        """End it: Ray runs, or this process says itself why it ends."""
+        pid, self.pid = self.pid, 0  # the watch's thread may call this too
+        if pid:
+            with suppress(OSError):  # somebody has killed it
+                os.write(self.alive, b".")
+                os.waitpid(pid, 0)
+            os.close(self.alive)
+
+
 class RayWatch:
     """Watch over the raylet and the GCS that this process starts, until a signal ends the job."""
 
@@ -53,6 +87,7 @@ class RayWatch:
         """Of a Ray that this process had before."""
         self.servers: list[psutil.Process] = []
         self.started, self.ending = False, threading.Event()
+        self.last_words = LastWords() if _is_job() else None
         if _is_job():
             threading.Thread(target=self._watch, daemon=True).start()
 
@@ -61,6 +96,7 @@ class RayWatch:
         """Let a signal that ends the job end the watch first, for a `with` block: Ray runs."""
         self._find()
         self.started = True
+        self.dismiss()
         # One that is ignored stays so, and one that Python does not know cannot be put back.
         before = {n: handler for n in ENDS if callable(handler := signal.getsignal(n))}
 
@@ -77,6 +113,11 @@ class RayWatch:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def dismiss(self) -> None:
+        """End the process that would say why this one ended."""
+        if self.last_words:
+            self.last_words.dismiss()
+
     def _watch(self) -> None:
         while not self.ending.wait(POLL_INTERVAL_S if self.started else START_POLL_INTERVAL_S):
             if not self.started:
@@ -84,6 +125,7 @@ class RayWatch:
             elif not self.servers:
                 return  # a cluster that was joined
             if any(map(_is_dead, self.servers)) and not self.ending.wait(GRACE_S):
+                self.dismiss()
                 _restart(self.servers, started=self.started)
 
     def _find(self) -> None:
@@ -99,6 +141,7 @@ def restart_if_ray_dies() -> Iterator[RayWatch]:
         yield watch
     finally:
         watch.ending.set()
+        watch.dismiss()
 
 
 def _servers() -> list[psutil.Process]:

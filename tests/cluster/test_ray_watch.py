@@ -13,7 +13,7 @@ from conftest import ROOT
 from drmn.cluster import ray_watch
 
 JOB = """
-import signal, subprocess, sys, time
+import os, signal, subprocess, sys, time
 sys.path.insert(0, sys.argv[1])
 from drmn.cluster import ray_watch
 
@@ -26,6 +26,9 @@ with ray_watch.restart_if_ray_dies() as watch:
         time.sleep(1)
         server.kill()
         time.sleep(60)  # what Ray's library does then
+    if sys.argv[3] == "ended by Ray":
+        server.kill()
+        os._exit(1)
     with watch.until_a_signal():
         try:
             if sys.argv[3] == "dies":
@@ -80,6 +83,13 @@ def test_a_ray_that_dies_while_it_starts_is_started_once_more(tmp_path, server):
     note, error = err.splitlines()
     assert note.startswith("note: Ray's raylet or gcs_server died; the job starts again by itself")
     assert error.startswith("error: Ray did not start on this machine (its raylet or gcs_server")
+
+
+def test_a_job_that_ray_ends_while_it_starts_is_explained_by_another_process(tmp_path, server):
+    job = start(tmp_path, server, "ended by Ray")
+    out, err = job.communicate(timeout=120)
+    assert (job.returncode, out) == (1, "started\n")
+    assert err == f"{ray_watch.LastWords.TEXT}\n"
 
 
 def test_a_job_that_a_signal_ends_does_not_start_again(tmp_path, server):
