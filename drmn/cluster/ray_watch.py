@@ -21,12 +21,12 @@ from drmn.cluster.reachable import not_started
 
 RESTARTS = "DRMN_RAY_RESTARTS"
 """Environment variable: when this command has started again by itself, in seconds of
-`time.monotonic`, which goes on in the process that takes its place."""
+`time.monotonic`, which is the same clock in the process that takes its place."""
 MAX_RESTARTS = 3
-RESTART_WINDOW_S = 3600.0
-"""Restarts longer ago are not counted: a search of days may lose its Ray now and then."""
 MAX_START_RESTARTS = 1
 """The same while Ray starts: a Ray that cannot run here is not to be waited for."""
+RESTART_WINDOW_S = 3600.0
+"""Restarts longer ago are not counted: a search of days may lose its Ray now and then."""
 POLL_INTERVAL_S = 1.0
 """Seconds between two looks at Ray's processes."""
 START_POLL_INTERVAL_S = 0.25
@@ -45,7 +45,7 @@ def _is_job() -> bool:
     return main is not None and Path(main).resolve() == Path(sys.argv[0]).resolve()
 
 
-class LastWords:
+class Watchdog:
     """A process that says why this one ended, if Ray ends it while it starts.
 
     Where a job registers with a raylet or GCS that has just died, Ray's library ends its process at
@@ -87,8 +87,9 @@ class RayWatch:
         """Of a Ray that this process had before."""
         self.servers: list[psutil.Process] = []
         self.started, self.ending = False, threading.Event()
-        self.last_words = LastWords() if _is_job() else None
+        self.watchdog: Watchdog | None = None
         if _is_job():
+            self.watchdog = Watchdog()
             threading.Thread(target=self._watch, daemon=True).start()
 
     @contextmanager
@@ -115,8 +116,8 @@ class RayWatch:
 
     def dismiss(self) -> None:
         """End the process that would say why this one ended."""
-        if self.last_words:
-            self.last_words.dismiss()
+        if self.watchdog:
+            self.watchdog.dismiss()
 
     def _watch(self) -> None:
         while not self.ending.wait(POLL_INTERVAL_S if self.started else START_POLL_INTERVAL_S):

@@ -187,10 +187,8 @@ def open_session(
         UserError: Another process holds it, or it was made with other settings.
     """
     storage = make_storage(plan.storage)
-    with (
-        lock_folder(plan.folder, plan.name, kind=plan.kind) as lock,
-        storage.lock(plan.folder),
-    ):
+    held = lock_folder(plan.folder, plan.name, kind=plan.kind)
+    with held as lock, storage.lock(plan.folder):
         say = partial(console.print, soft_wrap=True, highlight=False)
         opened = open_study(plan.folder, plan.identity(store), storage, say=say)
         study = create_study(plan, opened, feature_store.held_features(store))

@@ -13,8 +13,6 @@ State = dict[str, Any]
 LAST, BEST = "last.pt", "best.pt"
 """Files of the state that a run resumes from, and of its best epoch."""
 SHA256 = hashlib.sha256().digest_size
-PART = 1 << 20
-"""Bytes that are read at once where a file is only compared with its digest."""
 
 
 class Saved(NamedTuple):
@@ -52,11 +50,7 @@ def sha256_of(path: Path) -> str:
 def is_whole(path: Path) -> bool:
     """Return whether the content of a file that is there is that of its SHA-256."""
     with path.open("rb") as file:
-        noted = file.read(SHA256)
-        rest = hashlib.sha256()
-        while part := file.read(PART):
-            rest.update(part)
-    return rest.digest() == noted
+        return file.read(SHA256) == hashlib.file_digest(file, "sha256").digest()
 
 
 def load(path: Path) -> State | None:

@@ -89,7 +89,7 @@ def test_a_job_that_ray_ends_while_it_starts_is_explained_by_another_process(tmp
     job = start(tmp_path, server, "ended by Ray")
     out, err = job.communicate(timeout=120)
     assert (job.returncode, out) == (1, "started\n")
-    assert err == f"{ray_watch.LastWords.TEXT}\n"
+    assert err == f"{ray_watch.Watchdog.TEXT}\n"
 
 
 def test_a_job_that_a_signal_ends_does_not_start_again(tmp_path, server):

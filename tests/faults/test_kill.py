@@ -1,4 +1,4 @@
-"""Kill it and start it again, or fill its disk: nothing is lost, and nothing done twice."""
+"""Kill it and start it again: nothing is lost, and nothing done twice."""
 
 import contextlib
 import os
