@@ -104,8 +104,7 @@ class Campaign:
                     self._fault("hung", ["a start took too long"], name)
                     started.kill()
                 else:
-                    victim = self.chance.choice(sorted(job.victims))
-                    self.kills[victim] += job.victims[victim](started)
+                    self._kill(job, started)
             self.statuses[started.returncode] += 1
             now = job.acknowledged(name)
             changed = [str(key) for key, value in known.items() if now.get(key) != value]
@@ -116,6 +115,15 @@ class Campaign:
                 return
             self._check_end(job, name, started.returncode)
         self._fault("hung", [f"not over after {MOST_STARTS} starts"], name)
+
+    def _kill(self, job: Killed, started: Process) -> None:
+        """Kill what was killed least often of what runs: a trial's process runs but seconds."""
+        victims = sorted(job.victims)
+        self.chance.shuffle(victims)
+        for victim in sorted(victims, key=lambda name: self.kills[name]):
+            if killed := job.victims[victim](started):
+                self.kills[victim] += killed
+                return
 
     def _check(self, kind: str, job: Killed, name: str) -> None:
         self.ended[kind] += 1

@@ -13,8 +13,25 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from jaxtyping import install_import_hook
+from paths import ROOT
 from PIL import Image
 from servers import postgres_server
+
+
+def _modules_with_shapes():
+    """Yield the modules whose signatures state shapes of arrays."""
+    for file in sorted((ROOT / "drmn").rglob("*.py")):
+        if "from jaxtyping import" in file.read_text():
+            yield ".".join(file.relative_to(ROOT).with_suffix("").parts)
+
+
+# Shapes are checked while tests run; in all other modules types are mypy's, which costs no call.
+# mypy takes an int where a float is asked for (PEP 484), so beartype must too.
+install_import_hook(
+    list(_modules_with_shapes()),
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 from drmn import cli
 from drmn.cluster import connect
@@ -40,7 +57,6 @@ os.environ.update(cli.SPIN)
 settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("drmn")
 
-ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
 
 

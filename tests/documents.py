@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import tyro
-from conftest import ROOT
+from paths import ROOT
 
 from drmn.final.__main__ import FinalJob
 from drmn.help import EVERYTHING

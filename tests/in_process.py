@@ -14,7 +14,7 @@ import sys
 from functools import cache
 from unittest import mock
 
-from conftest import ROOT
+from paths import ROOT
 from ray.cluster_utils import Cluster
 
 from drmn import cli

@@ -10,9 +10,9 @@ from itertools import pairwise
 import optuna
 import psutil
 import pytest
-from conftest import ROOT
 from in_process import run_job
 from invariants import broken
+from paths import ROOT
 
 SPACE = ROOT / "tests" / "spaces" / "smoke.py"
 

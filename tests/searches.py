@@ -2,8 +2,8 @@
 
 import json
 
-from conftest import ROOT
 from in_process import run_job
+from paths import ROOT
 
 PLAIN = ("--no-figures", "--budget.model-mb", "0", "--budget.at-once", "1")
 """What a search does beside: it takes seconds, and test_mlflow.py looks at it."""

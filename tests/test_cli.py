@@ -9,8 +9,8 @@ import tempfile
 from dataclasses import dataclass
 
 import pytest
-from conftest import ROOT
 from in_process import run_job
+from paths import ROOT
 
 from drmn.cli import require_place, run
 from drmn.encoding import print_in_any_encoding

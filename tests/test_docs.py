@@ -4,8 +4,8 @@ import re
 import tomllib
 
 import pytest
-from conftest import ROOT
 from documents import JOBS, PAGES, all_options, commands, options_named, options_of
+from paths import ROOT
 
 OTHERS = {
     "--address": "ray job submit",

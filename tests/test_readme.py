@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 from documents import commands
 from in_process import run_job
+from paths import ROOT
 
 COMMANDS = commands(ROOT / "README.md")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 SECRET = "open-sesame-7391"  # noqa: S105
 NAMES = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "AWS_SECRET_ACCESS_KEY")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 SHARED = "/mnt/drmn"
 """Where each host has the folder that all share."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT
 from hosts import Host, lacking, settle, share
+from paths import ROOT
 
 SSHD = """
 ListenAddress {address}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from paths import ROOT
 
 from drmn.cluster import launch_file
 from drmn.errors import ConfigError

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from conftest import ROOT
+from paths import ROOT
 
 LISTENING = """
 import json, psutil, ray

@@ -7,8 +7,8 @@ import sys
 
 import optuna
 import pytest
-from conftest import ROOT
 from machines import began, until
+from paths import ROOT
 from ray.cluster_utils import Cluster
 
 EPOCHS, TRIALS = 30, 4

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-from conftest import ROOT
 from machines import began, until
+from paths import ROOT
 from ray.cluster_utils import Cluster
 
 from drmn.training.checkpoint import LAST, load

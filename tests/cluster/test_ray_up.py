@@ -5,10 +5,10 @@ import os
 import shutil
 
 import pytest
-from conftest import ROOT
 from hosts import hosts, missing
 from loopback import local_hosts
 from machines import eventually
+from paths import ROOT
 
 SUBMIT = "RAY_AUTH_MODE=token RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265 ray job submit --"
 SEARCH = (

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 from drmn.cluster import ray_watch
 

@@ -83,6 +83,7 @@ def test_a_module_may_be_renamed_and_moved(tmp_path, before):
 def test_our_own_code_is_followed_to_the_losses_and_not_to_the_terminal(monkeypatch):
     read = []
     found = code_digest._file
+    code_digest._digest.cache_clear()
     monkeypatch.setattr(
         code_digest, "_file", lambda name, root: read.append(name) or found(name, root)
     )

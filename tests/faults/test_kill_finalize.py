@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 from in_process import run_job
 from kills import kill_tree, wait_for
+from paths import ROOT
 from searches import search
 
 from drmn.data.sealed import ledger

@@ -9,8 +9,8 @@ from multiprocessing import get_context
 import psutil
 import pytest
 import torch
-from conftest import ROOT
 from feature_stores import a_store
+from paths import ROOT
 
 from drmn.data.store import feature_store
 

@@ -5,8 +5,8 @@ import os
 from unittest import mock
 
 import pytest
-from conftest import ROOT
 from in_process import run_job
+from paths import ROOT
 from ray.cluster_utils import Cluster
 
 

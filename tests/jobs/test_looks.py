@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 HEAVY = ("torch", "torchvision", "timm", "mlflow", "ray", "scipy", "pandas", "matplotlib")
 LOOKS = [

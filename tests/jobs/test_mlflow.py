@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 import torch
 from browser import SHOTS, page
-from conftest import ROOT
 from mlflow import MlflowClient
+from paths import ROOT
 from searches import search
 from web import answers, free_port, running, until
 
@@ -201,7 +201,7 @@ def test_the_worst_models_are_left_out_and_a_damaged_checkpoint_costs_its_own_al
     )
     _, _, data = photos(demo, outcome, count=1)
     drawn = []
-    (store,) = (demo / "features").glob("demo-*")
+    store = demo / "features" / outcome["data"]
     packer = Packer(study, data, store, drawn.append)
     sizes = [size_of(trial_folder(study, row.number) / "package") for row in (best, second, third)]
     made = packer.pack([best, second, third, worst], sum(sizes[:2]))

@@ -13,16 +13,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import ROOT
 from in_process import run_job
+from paths import ROOT
 from PIL import Image
 
 from drmn.data.store import feature_store
 
 FAST = ("--backbone", "resnet10t", "--weights", "random", "--image-size", "32", "--levels", "32")
-# 11 rows a shard of 32 MB, so that there is something to interrupt.
+# 21 rows a shard of 32 MB, so that there is something to interrupt.
 LARGE = (
-    *("--backbone", "resnet10t", "--weights", "random", "--image-size", "448"),
+    *("--backbone", "resnet10t", "--weights", "random", "--image-size", "320"),
     *("--levels", "4+8+16+32", "--maps", "full"),
 )
 CLASSES, PER_CLASS = 12, 10

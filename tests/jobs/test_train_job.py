@@ -10,11 +10,11 @@ import mlflow
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT
 from in_process import run_job
 from kills import kill_tree
 from machines import began, until
 from mlflow import MlflowClient
+from paths import ROOT
 from studies import locked, open_toy
 
 from drmn.search.storage.studies import load_study, study_names
@@ -231,10 +231,9 @@ def test_a_group_that_loses_a_worker_goes_on_to_what_one_alone_learns(demo, tmp_
 
 
 def test_more_workers_than_the_machine_has_cores_are_refused(demo, tmp_path):
-    job = start(demo, tmp_path, "--workers", "99")
-    _, errors = job.communicate(timeout=120)
-    assert job.returncode == 2
-    assert "error: --workers 99: the cluster has room for" in errors
+    done = run_job("train", tmp_path, *arguments(demo, tmp_path, "--workers", "99"), ray=True)
+    assert done.returncode == 2
+    assert "error: --workers 99: the cluster has room for" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT
 from in_process import run_job
 from mlflow import MlflowClient
+from paths import ROOT
 from searches import SPACE, command_of, run, search
 
 from drmn.config import RunConfig

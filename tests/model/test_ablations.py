@@ -5,7 +5,7 @@ from collections import Counter
 
 import optuna
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 from drmn import space as spaces
 from drmn.config import RunConfig

@@ -14,8 +14,8 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from in_process import run_job
+from paths import ROOT
 from PIL import Image
 from scipy.io import loadmat, savemat
 

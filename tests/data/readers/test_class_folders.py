@@ -6,8 +6,9 @@ import shlex
 
 import numpy as np
 import pytest
-from conftest import ROOT, catalogue_of
+from conftest import catalogue_of
 from in_process import run_job
+from paths import ROOT
 from PIL import Image
 
 from drmn.data.readers.class_folders import read

@@ -12,7 +12,6 @@ from multiprocessing import get_context
 
 import pytest
 import torch
-from conftest import ROOT
 from feature_stores import (
     IMAGES_OF_PLAN,
     KEY,
@@ -24,6 +23,7 @@ from feature_stores import (
     same_bits,
 )
 from mounts import disk
+from paths import ROOT
 
 from drmn.data.store import feature_store, integrity
 from drmn.data.store import layout as plan

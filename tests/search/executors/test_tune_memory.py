@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from paths import ROOT
 
 from drmn.experiment.trial_task import TrialTask
 from drmn.search.executors.tune_memory import TaskRef

@@ -9,7 +9,7 @@ import sys
 
 import optuna
 import pytest
-from conftest import ROOT
+from paths import ROOT
 from rich.console import Console
 from studies import IDENTITY, finish, locked, open_toy, space
 
