@@ -44,8 +44,8 @@ bench: setup
 	for file in $$(grep -l __main__ benchmarks/*.py); do $(BIN)/python $$file || exit 1; done
 
 faults: setup
-	$(BIN)/pytest tests/faults
-	$(BIN)/pytest -m slow --ignore=tests/faults $(MACHINES:%=--ignore=%)
+	$(BIN)/pytest -n 2 $(XDIST) tests/faults
+	$(BIN)/pytest -n 2 $(XDIST) -m slow --ignore=tests/faults $(MACHINES:%=--ignore=%)
 
 cluster: setup
 	$(BIN)/pytest $(MACHINES)

@@ -6,13 +6,13 @@ rank correlation with the same points on bfloat16. The line to hold it against i
 with another seed: chance alone moves ranks.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from bars import Bar, arguments, finish
 from points import points
 from pool import processes
+from real_data import real_data
 from rich.console import Console
 from scipy.stats import spearmanr
 
@@ -25,7 +25,6 @@ from drmn.report.terminal import prepared
 from drmn.training.loop import fit
 
 ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
 WHOLE = FeatureConfig()
 FORMS = {
     "bf16": WHOLE,
@@ -45,7 +44,7 @@ def store_of(photos: str, features: FeatureConfig) -> Path:
     """Return the store of a form."""
     request = FeatureRequest(
         dataset="cub",
-        data_root=str(SHARED / photos),
+        data_root=str(real_data(photos)),
         features=features,
         results=ROOT / "results" / "benchmarks",
     )
@@ -56,8 +55,6 @@ def main() -> None:
     """Train each point on each form."""
     asked = arguments(__doc__ or "")
     photos = "cub2010_mini" if asked.quick else "cub2010_dev"
-    if not (SHARED / photos).is_dir():
-        raise SystemExit(f"no {SHARED / photos}: set DRMN_SHARED to the folder of the real data")
     # Without the transformer, which costs six times the rest and sees no more of the features.
     drawn = points(4 if asked.quick else 12, 2 if asked.quick else 4)
     runs = [with_overrides(config, {"model.sit": "none"}) for config in drawn]

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 import torch
 from bars import Bar, arguments, finish
 from machine import peak
+from real_data import SHARED
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -42,7 +43,6 @@ from drmn.model import autotune
 from drmn.model.backbone import Backbone
 
 HERE = Path(__file__)
-SHARED = Path(os.environ.get("DRMN_SHARED", HERE.parents[2] / "shared" / "data"))
 PHOTOS = SHARED / "cub2010_dev" / "CUB_200_2011" / "images"
 SHAPE = (49, 2048)
 ROW = 49 * 2048 * 2

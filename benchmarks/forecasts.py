@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bars import Bar, arguments, finish
-from quality import ROOT, SHARED
+from quality import ROOT
+from real_data import SHARED
 
 PHOTOS = ("--dataset", "cub", "--data-root", str(SHARED / "cub2010_mini"))
 STUDIES: dict[str, tuple[str, ...]] = {

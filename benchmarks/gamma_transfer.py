@@ -28,7 +28,8 @@ from pathlib import Path
 import torch
 from bars import Bar, arguments, finish
 from pool import processes
-from quality import SETTINGS, SHARED, store_of
+from quality import SETTINGS, store_of
+from real_data import real_data
 from rich.console import Console
 from torch import Tensor
 
@@ -354,8 +355,7 @@ def shown(tables: Mapping[str, Table]) -> dict[str, object]:
 def main() -> None:
     """Measure, print and judge."""
     asked = arguments(__doc__ or "")
-    if not (SHARED / "cub2010_dev").is_dir():
-        raise SystemExit(f"no {SHARED}/cub2010_dev: set DRMN_SHARED to the real data's folder")
+    real_data("cub2010_dev")
     folds = (1,) if asked.quick else (1, 2, 3)
     tables: dict[str, Table] = {}
     figures: dict[str, object] = {}

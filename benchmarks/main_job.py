@@ -5,7 +5,6 @@ the demo, each in a folder of its own. All figures are of validation classes.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,9 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bars import Bar, arguments, finish
+from real_data import SHARED
 
 ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
 
 
 def tune(*more: str) -> tuple[dict[str, Any], float]:

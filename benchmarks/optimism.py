@@ -18,7 +18,7 @@ import torch
 from bars import Bar, arguments, finish
 from points import points
 from pool import processes
-from quality import SHARED, store_of
+from quality import store_of
 from torch import Tensor
 
 from drmn.config import FORMULAS, RunConfig
@@ -106,8 +106,6 @@ def judged(choice: Choice, whole: Predictions, half: Half, seen: Tensor) -> floa
 def main() -> None:
     """Measure, print and judge."""
     asked = arguments(__doc__ or "")
-    if not (SHARED / "cub2010_dev").is_dir():
-        raise SystemExit(f"no {SHARED}/cub2010_dev: set DRMN_SHARED to the real data's folder")
     photos, trials, count = ("cub2010_mini", 2, 2) if asked.quick else ("cub2010_dev", 12, 6)
     store = store_of(photos, 224)[0]
     # The transformer takes no part in a prediction, and most of a step.

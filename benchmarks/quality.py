@@ -8,7 +8,6 @@ stored features and with the backbone trained along; how alike the two rank twel
 from the space of CUB.
 """
 
-import os
 import statistics
 import sys
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import optuna
 from bars import Bar, finish, flags
 from points import points
 from pool import processes
+from real_data import real_data
 from rich.console import Console
 from scipy.stats import sem, spearmanr, t
 
@@ -38,7 +38,6 @@ from drmn.space import Value
 from drmn.training.loop import fit
 
 ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
 Figures = Mapping[str, float]
 Result = tuple[dict[str, object], list[Bar]]
 """Figures by their names, and bars."""
@@ -80,7 +79,7 @@ def store_of(photos: str, image_size: int) -> tuple[Path, Catalogue]:
     """Return the feature store of a real dataset, and its catalogue."""
     request = FeatureRequest(
         dataset="cub",
-        data_root=str(SHARED / photos),
+        data_root=str(real_data(photos)),
         features=FeatureConfig(image_size=image_size),
         results=ROOT / "results" / "benchmarks",
     )
@@ -251,8 +250,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of each row; 1 with --quick")
     asked = parser.parse_args()
     seeds = 1 if asked.quick else asked.seeds
-    if not (SHARED / "cub2010_dev").is_dir():
-        raise SystemExit(f"no {SHARED}/cub2010_dev: set DRMN_SHARED to the real data's folder")
+    real_data("cub2010_dev")
     figures: dict[str, object] = {}
     bars: list[Bar] = []
     with processes() as pool:

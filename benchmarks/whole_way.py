@@ -8,7 +8,6 @@ no training has seen. `--folder` keeps what was made; started again there, it go
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -19,9 +18,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bars import Bar, finish, flags
+from real_data import real_data
 
 ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("DRMN_SHARED", ROOT.parent / "shared" / "data"))
 EACH = 5
 """Photos of each unseen class that are classified in the end."""
 TRIALS, CONFIRM = "24", ("--confirm.candidates", "3", "--confirm.blocks", "6")
@@ -92,9 +91,7 @@ def workplace(about: str, more: str = "") -> Iterator[tuple[argparse.Namespace, 
         parser.add_argument("options", nargs="*", help=more)
     parser.add_argument("--folder", type=Path, help="where to work; kept")
     asked = parser.parse_args()
-    photos = (SHARED / ("cub2010_mini" if asked.quick else "cub2010_dev")).absolute()
-    if not photos.is_dir():
-        sys.exit(f"no {photos}: set DRMN_SHARED to the folder of the real data")
+    photos = real_data("cub2010_mini" if asked.quick else "cub2010_dev")
     with TemporaryDirectory() as scratch:
         folder = asked.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
