@@ -37,7 +37,6 @@ def test_every_way_makes_the_same_maps(pixels, way, most):
     assert relative_error(backbone(pixels), made) <= most
 
 
-@pytest.mark.slow  # a C++ compiler, which test_vision.py starts too
 def test_compiled_code_takes_a_last_batch_that_is_smaller(pixels):
     backbone = Backbone(CONFIG)
     run = runner(backbone, InferenceMode(compiled=True), CPU, batch=4)
