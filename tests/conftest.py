@@ -115,6 +115,16 @@ def _no_store_of_another_test(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
 
+@pytest.fixture(autouse=True)
+def _no_second_ray(monkeypatch):
+    """A local Ray in this process would leave the cluster that tests share unusable."""
+
+    def started(_):
+        pytest.fail("a job in this process starts a local Ray: run_job(…, ray=True), or a process")
+
+    monkeypatch.setattr(connect, "_start_local", started)
+
+
 @pytest.fixture(scope="session")
 def shared():
     """Return a function from a name to the folder of real data; skips where it is not there."""

@@ -56,7 +56,8 @@ def joined_ray():
 def run_job(name, folder, *arguments, ray=False):
     """Run a job in `folder`; return its output and exit status, as `subprocess.run` does.
 
-    With `ray` it joins the cluster of this process; otherwise one that starts trials has its own.
+    With `ray` it joins the cluster of this process. Without, it may start none: after a second Ray
+    has ended, actors of the first are cancelled before they run.
     """
     module = _module(name)
     job = getattr(module, f"{name.capitalize()}Job")

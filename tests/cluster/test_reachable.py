@@ -20,6 +20,9 @@ from drmn.cluster.reachable import MAX_SOCKET_PATH, SESSION, _check_versions, ch
 from drmn.errors import ConfigError, DataError
 from drmn.prepare.features import Extraction
 
+START_LOCAL = connect._start_local
+"""What fixtures replace, as tests' processes start no local Ray."""
+
 
 @pytest.fixture
 def closed_port():
@@ -116,7 +119,8 @@ def test_a_folder_without_room_for_rays_files_is_refused(local):
             check_ray()
 
 
-def test_ray_that_does_not_start_is_one_sentence(local):
+def test_ray_that_does_not_start_is_one_sentence(local, monkeypatch):
+    monkeypatch.setattr(connect, "_start_local", START_LOCAL)
     local("RAY_TMPDIR", "/proc/none")  # Ray itself finds that it has no folder
     with (
         pytest.raises(ConfigError, match=r"^Ray did not start on this machine \(.*proc") as refused,

@@ -230,13 +230,6 @@ def test_a_group_that_loses_a_worker_goes_on_to_what_one_alone_learns(demo, tmp_
     assert losses(plain) == pytest.approx(losses(alone[2]), rel=1e-3)
 
 
-def test_more_workers_than_the_machine_has_cores_are_refused(demo, tmp_path):
-    # Not on the cluster that tests share: one that was joined may grow, and is waited for.
-    done = run_job("train", tmp_path, *arguments(demo, tmp_path, "--workers", "99"))
-    assert done.returncode == 2
-    assert "error: --workers 99: the cluster has room for" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -58,7 +58,7 @@ def test_what_a_cluster_lacks_is_told(have, asked, words):
     assert str(refused.value).startswith(words)
 
 
-def test_the_engine_is_chosen_by_nodes_and_workers(have):
+def test_the_backend_is_chosen_by_nodes_and_workers(have):
     have(node(CPU=4.0), node(), node(CPU=1.0, alive=False))  # a head without cores runs nothing
     assert backends.resolve(ResourceConfig()) == "inproc"
     assert backends.resolve(ResourceConfig(workers=2)) == "pool"
