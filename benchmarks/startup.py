@@ -25,14 +25,16 @@ from bars import Bar, finish, flags
 ROOT = Path(__file__).parents[1]
 SMOKE = "tests/spaces/smoke.py"
 ANSWER = """
-import sys, mlflow
+import os, sys, mlflow
 from pathlib import Path
 mlflow.set_tracking_uri(sys.argv[1])
 import pandas as pd
 model = mlflow.pyfunc.load_model("models:/drmn-demo@champion")
 photo = next(Path(sys.argv[2]).rglob("*.jpg")).read_bytes()
-print(model.predict(pd.DataFrame({"image": [photo]}))["class"][0])
+model.predict(pd.DataFrame({"image": [photo]}))
+print(sum(os.times()[:4]))
 """
+"""Prints the CPU seconds until the answer."""
 LOOKS = {
     "--help": ("tune", "--help"),
     "--list": ("tune", "--list"),
@@ -88,6 +90,13 @@ def cpu(bench: Bench, command: list[str], status: int = 0) -> float:
         status: The exit status that it must have.
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(bench, command, status)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def run(bench: Bench, command: list[str], status: int = 0) -> str:
+    """Run a command; return what it prints."""
     done = subprocess.run(
         command,
         cwd=bench.folder,
@@ -98,8 +107,7 @@ def cpu(bench: Bench, command: list[str], status: int = 0) -> float:
     )
     if done.returncode != status:
         sys.exit(f"{command}: {done.stderr[-2000:]}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return done.stdout
 
 
 def first_epoch(bench: Bench) -> tuple[float, float]:
@@ -155,7 +163,7 @@ def measures(bench: Bench) -> Mapping[str, Callable[[], float]]:
     answer = [sys.executable, "-c", ANSWER, bench.store, str(bench.folder / "results" / "demo")]
     found: dict[str, Callable[[], float]] = {
         "same command again": lambda: cpu(bench, bench.finished()),
-        "first photo": lambda: cpu(bench, answer),
+        "first photo": lambda: float(run(bench, answer)),
     }
     for name, look in LOOKS.items():
         wrong = name == "a mistyped option"

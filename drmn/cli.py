@@ -17,6 +17,7 @@ import tyro
 
 from drmn import flags
 from drmn import help as helping
+from drmn.collector import collect_rarely
 from drmn.config import DatasetName
 from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError, UserError
@@ -121,6 +122,7 @@ def run(main: Callable[[J], None], job: type[J], common: Common | None = None) -
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     print_in_any_encoding()
+    collect_rarely()
     try:
         if common and helping.asked(arguments()):
             print(helping.short(job, common, sys.modules["__main__"].__doc__ or ""))  # noqa: T201

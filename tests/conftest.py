@@ -35,6 +35,7 @@ install_import_hook(
 
 from drmn import cli
 from drmn.cluster import connect
+from drmn.collector import collect_rarely
 from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.check import inspect
 from drmn.data.readers import listing
@@ -52,6 +53,7 @@ os.environ |= connect.QUIET | connect.RAY_SETTINGS | connect.STARTS
 # Tests keep the cores busy: threads beside that only wait for each other.
 torch.set_num_threads(1)
 os.environ.update(cli.SPIN)
+collect_rarely()
 
 # A busy machine is no bug, and CI must not fail by chance.
 settings.register_profile("drmn", deadline=None, derandomize=True, max_examples=50)

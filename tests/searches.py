@@ -3,6 +3,7 @@
 import json
 
 from in_process import run_job
+from mlflow_store import new_store
 from paths import ROOT
 
 PLAIN = ("--no-figures", "--budget.model-mb", "0", "--budget.at-once", "1")
@@ -27,6 +28,7 @@ def command_of(folder, results, *more, plain=PLAIN):
 def search(folder, results, *more, plain=PLAIN):
     """Run a small search; return its output and its outcome."""
     arguments = command_of(folder, results, *more, plain=plain)
+    new_store(folder)
     done = run_job("tune", folder, *arguments, ray=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, json.loads((folder / "out.json").read_text())

@@ -162,6 +162,29 @@ def test_a_lost_terminal_ends_a_job_as_ctrl_c_does_unless_it_is_ignored(tmp_path
     assert done.stderr == ("interrupted; the same command resumes it\n" if end else "")
 
 
+CYCLE = """
+import gc
+from drmn.collector import collect_rarely, paused
+with paused():
+    assert not gc.isenabled()
+assert gc.isenabled()
+class Cycle:
+    def __init__(self): self.me = self
+    def __del__(self): print("collected")
+Cycle()
+"""
+
+
+@pytest.mark.parametrize(("last", "said"), [("", "collected\n"), ("collect_rarely()", "")])
+def test_a_process_that_collects_rarely_ends_without_a_search_for_cycles(last, said):
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{CYCLE}{last}",
+    ]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == said
+
+
 @dataclass
 class WaitingJob:
     """A job without settings."""

@@ -18,7 +18,25 @@ def python(code):
     ["drmn.data.images.decode", "drmn.tracking.model_package", "drmn.search.driver"],
 )
 def test_what_looks_at_photos_loads_no_compiler(module):
-    assert python(f"import {module}\nprint({COMPILER})") == ["[]"]
+    use = "from drmn.vision import decode_image, timm, v2"
+    assert python(f"import {module}\n{use}\nprint({COMPILER})") == ["[]"]
+
+
+@pytest.mark.parametrize("module", ["drmn.experiment.trial_task", "drmn.search.driver"])
+def test_a_search_on_prepared_features_loads_what_photos_need_when_there_are_some(module):
+    loaded = "print([m for m in ('timm', 'torchvision') if m in sys.modules])\n"
+    use = "from drmn import vision\nvision.v2.CenterCrop(1)\nvision.timm.is_model('resnet18')\n"
+    assert python(f"import {module}\n{loaded}{use}{loaded}") == ["[]", "['timm', 'torchvision']"]
+
+
+def test_threads_that_decode_first_share_one_import():
+    code = (
+        "from concurrent.futures import ThreadPoolExecutor\nfrom drmn import vision\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    found = list(pool.map(lambda _: vision.decode_image, range(8)))\n"
+        f"print(len(set(found)), {COMPILER})"
+    )
+    assert python(code) == ["1 []"]
 
 
 def test_a_network_is_compiled_after_as_before():

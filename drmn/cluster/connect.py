@@ -54,8 +54,11 @@ def ray_session() -> Iterator[None]:
     """
     os.environ |= QUIET | RAY_SETTINGS | STARTS
     import ray  # noqa: PLC0415
+    from ray.air._internal import usage  # noqa: PLC0415
     from ray.tune.execution import class_cache  # noqa: PLC0415
 
+    # Tune imports MLflow, for statistics of how Ray is used: a CPU second of each search.
+    usage.tag_callbacks = _not_counted
     # Tune passes AWS's keys to each trial's process, and Ray writes these variables into its log.
     class_cache.ENV_VARS_TO_PROPAGATE = {
         name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
@@ -109,6 +112,11 @@ def _start_local(given: Mapping[str, Any]) -> None:
 
 def _as_given(host: str) -> str:
     return host
+
+
+def _not_counted(callbacks: object) -> bool:
+    del callbacks
+    return False
 
 
 def trial_slots(asked: ResourceConfig, at_once: int) -> int:

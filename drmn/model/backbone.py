@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from drmn import vision
 from drmn.data.feature_config import FeatureConfig
 from drmn.data.images.decode import Preprocess
 from drmn.level_names import CLS, LevelName, parse_levels
 from drmn.model import class_token, pretrained, timm_levels
-from drmn.vision import Format, resolve_model_data_config
 
 
 class Projection(nn.Module):
@@ -60,7 +60,7 @@ class Backbone(nn.Module):
             given = {CLS: given[self.every[-1]], **given}
             self.body = class_token.added(config, self.body)
             self.every, self.levels = (CLS, *self.every), (CLS, *self.levels)
-        self.by_region = getattr(self.body, "output_fmt", None) == Format.NHWC
+        self.by_region = getattr(self.body, "output_fmt", None) == vision.Format.NHWC
         """Whether maps come as [image, height, width, channel], as Swin's do."""
         self.full = config.maps == "full"
         share = config.pca_share if config.encoding == "pca" else 0.0
@@ -69,7 +69,7 @@ class Backbone(nn.Module):
         self.reduction = nn.ModuleDict(
             {str(s): Projection(given[s], kept[s]) for s in self.levels if share}
         )
-        data = resolve_model_data_config(self.body)
+        data = vision.resolve_model_data_config(self.body)
         self.preprocess = Preprocess(
             config.image_size, data["mean"], data["std"], data["interpolation"]
         )

@@ -1,17 +1,27 @@
 """The class token of a plain transformer, as a level beside its maps."""
 
 import inspect
+from typing import Any
 
 from torch import Tensor, nn
 
 from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.level_names import CLS
-from drmn.vision import FeatureGetterNet
 
 
-class WithClassToken(FeatureGetterNet):
-    """A timm transformer that gives the class token of its last block before its maps."""
+class WithClassToken(nn.Module):
+    """A timm transformer that gives the class token of its last block before its maps.
+
+    Args:
+        body: The transformer as features_only, which gives the maps alone.
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.model: Any = body.model
+        self.out_indices, self.output_fmt, self.norm = body.out_indices, body.output_fmt, body.norm
+        self.feature_info, self.pretrained_cfg = body.feature_info, body.pretrained_cfg
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Return the token as a map of one region, then the maps."""
@@ -46,7 +56,4 @@ def added(config: FeatureConfig, body: nn.Module) -> nn.Module:
             f"--levels {config.levels}: {config.backbone} has no class token beside its regions; "
             f"leave {CLS} out."
         )
-    kept = {"out_indices": body.out_indices, "output_fmt": body.output_fmt, "norm": body.norm}
-    made = WithClassToken(body.model, **kept, prune=False)
-    made.pretrained_cfg = body.pretrained_cfg  # the mean and spread of pixels
-    return made
+    return WithClassToken(body)

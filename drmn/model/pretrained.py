@@ -9,10 +9,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from drmn import vision
 from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError, DataError
 from drmn.fields import did_you_mean
-from drmn.vision import timm
 
 Weights = Mapping[str, Tensor]
 PACKAGED = "tf_efficientnet_lite0"
@@ -63,7 +63,7 @@ def made(
     require_model(config.backbone)
     chosen = {"out_indices": blocks} if blocks else {}
     try:
-        body: nn.Module = timm.create_model(
+        body: nn.Module = vision.timm.create_model(
             config.backbone, pretrained=pretrained, features_only=True, **_size(config), **chosen
         )
     except AssertionError as problem:
@@ -73,20 +73,20 @@ def made(
 
 def require_model(name: str) -> None:
     """Raise `ConfigError` if timm has no model of this name."""
-    if not timm.is_model(name):
-        near = did_you_mean(name, dict.fromkeys(timm.list_models()))
+    if not vision.timm.is_model(name):
+        near = did_you_mean(name, dict.fromkeys(vision.timm.list_models()))
         raise ConfigError(f"--backbone {name}: timm has no such model.{near[:80]}")
 
 
 def _size(config: FeatureConfig) -> dict[str, int]:
     """Return the argument of a transformer that is made for one size of image; others take any."""
-    fixed = timm.get_pretrained_cfg(config.backbone).fixed_input_size
+    fixed = vision.timm.get_pretrained_cfg(config.backbone).fixed_input_size
     return {"img_size": config.image_size} if fixed and config.image_size else {}
 
 
 def other_size(config: FeatureConfig, problem: Exception) -> ConfigError:
     """Return the error for an image size that the backbone does not support."""
-    native = timm.get_pretrained_cfg(config.backbone).input_size[-1]
+    native = vision.timm.get_pretrained_cfg(config.backbone).input_size[-1]
     reason = str(problem).splitlines()[0].rstrip(".")
     return ConfigError(
         f"--image-size {config.image_size}: {config.backbone} takes no such images ({reason}); "
@@ -134,7 +134,7 @@ def renamed(state: Weights, backbone: str) -> Weights:
     Blocks are numbered consecutively in the former and by stage in the latter, so timm's own block
     list gives the place of each.
     """
-    full: Any = timm.create_model(backbone, pretrained=False)
+    full: Any = vision.timm.create_model(backbone, pretrained=False)
     places = [f"blocks.{i}.{j}" for i, stage in enumerate(full.blocks) for j in range(len(stage))]
     return {_timm_name(name, places, state): value for name, value in state.items()}
 
@@ -179,7 +179,7 @@ def as_body(state: Weights, config: FeatureConfig, body: nn.Module, source: str)
     if own.keys() <= state.keys():
         return state
     with torch.device("meta"):
-        full: Any = timm.create_model(config.backbone, pretrained=False, **_size(config))
+        full: Any = vision.timm.create_model(config.backbone, pretrained=False, **_size(config))
     read = getattr(sys.modules[type(full).__module__], "checkpoint_filter_fn", None)
     if read is not None:
         try:

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from drmn import vision
 from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError
 from drmn.level_names import CLS, LevelName, in_order, join, maps_of, parse_levels
 from drmn.model import pretrained
 from drmn.model.class_token import has_class_token
-from drmn.vision import Format, timm
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def level_shapes(config: FeatureConfig) -> tuple[LevelShape, ...]:
         maps = body.eval()(torch.zeros(1, 3, side, side, device="meta"))
     except (AssertionError, IndexError, RuntimeError) as problem:
         raise pretrained.other_size(config, problem) from None
-    if getattr(body, "output_fmt", None) == Format.NHWC:
+    if getattr(body, "output_fmt", None) == vision.Format.NHWC:
         maps = [level.permute(0, 3, 1, 2) for level in maps]
     shapes = [tuple(level.shape[1:]) for level in maps]
     if has_class_token(body):
@@ -116,7 +116,7 @@ def level_shapes(config: FeatureConfig) -> tuple[LevelShape, ...]:
 def native_size(config: FeatureConfig) -> int:
     """Return the image size that a backbone was trained at, in pixels a side."""
     pretrained.require_model(config.backbone)
-    size: int = timm.get_pretrained_cfg(config.backbone).input_size[-1]
+    size: int = vision.timm.get_pretrained_cfg(config.backbone).input_size[-1]
     return size
 
 

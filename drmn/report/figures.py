@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from drmn.collector import collect_rarely
 from drmn.experiment.trial_checkpoints import FIGURES
 from drmn.io import atomic
 from drmn.io.content import note_made
@@ -175,6 +176,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--storage", default="", help="the PostgreSQL that has its record")
     asked = parser.parse_args()
+    collect_rarely()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder = asked.folder.absolute()
     study = load_study(folder.parent, folder.name, asked.storage)

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
+from drmn.collector import collect_rarely
 from drmn.encoding import print_in_any_encoding
 from drmn.errors import ConfigError, UserError
 from drmn.flags import expand_home
@@ -23,6 +24,7 @@ from drmn.tracking.uri import absolute, default_store
 def main() -> None:
     """Run the command of the command line."""
     print_in_any_encoding()
+    collect_rarely()
     asked = _parser().parse_args([expand_home(each) for each in sys.argv[1:]])
     try:
         {"serve": _serve, "ship": _ship}[asked.command](asked)

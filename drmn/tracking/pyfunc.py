@@ -10,12 +10,16 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow.exceptions import INTERNAL_ERROR, INVALID_PARAMETER_VALUE, MlflowException
-from torch import Tensor
 
-from drmn.errors import UserError
-from drmn.tracking.candidates import with_classes
-from drmn.tracking.model_package import Answer, Package, load
-from drmn.tracking.package_files import BACKBONE, BACKBONE_FILE
+from drmn.collector import paused
+
+with paused():  # in the process of whoever loads the model: only while this imports torch
+    from torch import Tensor
+
+    from drmn.errors import UserError
+    from drmn.tracking.candidates import with_classes
+    from drmn.tracking.model_package import Answer, Package, load
+    from drmn.tracking.package_files import BACKBONE, BACKBONE_FILE
 
 MOST_PHOTOS, MOST_BYTES = 64, 64 * 2**20
 """Photos of a request, and the bytes of all of them, at most: each is a batch in memory."""

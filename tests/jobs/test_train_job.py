@@ -14,6 +14,7 @@ from in_process import run_job
 from kills import kill_tree
 from machines import began, until
 from mlflow import MlflowClient
+from mlflow_store import new_store
 from paths import ROOT
 from studies import locked, open_toy
 
@@ -27,7 +28,7 @@ SMALL = ("--model.sit", "attr", "--model.width", "64", "--model.sit-dropout", "0
 def arguments(demo, folder, *more):
     return [
         *("--dataset", "demo", *SMALL, "--results", str(demo), "--run", folder.name),
-        *("--json", str(folder / "out.json"), "--tracking-uri", f"sqlite:///{folder}/mlflow.db"),
+        *("--json", str(folder / "out.json"), "--tracking-uri", new_store(folder)),
         *map(str, more),
     ]
 

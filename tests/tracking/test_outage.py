@@ -7,6 +7,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from mlflow_store import new_store
 from mlflow_trees import check_tree, fill
 from web import answers, free_port, running, until
 
@@ -98,8 +99,7 @@ class Passing(BaseHTTPRequestHandler):
 def mlflow_server(tmp_path_factory):
     """Return the address of a server on a SQLite file."""
     folder = tmp_path_factory.mktemp("server")
-    (folder / "mlflow.db").touch()
-    server = Server(uri=f"sqlite:///{folder}/mlflow.db", port=free_port())
+    server = Server(uri=new_store(folder), port=free_port())
     with running(server.command(), folder / "log", server.environment()) as process:
         address = f"http://127.0.0.1:{server.port}"
         until(lambda: answers(f"{address}/health"), 120, process)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from mlflow import MlflowClient
+from mlflow_store import new_store
 from mlflow_trees import begin, runs, ship_all
 
 from drmn.tracking import events, registry
@@ -30,7 +31,7 @@ def package(folder, number):
 
 def test_models_are_registered_and_only_a_better_one_becomes_champion(tmp_path):
     """The candidate is the latest; the champion changes on the same images alone."""
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     spool = Spool(tmp_path / "spool.db")
     champions = []
     for n, (value, data) in enumerate([(0.5, "a"), (0.4, "a"), (0.6, "a"), (0.9, "b")]):
@@ -48,7 +49,7 @@ def test_models_are_registered_and_only_a_better_one_becomes_champion(tmp_path):
 
 @pytest.mark.parametrize("damaged", [0, 1])
 def test_a_damaged_package_is_refused_and_all_other_entries_arrive(tmp_path, damaged):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     spool = Spool(tmp_path / "spool.db")
     begin(spool)
     models = []
@@ -90,7 +91,7 @@ def test_a_process_that_is_killed_while_it_logs_a_model_leaves_no_run_started(
     tmp_path, monkeypatch, call
 ):
     """MLflow starts a run again to log its model."""
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     spool = Spool(tmp_path / "spool.db")
     begin(spool)
     spool.put(*events.child("s", "s/0000", "s/0", {}, {}, at=1.0))

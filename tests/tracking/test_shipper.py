@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow_store import new_store
 from mlflow_trees import begin, check_tree, fill, runs, ship_all
 from rich.console import Console
 
@@ -15,19 +16,10 @@ from drmn.tracking.shipper_process import ShipperProcess, drain, refusals
 from drmn.tracking.spool import ShipperState, Spool
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    """Return an MLflow database with its tables made, to copy: making them takes seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def uri(empty, tmp_path):
+def uri(tmp_path):
     """Return the address of an empty MLflow store."""
-    (tmp_path / "mlflow.db").write_bytes(empty.read_bytes())
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return new_store(tmp_path)
 
 
 def test_the_tree_is_study_and_trials_with_their_curves(tmp_path, uri):

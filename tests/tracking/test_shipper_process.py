@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from mlflow_store import new_store
 from mlflow_trees import check_tree, fill, ship_all
 from rich.console import Console
 from web import free_port, until
@@ -36,7 +37,7 @@ def said(shipper, spool, uri):
 
 
 def test_a_shipper_that_is_killed_again_and_again_is_started_again(tmp_path, spool):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     shipper = ShipperProcess(spool.path, uri)
     for _ in range(2):
         killed = shipper.process
@@ -48,7 +49,7 @@ def test_a_shipper_that_is_killed_again_and_again_is_started_again(tmp_path, spo
 
 
 def test_one_that_is_killed_while_its_driver_waits_for_the_rest_is_started_again(tmp_path, spool):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     shipper = ShipperProcess(spool.path, uri)
     threading.Timer(0.5, shipper.process.kill).start()
     assert shipper.drain(spool)
@@ -59,14 +60,14 @@ def test_a_driver_that_starts_again_takes_over_from_a_shipper_that_was_left_behi
     left = ShipperProcess(spool.path, f"http://127.0.0.1:{free_port()}")
     left.release()
     until(lambda: spool.shipper.tried, 300)  # it would try for ten minutes
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     assert ShipperProcess(spool.path, uri).drain(spool)
     assert left.process.wait(120) == 0
     check_tree(uri)
 
 
 def test_a_full_disk_below_the_log_does_not_stop_it(tmp_path, spool):
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     spool.put(*events.metrics("s", {"no'such;name": 1.0}, 1))  # which it writes a line about
     with Path("/dev/full").open("w") as full:
         subprocess.run(
@@ -176,6 +177,6 @@ def test_a_shipper_that_dies_at_each_start_is_said_to(spool, monkeypatch):
 def test_what_one_shipper_was_refused_another_sends(spool, tmp_path, refusing):
     uri = refusing(401)
     assert not ShipperProcess(spool.path, uri).drain(spool)
-    there = f"sqlite:///{tmp_path}/mlflow.db"
+    there = new_store(tmp_path)
     ship_all(spool, there)
     check_tree(there)

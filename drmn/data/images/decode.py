@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from drmn import vision
 from drmn.data.images.pixels import UnreadableError, decode_bytes
 from drmn.errors import DataError
-from drmn.vision import InterpolationMode, v2
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""
@@ -52,14 +52,14 @@ class Preprocess:
     std: tuple[float, ...]
     interpolation: str
 
-    def transform(self) -> v2.Transform:
+    def transform(self) -> "vision.v2.Transform":
         """Return the evaluation transform: shorter side to `size`, centre crop, normalise."""
-        return v2.Compose([self.crop(), self.normal()])
+        return vision.v2.Compose([self.crop(), self.normal()])
 
-    def crop(self) -> v2.Transform:
+    def crop(self) -> "vision.v2.Transform":
         """Return the evaluation transform without normalisation, for pictures to show."""
-        resize = v2.Resize(self.size, interpolation=self._how, antialias=True)
-        return v2.Compose([resize, v2.CenterCrop(self.size)])
+        resize = vision.v2.Resize(self.size, interpolation=self._how, antialias=True)
+        return vision.v2.Compose([resize, vision.v2.CenterCrop(self.size)])
 
     def augmented(
         self, pixels: Tensor, photo: Photo, *, colored: bool = False
@@ -73,7 +73,7 @@ class Preprocess:
             photo: Its name and view are the seed.
             colored: Change brightness, contrast and saturation too, by up to `JITTER`.
         """
-        large = v2.functional.resize(
+        large = vision.v2.functional.resize(
             pixels, [round(self.size * 8 / 7)], interpolation=self._how, antialias=True
         )
         seed = hashlib.sha256(f"{photo.view}:{photo.name}".encode()).digest()
@@ -81,20 +81,20 @@ class Preprocess:
         top, left = (
             round((s - self.size) * p) for s, p in zip(large.shape[1:], (y, x), strict=True)
         )
-        crop = v2.functional.crop(large, top, left, self.size, self.size)
+        crop = vision.v2.functional.crop(large, top, left, self.size, self.size)
         if colored:
             crop = _toned(crop, tone)
         out: Tensor = self.normal()(crop.flip(-1) if flip < 0.5 else crop)
         return out
 
     @property
-    def _how(self) -> InterpolationMode:
-        return InterpolationMode(self.interpolation)
+    def _how(self) -> "vision.InterpolationMode":
+        return vision.InterpolationMode(self.interpolation)
 
-    def normal(self) -> v2.Transform:
+    def normal(self) -> "vision.v2.Transform":
         """Return the last part of the transform: to [0, 1], then normalised by channel."""
-        to_float = v2.ToDtype(torch.float32, scale=True)
-        return v2.Compose([to_float, v2.Normalize(list(self.mean), list(self.std))])
+        to_float = vision.v2.ToDtype(torch.float32, scale=True)
+        return vision.v2.Compose([to_float, vision.v2.Normalize(list(self.mean), list(self.std))])
 
 
 JITTER = 0.4
@@ -104,9 +104,9 @@ JITTER = 0.4
 def _toned(pixels: Tensor, tone: float) -> Tensor:
     """Return pixels in another tone; `tone` in [0, 1) is cut into three random numbers."""
     for change in (
-        v2.functional.adjust_brightness,
-        v2.functional.adjust_contrast,
-        v2.functional.adjust_saturation,
+        vision.v2.functional.adjust_brightness,
+        vision.v2.functional.adjust_contrast,
+        vision.v2.functional.adjust_saturation,
     ):
         tone *= 1024
         pixels = change(pixels, 1 + JITTER * (2 * (tone % 1) - 1))

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from drmn.vision import ImageReadMode, decode_image
+from drmn import vision
 
 # Of EXIF data that are damaged: there are none then. Photos are decoded in threads, and a filter
 # for a `with` block would be that of all of them.
@@ -66,8 +66,8 @@ def decode_bytes(content: bytes) -> Pixels:
     if not (content.startswith(_BY_TORCHVISION) or content[8:12] == b"WEBP"):
         return _by_pillow(content)
     try:
-        pixels = decode_image(
-            torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB
+        pixels = vision.decode_image(
+            torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=vision.ImageReadMode.RGB
         )
     except (RuntimeError, ValueError) as problem:
         raise UnreadableError(_without_paths(str(problem))) from None

@@ -5,6 +5,7 @@ import sys
 import pytest
 from in_process import joined_ray
 from mlflow import MlflowClient
+from mlflow_store import new_store
 from ray import cloudpickle
 from studies import executor_config
 
@@ -52,7 +53,7 @@ def test_a_new_family_of_metrics_reaches_mlflow(tmp_path, kind, runs):
         execute(study, executor_config(study, folder, Gradients, callbacks=[logger]))
     assert [trial.state for trial in study.record.trial_summaries()] == ["COMPLETE"]
     logger.on_search_end("")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = new_store(tmp_path)
     ship(spool, uri, closed=lambda: True)
     client = MlflowClient(uri)
     found = client.search_runs([client.get_experiment_by_name("toy").experiment_id])

@@ -127,12 +127,12 @@ def test_a_trial_that_loses_its_process_runs_again(tmp_path):
 
 
 def test_a_trial_out_of_memory_runs_again_with_smaller_micro_batches(tmp_path):
-    record = run(tmp_path, NeedsMemory, trials=2)
-    for row in record.trial_summaries():
-        assert (row.state, row.value) == ("COMPLETE", 0.5)
-        assert row.settings["compute.micro_batch"] == 16
-        assert row.settings["optim.batch_size"] == 32
-        assert record.trial(row.number).user_attrs[MEMORY] == 1
+    record = run(tmp_path, NeedsMemory)
+    (row,) = record.trial_summaries()
+    assert (row.state, row.value) == ("COMPLETE", 0.5)
+    assert row.settings["compute.micro_batch"] == 16
+    assert row.settings["optim.batch_size"] == 32
+    assert record.trial(row.number).user_attrs[MEMORY] == 1
 
 
 def test_a_trial_out_of_memory_twice_fails_and_says_so(tmp_path):
