@@ -36,7 +36,9 @@ def _module(name):
 def _ray_address():
     """Return a Ray cluster of two cores for all jobs of this process: it takes long to start."""
     head = {"num_cpus": 2, "object_store_memory": 80_000_000, "include_dashboard": False}
-    CLUSTERS.append(Cluster(initialize_head=True, head_node_args=head))
+    unused = {"include_log_monitor": False, "no_monitor": True}  # they would poll until the end
+    with mock.patch.dict(os.environ, {"RAY_enable_metrics_collection": "0"}):
+        CLUSTERS.append(Cluster(initialize_head=True, head_node_args=head | unused))
     return CLUSTERS[0].address
 
 

@@ -38,9 +38,14 @@ RAY_SETTINGS = {
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT_S = 2.0
 """Seconds that a node's raylet has to take a connection."""
-# Ray starts no more than so many processes at once, by default one per core, and warns on the
-# terminal of more than four times as many; those that wait for others need no core.
-STARTS = {"RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count() or 1))}
+STARTS = {
+    # Ray starts no more than so many processes at once, by default one per core, and warns on the
+    # terminal of more than four times as many; those that wait for others need no core.
+    "RAY_worker_maximum_startup_concurrency": str(16 + 4 * (os.cpu_count() or 1)),
+    # One per core before there is work, by default: trials are given processes of other settings.
+    "RAY_prestart_worker_first_driver": "0",
+}
+"""How Ray starts processes on this machine."""
 
 
 @contextmanager
