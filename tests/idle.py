@@ -1,11 +1,13 @@
-"""A search of trials that do nothing; prints what Tune holds of them at its end."""
+"""A search of trials that do nothing; prints what Tune and Ray have made for them."""
 
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from studies import executor_config
 
 from drmn.cluster.connect import ray_session
@@ -52,6 +54,14 @@ def space(trial: Any) -> dict[str, Any]:
     return {"optim.epochs": 1, "model.sit": "none"}
 
 
+def unused_workers() -> Iterator[int]:
+    """Yield the process ids of Ray's workers below this process that have no trial."""
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if each.cmdline()[:1] == ["ray::IDLE"]:
+                yield each.pid
+
+
 def main(folder: Path) -> None:
     """Search."""
     tune_executor.FreeFinishedTrials = Looking  # type: ignore[misc]
@@ -60,6 +70,7 @@ def main(folder: Path) -> None:
     with ray_session():
         one = {"resources": ResourceConfig(backend="inproc"), "at_once": 1}
         execute(study, executor_config(study, folder, Idle, TRIALS, **one))
+        unused = list(unused_workers())
     held = [
         {
             "status": trial.status,
@@ -69,7 +80,12 @@ def main(folder: Path) -> None:
         }
         for trial in Looking.held
     ]
-    told = {"states": [row.state for row in study.record.trial_summaries()], "held": held}
+    told = {
+        "states": [row.state for row in study.record.trial_summaries()],
+        "held": held,
+        "unused": len(unused),
+        "imported": [name for name in ("mlflow", "wandb", "timm") if name in sys.modules],
+    }
     sys.stdout.write(json.dumps(told) + "\n")
 
 

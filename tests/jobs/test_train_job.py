@@ -231,6 +231,14 @@ def test_a_group_that_loses_a_worker_goes_on_to_what_one_alone_learns(demo, tmp_
     assert losses(plain) == pytest.approx(losses(alone[2]), rel=1e-3)
 
 
+@pytest.mark.slow  # a Ray of the job's own: one that was joined may grow. As in test_backends.py
+def test_more_workers_than_the_machine_has_cores_are_refused(demo, tmp_path):
+    job = start(demo, tmp_path, "--workers", 99)
+    _, errors = job.communicate(timeout=120)
+    assert job.returncode == 2
+    assert "error: --workers 99: the cluster has room for" in errors
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

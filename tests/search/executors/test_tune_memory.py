@@ -1,4 +1,4 @@
-"""What Tune holds of trials that are over."""
+"""What Tune holds of trials that are over, and what Ray has started and imported for them."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from drmn.experiment.trial_task import TrialTask
 from drmn.search.executors.tune_memory import TaskRef
 
 
-@pytest.mark.slow  # hundreds of trials
+@pytest.mark.slow  # a Ray of this test alone
 def test_trials_that_are_over_leave_nothing_in_tune(tmp_path):
     command = [sys.executable, ROOT / "tests" / "idle.py", tmp_path]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -20,6 +20,7 @@ def test_trials_that_are_over_leave_nothing_in_tune(tmp_path):
     assert told["states"] == ["COMPLETE"] * 3 + ["FAIL", "COMPLETE"]
     nothing = {"task": False, "metrics": [], "result": []}
     over = [{"status": "TERMINATED", **nothing}] * 3
+    assert (told["imported"], told["unused"]) == ([], 0)
     assert told["held"] == [*over, {"status": "ERROR", **nothing}, over[0]]
 
 
