@@ -5,7 +5,7 @@ leads its best unseen score by more than $\gamma$. Only that lead and whether ei
 right matter, so S and U are step functions of $\gamma$: sort once, sweep once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,16 +24,21 @@ RESAMPLES = 200
 class Leads:
     """Images of both kinds, reduced to the values that decide accuracy as a function of gamma.
 
-    Images that are wrong on their own side are wrong at every gamma; their weight is 0.
+    Images that are wrong on their own side are wrong at every gamma; their weight is 0. Those of
+    several rules for the same images may stand in one table.
     """
 
-    lead: Float[Tensor, " image"]
+    lead: Float[Tensor, "*rule image"]
     """Best seen score minus best unseen score."""
     unseen: Bool[Tensor, " image"]
     """Whether the image is of an unseen class."""
-    weight: Float[Tensor, " image"]
+    weight: Float[Tensor, "*rule image"]
     """Contribution of the image to its side's class-averaged accuracy while on that side."""
     labels: Int[Tensor, " image"]
+
+    def __getitem__(self, rule: int) -> "Leads":
+        """Return the leads of one of several rules."""
+        return replace(self, lead=self.lead[rule], weight=self.weight[rule])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +75,7 @@ class OperatingPoint:
         return harmonic_mean(self.unseen, self.seen)
 
 
-Best = tuple[Float[Tensor, " image"], Int[Tensor, " image"]]
+Best = tuple[Float[Tensor, "*#rule image"], Int[Tensor, "*#rule image"]]
 """The best score of each image among the classes of one kind, and that class's place among them."""
 
 
@@ -159,13 +164,15 @@ def choose_gamma(leads: Leads) -> tuple[float, float]:
     return float(finer[values.argmax()]), float(values.max())
 
 
-def smoothed(leads: Leads, gamma: float) -> float:
-    """Return H at `gamma` with the step replaced by a logistic."""
-    return float(_smoothed(leads, torch.tensor([gamma], dtype=torch.double), _width(leads)))
+def smoothed(leads: Leads, gamma: float) -> Float[Tensor, "*rule"]:
+    """Return H of each rule at `gamma` with the step replaced by a logistic."""
+    seen = leads.weight * torch.sigmoid((leads.lead - gamma) / _width(leads))
+    unseen = leads.weight - seen
+    return harmonic_means(unseen[..., leads.unseen].sum(dim=-1), seen[..., ~leads.unseen].sum(-1))
 
 
-def _width(leads: Leads) -> Tensor:
-    return (SMOOTH * leads.lead.std(correction=0)).clamp(min=1e-12)
+def _width(leads: Leads) -> Float[Tensor, "*rule 1"]:
+    return (SMOOTH * leads.lead.std(dim=-1, correction=0, keepdim=True)).clamp(min=1e-12)
 
 
 def _smoothed(leads: Leads, gamma: Tensor, width: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Four formulas for a point that the paper leaves open (docs/paper.md, row ENS). I
 judged with calibrated stacking by gamma; beta, gamma and delta come from validation scores.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -104,38 +104,40 @@ def choose_rule(
     of the logistic in its place follows the spread of the leads of P at that beta and delta: each
     pair is evaluated by itself, as a delta inside a softmax has no exact sweep as gamma has.
     """
+    other, sides = Rule(formula).other(global_logits), Sides.of(labels, seen)
     tried = []
-    for rule, leads in _tried(formula, class_logits, global_logits, labels, seen):
-        gamma, value = (
-            (0.0, calibration.smoothed(leads, 0.0))
+    for delta in _deltas(class_logits, seen) if formula == "bonus" else [0.0]:
+        rule = Rule(formula, delta=delta)
+        leads = _leads(rule, rule.own(class_logits, seen), other, sides, seen)
+        found = (
+            [(0.0, value) for value in calibration.smoothed(leads, 0.0).tolist()]
             if formula == "bonus"
-            else calibration.choose_gamma(leads)
+            else [calibration.choose_gamma(leads[place]) for place in range(len(leads.lead))]
         )
-        tried.append((value, -rule.beta, replace(rule, gamma=gamma), leads))
-    best = max(tried, key=lambda row: row[:2])
-    return best[2], best[3]
+        best = max(range(len(found)), key=lambda place: found[place][1])
+        gamma, value = found[best]
+        chosen = replace(rule, beta=SHARES[best], gamma=gamma)
+        tried.append((value, -chosen.beta, chosen, leads[best]))
+    _, _, rule, leads = max(tried, key=lambda row: row[:2])
+    return rule, leads
 
 
-def _tried(
-    formula: Formula, class_logits: Logits, global_logits: Tensor | None, labels: Tensor, seen: Seen
-) -> Iterator[tuple[Rule, Leads]]:
-    """Yield each rule without gamma, and the leads it gives.
+def _leads(rule: Rule, own: Logits, other: Tensor | None, sides: Sides, seen: Seen) -> Leads:
+    """Return the leads that the rule gives before gamma with each of SHARES as its beta.
 
     Only the scores of seen classes depend on beta in more than a factor, and their table has one
     place in memory for all: the time of this is that of memory.
     """
-    other, sides = Rule(formula).other(global_logits), Sides.of(labels, seen)
-    for delta in _deltas(class_logits, seen) if formula == "bonus" else [0.0]:
-        own = Rule(formula, delta=delta).own(class_logits, seen)
-        known, (lead, guess) = own[:, seen], own[:, ~seen].max(dim=1)
-        mixed = torch.empty_like(known)
-        for beta in SHARES if other is not None else SHARES[:1]:
-            rule = Rule(formula, beta, delta=delta)
-            if other is not None:
-                torch.lerp(known, other, beta, out=mixed)
-            best, guess_seen = (known if other is None else mixed).max(dim=1)
-            unseen = rule.scaled((1 - beta) * lead)
-            yield rule, sides.leads((rule.scaled(best), guess_seen), (unseen, guess))
+    known, (lead, guess) = own[:, seen], own[:, ~seen].max(dim=1)
+    shares = SHARES[:1] if other is None else SHARES
+    mixed = torch.empty_like(known)
+    best = [
+        torch.lerp(known, known if other is None else other, beta, out=mixed).max(dim=1)
+        for beta in shares
+    ]
+    top, place = (torch.stack(part) for part in zip(*best, strict=True))
+    unseen = rule.scaled((1 - torch.tensor(shares, dtype=torch.double)[:, None]) * lead)
+    return sides.leads((rule.scaled(top), place), (unseen, guess))
 
 
 def _deltas(class_logits: Logits, seen: Seen) -> list[float]:
