@@ -70,7 +70,12 @@ def pytest_addoption(parser):
 PROCESSES = (
     *("benchmarks", "cluster", "doctor", "faults", "io", "jobs", "prepare", "real", "tracking"),
     *("search/executors", "search/storage", "data/demo/test_demo_difficulty.py"),
-    *("data/store/test_build.py", "data/readers/test_class_folders.py", "data/sealed/test_open.py"),
+    *(
+        "data/store/test_build.py",
+        "data/store/test_memory.py",
+        "data/readers/test_class_folders.py",
+        "data/sealed/test_open.py",
+    ),
     *("model/test_backbone.py", "model/test_backbone_autotune.py", "test_contributing.py"),
     *("test_cli.py", "test_distributed.py", "test_help.py", "test_readme.py", "test_vision.py"),
     *("training/test_finetuned_tier.py", "training/test_finetuned_workers.py"),

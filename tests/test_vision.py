@@ -13,20 +13,16 @@ def python(code):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-@pytest.mark.parametrize(
-    "module",
-    ["drmn.data.images.decode", "drmn.tracking.model_package", "drmn.search.driver"],
-)
-def test_what_looks_at_photos_loads_no_compiler(module):
-    use = "from drmn.vision import decode_image, timm, v2"
-    assert python(f"import {module}\n{use}\nprint({COMPILER})") == ["[]"]
-
-
-@pytest.mark.parametrize("module", ["drmn.experiment.trial_task", "drmn.search.driver"])
-def test_a_search_on_prepared_features_loads_what_photos_need_when_there_are_some(module):
-    loaded = "print([m for m in ('timm', 'torchvision') if m in sys.modules])\n"
-    use = "from drmn import vision\nvision.v2.CenterCrop(1)\nvision.timm.is_model('resnet18')\n"
-    assert python(f"import {module}\n{loaded}{use}{loaded}") == ["[]", "['timm', 'torchvision']"]
+def test_what_photos_need_is_loaded_when_there_are_some_and_without_the_compiler():
+    loaded = f"print([m for m in ('timm', 'torchvision') if m in sys.modules], {COMPILER})\n"
+    code = (
+        "import drmn.experiment.trial_task, drmn.search.driver\n"
+        f"{loaded}from drmn import vision\n"
+        "import drmn.data.images.decode, drmn.tracking.model_package\n"
+        "vision.v2.CenterCrop(1)\nvision.timm.is_model('resnet18')\nvision.decode_image\n"
+        f"{loaded}"
+    )
+    assert python(code) == ["[] []", "['timm', 'torchvision'] []"]
 
 
 def test_threads_that_decode_first_share_one_import():
@@ -66,18 +62,14 @@ for kind in (torch.optim.AdamW, torch.optim.Adam, torch.optim.LBFGS):
 LOADED = "print([m for m in ('torch._dynamo.convert_frame', 'sympy') if m in sys.modules])\n"
 
 
-def test_optimizers_load_no_compiler():
-    assert python(f"{TRAIN}{LOADED}print(bool(weight.max() < 1))") == ["[]", "True"]
-
-
-def test_looking_over_all_modules_after_a_training_loads_no_compiler():
+def test_a_training_loads_no_compiler_nor_does_who_looks_over_all_modules():
     code = (
-        f"{TRAIN}import inspect, json\n"
+        f"{TRAIN}{LOADED}print(bool(weight.max() < 1))\nimport inspect, json\n"
         "inspect.modulesbyfile.clear(), inspect._filesbymodname.clear()\n"
         "print(inspect.getmodule(json.JSONDecoder.decode.__code__).__name__)\n"
         f"{LOADED}from torch.distributed.tensor import DTensor\nprint(DTensor.__name__)"
     )
-    assert python(code) == ["json.decoder", "[]", "DTensor"]
+    assert python(code) == ["[]", "True", "json.decoder", "[]", "DTensor"]
 
 
 def test_what_is_compiled_after_a_training_is_compiled():

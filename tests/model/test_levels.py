@@ -20,7 +20,7 @@ FAMILIES = {
     "vit_tiny_patch16_224": 64,
     "deit_tiny_distilled_patch16_224": 64,  # two tokens that are no region
     "vit_small_patch14_reg4_dinov2": 56,  # five: CLS and registers
-    "vit_base_patch32_clip_224": 64,
+    "vit_xsmall_patch16_clip_224": 64,
     "vit_base_patch16_siglip_224": 64,  # none
     "eva02_tiny_patch14_224": 56,
     "cait_xxs24_224": 64,
@@ -109,9 +109,13 @@ def saved(path, state):
     return path
 
 
+OTHERS = ("convnext_atto", "swin_tiny_patch4_window7_224")
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-@pytest.mark.parametrize("name", [*FAMILIES, "convnext_atto", "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize(
+    ("name", "suffix"), [(TINY, "pth"), *((name, "safetensors") for name in [*FAMILIES, *OTHERS])]
+)
 def test_the_weights_of_a_family_load_from_a_file(tmp_path, name, suffix):
     """As timm publishes them: for other images too, and with a classifier above."""
     # The positions of CaIT are not interpolated.
@@ -171,7 +175,7 @@ def as_clip(state):
     ("name", "published"),
     [
         ("vit_small_patch14_reg4_dinov2", as_dinov2),
-        ("vit_base_patch32_clip_224", as_clip),
+        ("vit_xsmall_patch16_clip_224", as_clip),
         (
             "vit_base_patch16_siglip_224",
             lambda state: {f"visual.trunk.{name}": value for name, value in state.items()},

@@ -18,25 +18,28 @@ READERS = 4
 MB = 1 << 20
 
 
-def grown(folder, read, rest, results):
-    """Tell how much this process grew by reading all of a store; shared pages count in part."""
+def grown(folder, together, results):
+    """Put how much this process grew by reading all of a store; shared pages count in part."""
     level = feature_store.read(folder).levels[32]
     process = psutil.Process()
+    together.wait()  # all share what they have imported
     before = process.memory_full_info().pss
+    together.wait()
     for rows in torch.arange(level.shape[0]).split(64):
         level.rows(rows)
-    read.wait()  # all have all of it mapped
+    together.wait()  # all have all of it mapped
     results.put(process.memory_full_info().pss - before)
-    rest.wait()
+    together.wait()
 
 
 def test_four_processes_share_one_copy(tmp_path):
     folder = a_store(tmp_path, 1000, (49, 4096))  # 383 MB
     size = (folder / "level-32.arrow").stat().st_size
-    processes = get_context("spawn")
-    read, rest, results = processes.Barrier(READERS), processes.Barrier(READERS), processes.Queue()
+    processes = get_context("forkserver")
+    processes.set_forkserver_preload([feature_store.__name__])  # one import of torch for all
+    barrier, results = processes.Barrier(READERS), processes.Queue()
     readers = [
-        processes.Process(target=grown, args=(folder, read, rest, results)) for _ in range(READERS)
+        processes.Process(target=grown, args=(folder, barrier, results)) for _ in range(READERS)
     ]
     for reader in readers:
         reader.start()
