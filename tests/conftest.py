@@ -85,13 +85,17 @@ LIMIT_S = 900
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what starts processes, and give it longer."""
+    """Mark what starts processes, give it longer, and let it come first.
+
+    Much of it waits, which short tests beside make up for; at the end one would wait alone.
+    """
     for item in items:
         place = item.path.relative_to(ROOT / "tests").as_posix()
         if place.startswith(PROCESSES):
             item.add_marker("process")
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(LIMIT_S))
+    items.sort(key=lambda item: item.get_closest_marker("process") is None)
 
 
 def pytest_unconfigure():

@@ -109,28 +109,6 @@ def saved(path, state):
     return path
 
 
-OTHERS = ("convnext_atto", "swin_tiny_patch4_window7_224")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("name", "suffix"), [(TINY, "pth"), *((name, "safetensors") for name in [*FAMILIES, *OTHERS])]
-)
-def test_the_weights_of_a_family_load_from_a_file(tmp_path, name, suffix):
-    """As timm publishes them: for other images too, and with a classifier above."""
-    # The positions of CaIT are not interpolated.
-    size = 224 if name.startswith("cait") else FAMILIES.get(name, 64)
-    state = trained(name)
-    levels = "b-1" if name in FAMILIES else "32"
-    made = net(name, levels, size, saved(tmp_path / f"w.{suffix}", state))
-    last = [key for key in made.body.state_dict() if key.endswith("mlp.fc2.weight")]
-    if last:
-        flat = {key.replace(".", "_"): value for key, value in state.items()}
-        key = last[-1].removeprefix("model.").replace(".", "_")
-        assert torch.equal(made.body.state_dict()[last[-1]], flat[key])
-    assert made.digest != net(name, levels, size).digest
-
-
 def as_dinov2(state):
     """Return weights as DINOv2's own files have them."""
     state = {**state, "mask_token": torch.zeros(1, state["cls_token"].shape[-1])}
@@ -170,23 +148,54 @@ def as_clip(state):
     return found
 
 
+PUBLISHED = {
+    "vit_small_patch14_reg4_dinov2": as_dinov2,
+    "vit_xsmall_patch16_clip_224": as_clip,
+    "vit_base_patch16_siglip_224": lambda state: {
+        f"visual.trunk.{name}": value for name, value in state.items()
+    },
+}
+
+
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("name", "published"),
-    [
-        ("vit_small_patch14_reg4_dinov2", as_dinov2),
-        ("vit_xsmall_patch16_clip_224", as_clip),
-        (
-            "vit_base_patch16_siglip_224",
-            lambda state: {f"visual.trunk.{name}": value for name, value in state.items()},
-        ),
-    ],
-)
-def test_weights_load_in_the_form_of_their_authors(tmp_path, name, published):
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_weights_load_in_the_forms_of_timm_and_of_their_authors(tmp_path, name):
     size, state = FAMILIES[name], trained(name)
     by_timm = net(name, "b-1", size, saved(tmp_path / "timm.safetensors", state))
-    theirs = net(name, "b-1", size, saved(tmp_path / "theirs.pth", published(state)))
+    assert_loaded(by_timm, state)
+    theirs = net(name, "b-1", size, saved(tmp_path / "theirs.pth", PUBLISHED[name](state)))
     assert theirs.digest == by_timm.digest
+
+
+def assert_loaded(made, state):
+    """Assert that the last block has the weights of a classifier."""
+    last = [key for key in made.body.state_dict() if key.endswith("mlp.fc2.weight")]
+    if last:
+        flat = {key.replace(".", "_"): value for key, value in state.items()}
+        key = last[-1].removeprefix("model.").replace(".", "_")
+        assert torch.equal(made.body.state_dict()[last[-1]], flat[key])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        (TINY, "safetensors"),
+        (TINY, "pth"),
+        *((name, "safetensors") for name in FAMILIES if name not in {TINY, *PUBLISHED}),
+        ("convnext_atto", "safetensors"),
+        ("swin_tiny_patch4_window7_224", "safetensors"),
+    ],
+)
+def test_the_weights_of_a_family_load_from_a_file(tmp_path, name, suffix):
+    """As timm publishes them: for other images too, and with a classifier above."""
+    # The positions of CaIT are not interpolated.
+    size = 224 if name.startswith("cait") else FAMILIES.get(name, 64)
+    state = trained(name)
+    levels = "b-1" if name in FAMILIES else "32"
+    made = net(name, levels, size, saved(tmp_path / f"w.{suffix}", state))
+    assert_loaded(made, state)
+    assert made.digest != net(name, levels, size).digest
 
 
 def test_weights_of_another_transformer_are_refused_by_name(tmp_path):

@@ -12,7 +12,7 @@ from drmn.search.storage.studies import open_study
 from drmn.search.study.ask_tell import AskTellStudy
 from drmn.search.study.replay import replay
 
-TRIALS = 16
+TRIALS = 12
 
 
 def space(trial):
@@ -22,7 +22,7 @@ def space(trial):
 
 
 def searched(folder, at_once=1, **settings):
-    """Return a study after sixteen trials, so many at a time; the later ones have epochs first."""
+    """Return a study after twelve trials, so many at a time; the later ones have epochs first."""
     policy = PolicyConfig(startup_trials=3, **settings)
     identity = {**flatten(policy, "policy."), **flatten(RunConfig(), "base.")}
     record = AskTellStudy(open_study(folder, identity), space, RunConfig(), policy)
