@@ -83,6 +83,7 @@ def main(folder: Path) -> None:
     told = {
         "states": [row.state for row in study.record.trial_summaries()],
         "held": held,
+        "resources": len({id(trial.placement_group_factory) for trial in Looking.held}),
         "unused": len(unused),
         "imported": [name for name in ("mlflow", "wandb", "timm") if name in sys.modules],
     }

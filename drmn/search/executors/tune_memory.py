@@ -25,8 +25,12 @@ class TaskRef:
 class FreeFinishedTrials(tune.Callback):
     """Empties each of Tune's trials once it is over.
 
-    That frees its settings, some statistics of every metric, and its last result.
+    That frees its settings, some statistics of every metric, its last result, and the resources
+    that it asked for where another asked for the same.
     """
+
+    def __init__(self) -> None:
+        self.resources: dict[tune.PlacementGroupFactory, tune.PlacementGroupFactory] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave Tune's snapshots empty."""
@@ -37,16 +41,17 @@ class FreeFinishedTrials(tune.Callback):
     ) -> None:
         """Forget a trial that is complete or was stopped."""
         del iteration, trials
-        _forget(trial)
+        self._forget(trial)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **_: Any) -> None:
         """Forget a trial that failed or lost its process; it runs again as another of Tune's."""
         del iteration, trials
-        _forget(trial)
+        self._forget(trial)
 
-
-def _forget(trial: Trial) -> None:
-    trial.config["task"].task = None
-    known = trial.run_metadata
-    trial.run_metadata = type(known)()
-    trial.run_metadata.checkpoint_manager = known.checkpoint_manager  # Tune's end looks at it
+    def _forget(self, trial: Trial) -> None:
+        trial.config["task"].task = None
+        known = trial.run_metadata
+        trial.run_metadata = type(known)()
+        trial.run_metadata.checkpoint_manager = known.checkpoint_manager  # Tune's end looks at it
+        asked = trial.placement_group_factory
+        trial.placement_group_factory = self.resources.setdefault(asked, asked)

@@ -20,6 +20,7 @@ def test_trials_that_are_over_leave_nothing_in_tune(tmp_path):
     assert told["states"] == ["COMPLETE"] * 3 + ["FAIL", "COMPLETE"]
     nothing = {"task": False, "metrics": [], "result": []}
     over = [{"status": "TERMINATED", **nothing}] * 3
+    assert told["resources"] == 1
     assert (told["imported"], told["unused"]) == ([], 0)
     assert told["held"] == [*over, {"status": "ERROR", **nothing}, over[0]]
 
