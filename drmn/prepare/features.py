@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from drmn.data.images.catalogue import Catalogue
 from drmn.data.images.decode import Photo
 from drmn.data.store import build
 from drmn.data.store.feature_store import FeatureKey, Maps
-from drmn.data.store.layout import Fill, RowRange, StoreLayout
+from drmn.data.store.layout import RowRange, StoreLayout
 from drmn.io.progress import Progress, StartProgress, silent
 from drmn.level_names import LevelName
 from drmn.malloc import give_back_memory, keep_memory
@@ -75,26 +76,31 @@ def prepare(
         body = backbone or backbone_for(catalogue.dataset, config)
         source = Extraction(catalogue, feature_key(catalogue, config, body), body, start, spread)
         keep_weights(root, source.key.weights, body)
-
-    def whole() -> Path:
-        plan = StoreLayout(key=source.key, catalogue=catalogue, shapes=source.shapes)
-        about, checking, fill = source.about, start("checking"), _after(before, source.fill)
-        return build.build(root, plan, fill, about=about, waiting=waiting, checking=checking)
-
+    whole = partial(_whole, source, catalogue, root, start=start, waiting=waiting, before=before)
     if config.encoding == "bf16":
         return whole()
     catalogue.require_fold(fold)
     return compact.prepare(compact.key_of(source.key, config, fold), root, whole, start, waiting)
 
 
-def _after(before: Callable[[], None], fill: Fill) -> Fill:
-    """Return `fill`, with a call of `before` ahead of its first maps."""
+def _whole(
+    source: Source,
+    catalogue: Catalogue,
+    root: Path,
+    *,
+    start: StartProgress,
+    waiting: Callable[[str], None],
+    before: Callable[[], None],
+) -> Path:
+    """Return the folder of the store of a source's maps as they are."""
 
-    def both(spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
+    def fill(spans: list[RowRange]) -> Iterator[tuple[int, Maps]]:
         before()
-        yield from fill(spans)
+        yield from source.fill(spans)
 
-    return both
+    layout = StoreLayout(key=source.key, catalogue=catalogue, shapes=source.shapes)
+    checking = start("checking")
+    return build.build(root, layout, fill, about=source.about, waiting=waiting, checking=checking)
 
 
 def backbone_for(dataset: str, config: FeatureConfig) -> Backbone:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import write_store
+from toys import write_store
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.data.feature_config import FeatureConfig

@@ -9,7 +9,7 @@ from statistics import mean
 
 import pytest
 import torch
-from conftest import write_store
+from toys import write_store
 
 from drmn.config import LossConfig, ModelConfig, OptimConfig, RunConfig
 from drmn.data.splits import development

@@ -4,7 +4,7 @@ from itertools import islice
 
 import pytest
 import torch
-from conftest import toy_catalogue, toy_key, write_store
+from toys import toy_catalogue, toy_key, write_store
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.data.splits import development

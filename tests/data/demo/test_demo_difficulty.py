@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import write_store
 from torchvision.transforms.functional import resize
+from toys import write_store
 
 from drmn.config import ModelConfig, OptimConfig, RunConfig
 from drmn.data.images import decode

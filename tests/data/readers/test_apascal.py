@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import catalogue_of
 from PIL import Image
 from scipy.io import savemat
+from toys import catalogue_of
 
 from drmn.data.images.check import inspect
 from drmn.data.images.decode import load

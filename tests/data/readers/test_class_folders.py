@@ -6,10 +6,10 @@ import shlex
 
 import numpy as np
 import pytest
-from conftest import catalogue_of
 from in_process import run_job
 from paths import ROOT
 from PIL import Image
+from toys import catalogue_of
 
 from drmn.data.readers.class_folders import read
 from drmn.data.splits import development

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import catalogue_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
+from toys import catalogue_of
 
 from drmn.data.readers.split_files import clean_split, digest, folder_class
 from drmn.data.readers.xlsa17 import below, described, find_splits, open_official, read

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, PER_CLASS, catalogue_of, toy_catalogue, toy_maps
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import CLASSES, PER_CLASS, catalogue_of, toy_catalogue, toy_maps
 
 from drmn.data.readers.xlsa17 import read
 from drmn.data.specs import CUB

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, PER_CLASS, toy_catalogue
+from toys import CLASSES, PER_CLASS, toy_catalogue
 
 from drmn.config import THIRDS
 from drmn.data.images import catalogue as tables

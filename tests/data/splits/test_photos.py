@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import toy_catalogue
 from PIL import Image
+from toys import toy_catalogue
 
 from drmn.data.images.decode import Preprocess
 from drmn.data.splits.epoch_rng import EpochRng

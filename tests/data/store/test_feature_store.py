@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from conftest import write_store
 from feature_stores import IMAGES, KEY, PER_SHARD, catalogue, random_maps, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import write_store
 
 from drmn.data.store import feature_store, shards
 from drmn.data.store.encoding import bytes_for

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import write_store
 from feature_stores import KEY, PLAN, catalogue, filling, random_maps
+from toys import write_store
 
 from drmn.data.store import feature_store, inventory
 from drmn.data.store.build import build

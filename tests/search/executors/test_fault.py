@@ -4,9 +4,9 @@ import errno
 
 import pytest
 import torch.distributed as dist
-from conftest import toy_catalogue
 from ray.exceptions import RayTaskError
 from rich.console import Console
+from toys import toy_catalogue
 
 from drmn.data.feature_config import FeatureConfig
 from drmn.errors import ConfigError, DataError, StoreFaultError
