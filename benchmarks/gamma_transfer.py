@@ -21,218 +21,35 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import torch
 from bars import Bar, arguments, finish
+from carried_rules import CARRYING, carried, chosen, harmonic, oracle
+from divided_training import DRAWS, PARTS, Made, Task, trained
 from pool import processes
-from quality import SETTINGS, store_of
+from quality import store_of
 from real_data import real_data
 from rich.console import Console
-from torch import Tensor
 
-from drmn.config import FORMULAS, Formula, ModelConfig, RunConfig
+from drmn.config import FORMULAS, ModelConfig
 from drmn.data.feature_config import FeatureConfig
-from drmn.data.splits import development
-from drmn.data.splits.development import Classes, Development, Split
-from drmn.data.splits.division import HELD_OUT, SplitPart
-from drmn.evaluation import calibration
-from drmn.evaluation.carrying import leads_before, threshold, with_threshold
-from drmn.evaluation.ensemble import Rule, choose_rule
-from drmn.evaluation.validation import Predictions, predict, seen_leads
-from drmn.fields import with_overrides
 from drmn.final.refit_data import open_refit
 from drmn.prepare.features import prepare
 from drmn.prepare.job import FeatureRequest
 from drmn.report.terminal import prepared
-from drmn.space import Value
-from drmn.training.loop import assemble
-from drmn.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results" / "benchmarks"
 SPLITS = ("trainval", "test_seen", "test_unseen")
-DRAWS, PARTS = 3, 3
 SEEDS = {"cub2010_dev": 1, "cub2010_mini": 4, "demo": 4}
 """Seeds of each training: the smaller a set, the more a single one is luck."""
-PLAIN: dict[str, Value] = {"model.sit": "none"}
-"""The transformer takes no part in a prediction, and most of a step."""
-DEMO: dict[str, Value] = {"model.scale": 3.0, "optim.batch_size": 16, "optim.epochs": 12}
-"""Few classes are learnt by heart with sharp logits, and few images with few steps."""
-CARRYING = ("value", "mean", "scaled", "quantile", "cross-fitted")
 DEFAULT = "cross-fitted"
 """How a refit carries its rule."""
 FOUND = 47.5
 """H on the test classes of cub2010_dev that the default must come to; `mixture` had 44.9."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A training: on the images of an outer division, or of a part of them."""
-
-    store: Path
-    fold: int
-    """The outer division; 0 for the official test split."""
-    seed: int
-    draw: int = -1
-    """Number of the inner division whose validation classes are held out; -1 for none."""
-    part: int = -1
-    """Third of the images that is held out; -1 for none."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Made:
-    """Logits of a trained network, for images that it was not trained on."""
-
-    found: Predictions
-    classes: Classes
-
-
-def config_of(task: Task) -> RunConfig:
-    """Return the settings of a training."""
-    own = DEMO if task.store.name.startswith("demo") else {}
-    return replace(with_overrides(RunConfig(), SETTINGS | PLAIN | own), seed=task.seed)
-
-
-def trained(task: Task) -> Made:
-    """Train to the last epoch, and return the logits of the held-out images."""
-    torch.set_num_threads(1)
-    config, data = config_of(task), outer(task)
-    if task.draw >= 0:
-        data = inner(data, len(data.classes.names) - int(data.classes.seen.sum()), task.draw)
-    if task.part >= 0:
-        data = held_out(data, task.part)
-    network = assemble(config, data)
-    trainer = Trainer(config, network, data)
-    trainer.begin()
-    for epoch in range(1, config.optim.epochs + 1):
-        trainer.epoch(epoch)
-    judged = [data.val_seen, data.val_unseen] if task.part < 0 else [data.val_seen]
-    return Made(predict(config, network, judged, data.classes), data.classes)
-
-
-def outer(task: Task) -> Development:
-    """Return an outer division, its unseen classes and held-out images as validation images."""
-    data = development.open_store(
-        task.store, fold=task.fold or 1, levels=str(SETTINGS["model.levels"])
-    )
-    if task.fold:
-        return data
-    official = torch.load(task.store.parent / f"{task.store.name}.split")
-    parts = (data.train, data.val_seen, data.val_unseen)
-    rows, labels = (torch.cat([getattr(p, n) for p in parts]) for n in ("rows", "labels"))
-    order = rows.argsort()
-    of_row = official[rows[order]]
-
-    def split(which: int, part: SplitPart) -> Split:
-        mine = order[of_row == which]
-        return replace(data.train, rows=rows[mine], labels=labels[mine], part=part)
-
-    made = (split(0, "train"), split(1, "val"), split(2, "val"))
-    return Development(data.classes, *made, data.digest)
-
-
-def inner(data: Development, unseen: int, draw: int) -> Development:
-    """Return a division of the seen classes, with a third of them for validation."""
-    chance = torch.Generator().manual_seed(1_000 + draw)
-    count = int(data.classes.seen.sum())
-    held = torch.randperm(count, generator=chance)[: min(unseen, count // 3)]
-    kept = torch.tensor([c for c in range(count) if c not in set(held.tolist())])
-    order = torch.cat([kept, held])
-    place = torch.empty(count, dtype=torch.long).scatter_(0, order, torch.arange(count))
-    classes = replace(
-        data.classes,
-        names=tuple(data.classes.names[c] for c in order),
-        attributes=data.classes.attributes[order],
-        seen=torch.arange(count) < len(kept),
-    )
-    labels = place[data.train.labels]
-    known = labels < len(kept)
-    out = (torch.rand(len(labels), generator=chance) < HELD_OUT) & known
-
-    def split(mask: Tensor, part: SplitPart) -> Split:
-        return replace(data.train, rows=data.train.rows[mask], labels=labels[mask], part=part)
-
-    made = (split(known & ~out, "train"), split(out, "val"), split(~known, "val"))
-    return Development(classes, *made, data.digest)
-
-
-def held_out(data: Development, part: int) -> Development:
-    """Return a division with a part of the training images held out."""
-    chance = torch.Generator().manual_seed(2_000)
-    which = torch.randperm(len(data.train), generator=chance) % PARTS
-
-    def split(mask: Tensor, name: SplitPart) -> Split:
-        train = data.train
-        return replace(train, rows=train.rows[mask], labels=train.labels[mask], part=name)
-
-    made = (split(which != part, "train"), split(which == part, "val"), data.val_unseen)
-    return Development(data.classes, *made, data.digest)
-
-
-# Rules
-
-
-def chosen(formula: Formula, made: Made) -> Rule:
-    """Return the rule that is chosen on these validation images."""
-    found = made.found
-    return choose_rule(
-        formula, found.class_logits, found.global_logits, found.labels, made.classes.seen
-    )[0]
-
-
-def of_seen(rule: Rule, made: Made) -> Tensor:
-    """Return the leads of the images of seen classes, before the threshold."""
-    return seen_leads(made.found, made.classes.seen, rule)
-
-
-def harmonic(rule: Rule, made: Made) -> float:
-    """Return H on the images of both kinds."""
-    found, seen = made.found, made.classes.seen
-    scores = replace(rule, gamma=0.0).scores(found.class_logits, found.global_logits, seen)
-    return calibration.at(calibration.reduce(scores, found.labels, seen), rule.gamma).harmonic
-
-
-def oracle(rule: Rule, made: Made) -> float:
-    """Return H at the best threshold for these images, beta as it is."""
-    found, seen = made.found, made.classes.seen
-    if rule.formula != "bonus":
-        scores = replace(rule, gamma=0.0).scores(found.class_logits, found.global_logits, seen)
-        leads = calibration.reduce(scores, found.labels, seen)
-        return calibration.optimum(calibration.seen_unseen_curve(leads)).harmonic
-    every = leads_before(rule, found.class_logits, found.global_logits, seen)
-    tried = every.quantile(torch.linspace(0, 1, 41, dtype=torch.double))
-    return max(harmonic(replace(rule, delta=delta), made) for delta in tried.tolist())
-
-
-def carried(rule: Rule, others: Sequence[Rule], before: Made, after: Sequence[Made]) -> list[Rule]:
-    """Return the rule as each way of `CARRYING` hands it on.
-
-    Args:
-        rule: The rule that was chosen.
-        others: The rules of all draws, this one among them.
-        before: The network that it was chosen for.
-        after: Networks on the refit's classes, each with images held out.
-    """
-    number, own = threshold(rule), of_seen(rule, before)
-    means = (
-        statistics.mean(getattr(r, name) for r in others) for name in ("beta", "gamma", "delta")
-    )
-    mean = Rule(rule.formula, *means)
-    first = of_seen(rule, after[0])
-    every = torch.cat([of_seen(rule, made) for made in after])
-    kept = float((own > number).double().mean())
-    numbers = (
-        number * float(first.std() / own.std()),
-        float(first.quantile(1 - kept)),
-        float(every.quantile(1 - kept)),
-    )
-    return [rule, mean, *(with_threshold(rule, each) for each in numbers)]
-
-
-# Comparisons
 
 
 @dataclass

@@ -5,21 +5,20 @@ warm and of one trial at a time. The record, the sampler and the callbacks are a
 2,000 trials in one search: does the driver grow, does a trial cost the more the more there were?
 """
 
-import contextlib
 import os
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import ray
 from bars import Bar, arguments, finish
+from cpu_meter import Meter
 from ray import tune
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -56,46 +55,6 @@ class Idle(TrialTask):
         """Yield an epoch."""
         del device, leave
         yield {"epoch": 1, "metrics": {self.objective: 0.5, COST: 0.0}}
-
-
-class Meter:
-    """Adds up the CPU seconds of this process and all below it, those that end included.
-
-    Nobody waits for some of them, so the system forgets what they used: they are looked at twice a
-    second, and what one used after the last look is lost.
-    """
-
-    def __init__(self) -> None:
-        self.seen: dict[tuple[int, float], float] = {}
-        self.lock, self.over = threading.Lock(), threading.Event()
-        self.thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        """Begin to look."""
-        self.thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Look no more."""
-        self.over.set()
-        self.thread.join()
-
-    def total(self) -> float:
-        """Return the seconds so far."""
-        self._look()
-        return sum(self.seen.values())
-
-    def _watch(self) -> None:
-        while not self.over.wait(0.5):
-            self._look()
-
-    def _look(self) -> None:
-        with self.lock:
-            here = psutil.Process()
-            for process in [here, *here.children(recursive=True)]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    key = process.pid, process.create_time()
-                    self.seen[key] = sum(process.cpu_times()[:2])
 
 
 @dataclass
@@ -224,36 +183,39 @@ def main() -> None:
         "Tune function, reused": tunes(function, warm, many, reuse=True),
         "TorchTrainer in Tune": tunes(nested, WARM, FEW, reuse=False),
     }
-    for name, clock in made.items():
-        print(f"{name}: {statistics.median(clock.between()):.3f} s", file=sys.stderr, flush=True)
-    figures: dict[str, object] = {}
-    for name, clock in made.items():
-        gap = statistics.median(clock.between())
-        figures[name] = f"{gap:.3f} s between trials, {clock.cpu_a_trial():.3f} CPU-s a trial"
-    count = 60 if asked.quick else 2000
-    long = ours("inproc", WARM, count - WARM - 1, cpu=False)
-    gaps = long.between()
-    part = len(gaps) // 4
-    first, last = statistics.median(gaps[:part]), statistics.median(gaps[-part:])
-    start = min(SETTLED, count // 2)
-    grown = (long.memory[-1] - long.memory[start]) / (count - start) / 1e3
-    figures[f"{count} trials, s between trials, first and last quarter"] = (
-        f"{first:.3f}, {last:.3f}"
-    )
+    gaps = {name: statistics.median(clock.between()) for name, clock in made.items()}
+    figures: dict[str, object] = {
+        name: f"{gap:.3f} s between trials, {made[name].cpu_a_trial():.3f} CPU-s a trial"
+        for name, gap in gaps.items()
+    }
+    for name, gap in gaps.items():
+        print(f"{name}: {gap:.3f} s", file=sys.stderr, flush=True)
     dear = made["TorchTrainer in Tune"].cpu_a_trial()
     bars = [
-        Bar(f"{name}, s between trials", statistics.median(made[name].between()), 0.1, least=False)
+        Bar(f"{name}, s between trials", gaps[name], 0.1, least=False)
         for name in ("inproc", "pool")
     ]
     bars += [
         Bar(f"TorchTrainer in Tune / {name}, CPU", dear / made[name].cpu_a_trial(), 100)
         for name in ("inproc", "pool")
     ]
-    bars += [
+    more, limits = long_search(60 if asked.quick else 2000)
+    finish(figures | more, bars + limits, asked.json)
+
+
+def long_search(count: int) -> tuple[dict[str, object], list[Bar]]:
+    """Return the driver's growth in a search of so many trials, and how long its last ones take."""
+    clock = ours("inproc", WARM, count - WARM - 1, cpu=False)
+    gaps = clock.between()
+    part = len(gaps) // 4
+    first, last = statistics.median(gaps[:part]), statistics.median(gaps[-part:])
+    start = min(SETTLED, count // 2)
+    grown = (clock.memory[-1] - clock.memory[start]) / (count - start) / 1e3
+    name = f"{count} trials, s between trials, first and last quarter"
+    return {name: f"{first:.3f}, {last:.3f}"}, [
         Bar(f"{count} trials, kB of memory a trial", grown, 20, least=False),
         Bar(f"{count} trials, last quarter / first", last / first, 1.5, least=False),
     ]
-    finish(figures, bars, asked.json)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
 from bars import Bar, finish, flags
 from points import points
 from pool import processes
 from real_data import real_data
 from rich.console import Console
 from scipy.stats import sem, spearmanr, t
+from small_space import drawn
 
 from drmn.config import RunConfig
 from drmn.data.feature_config import FeatureConfig
@@ -121,24 +121,6 @@ def compared(
         made[name] = [run.result() for run in waiting]
         print(f"{store.name}, {name}: {shown(made[name])}", file=sys.stderr, flush=True)
     return made
-
-
-def small_space(trial: optuna.Trial) -> dict[str, Value]:
-    """Suggest what suits a row: the optimiser, the sharpness of the logits, the loss weights."""
-    return {
-        "optim.lr": trial.suggest_float("optim.lr", 3e-4, 5e-3, log=True),
-        "optim.weight_decay": trial.suggest_float("optim.weight_decay", 1e-6, 1e-2, log=True),
-        "model.scale": trial.suggest_float("model.scale", 3.0, 7.0),
-        "loss.global_branch": trial.suggest_float("loss.global_branch", 0.03, 3.0, log=True),
-        "loss.attribute_regression": trial.suggest_categorical("attributes", [0.0, 0.003, 0.03]),
-    }
-
-
-def drawn(count: int) -> list[dict[str, Value]]:
-    """Return the settings that every row tries: `SETTINGS`, and others drawn at random."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [{}, *(small_space(study.ask()) for _ in range(count - 1))]
 
 
 def searched(
@@ -263,7 +245,6 @@ def main() -> None:
 
 
 PARTS = {"ablation": frozen, "transformer": readings, "tiers": tiers}
-
 
 if __name__ == "__main__":
     main()

@@ -166,14 +166,9 @@ def growth() -> tuple[float, float]:
     return small, large
 
 
-def main() -> None:
-    """Time each step, interleaved."""
-    asked = arguments(__doc__ or "")
-    torch.set_num_threads(1)
-    keep_memory()  # as GLIBC_TUNABLES does in the workers
-    images, repeats = (8, 2) if asked.quick else (IMAGES, 5)
-    data = fold(images)
-    steps = {
+def trainers(data: Fold[Maps]) -> dict[str, Trainer]:
+    """Return what makes each of the steps that are compared."""
+    made = {
         "no SIT, width 2048": trainer(data),
         "no SIT, width 512": trainer(data, width=512),
         "SIT batch, width 512": trainer(data, width=512, sit="batch"),
@@ -181,8 +176,16 @@ def main() -> None:
         "SIT attr, width 512": trainer(data, width=512, sit="attr"),
         "SIT joint, width 512, its own 128": trainer(data, width=512, sit="joint", sit_width=128),
     }
-    single = ComputeConfig(precision="fp32")
-    steps["no SIT, width 2048, float32"] = trainer(data, single)
+    return made | {"no SIT, width 2048, float32": trainer(data, ComputeConfig(precision="fp32"))}
+
+
+def main() -> None:
+    """Time each step, interleaved."""
+    asked = arguments(__doc__ or "")
+    torch.set_num_threads(1)
+    keep_memory()  # as GLIBC_TUNABLES does in the workers
+    images, repeats = (8, 2) if asked.quick else (IMAGES, 5)
+    steps = trainers(fold(images))
     peaks = {"fp32": peak(torch.float32), "bf16": peak(torch.bfloat16)}
     work = {name: operations(made) for name, made in steps.items()}  # warms up too
     times: dict[str, list[float]] = {name: [] for name in steps}

@@ -200,6 +200,14 @@ def epoch_cpu(epochs: int) -> float:
     return statistics.median(used[1:])
 
 
+def spooled(file: Path) -> float:
+    """Return how many events a second a spool takes, each on the disk."""
+    spool, began = Spool(file), time.monotonic()
+    for n in range(1000):
+        spool.put(*events.metrics("s/0", METRICS, n, BEGUN + n))
+    return 1000 / (time.monotonic() - began)
+
+
 def main() -> None:
     """Measure, print and judge."""
     given = arguments(__doc__ or "")
@@ -209,13 +217,11 @@ def main() -> None:
         costs = ways(folder, epochs)
         seconds, shipped, uri = replayed(folder, trials)
         query = asked(uri, folder, 5 if given.quick else 15)
-        spool, began = Spool(folder / "rate.db"), time.monotonic()
-        for n in range(1000):
-            spool.put(*events.metrics("s/0", METRICS, n, BEGUN + n))
-        rate = 1000 / (time.monotonic() - began)
+        rate = spooled(folder / "rate.db")
     training = epoch_cpu(2 if given.quick else 6)
     own = costs.pop("ours")
     beside = shipped / (trials * EPOCHS)
+    both = own.cpu + beside
     figures: dict[str, object] = {
         "ours, an epoch": f"{own.calls:.0f} calls, {1000 * own.cpu:.2f} ms CPU in the driver, "
         f"{1000 * beside:.1f} ms in the shipper's process",
@@ -231,12 +237,7 @@ def main() -> None:
     }
     bars = [
         Bar("CPU that logging adds to a trial, %", 100 * own.cpu / training, 2.0, least=False),
-        Bar(
-            "the same, with the shipper's, %",
-            100 * (own.cpu + beside) / training,
-            2.0,
-            least=False,
-        ),
+        Bar("the same, with the shipper's, %", 100 * both / training, 2.0, least=False),
         Bar("MLflow's calls in the driver", own.calls, 0.0, least=False),
         Bar(f"query of {trials} trials, s", query, 2.0, least=False),
     ]
