@@ -102,8 +102,8 @@ def cold(files: dict[str, Path], images: int, batch: int, repeats: int) -> dict[
                 continue
             cool(file)
             command = [sys.executable, str(HERE), "first", way, str(file), str(images), str(batch)]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            rates[way].append(float(told))
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            rates[way].append(float(printed))
     return {way: statistics.median(values) for way, values in rates.items()}
 
 

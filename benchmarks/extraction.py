@@ -101,8 +101,8 @@ def result(process: "subprocess.Popen[str]") -> dict[str, Any]:
     out, _ = process.communicate()
     if process.returncode:
         sys.exit(f"an extraction ended with {process.returncode}")
-    told: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return told
+    printed: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return printed
 
 
 def extraction(quick: bool) -> tuple[dict[str, object], list[Bar]]:  # noqa: FBT001

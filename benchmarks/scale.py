@@ -83,14 +83,14 @@ def space(trial: Trial) -> Constants:
     return {"optim.epochs": EPOCHS, "model.sit": "none"}
 
 
-def told(chance: random.Random, quality: float, epoch: int) -> Metrics:
+def metrics_of(chance: random.Random, quality: float, epoch: int) -> Metrics:
     """Return what an epoch comes to."""
     value = quality * (1 - 0.6**epoch) + chance.gauss(0, 0.01)
     return {f"val/{name}": value for name in NAMES} | {"loss/total": 1 - value, COST: MINUTE}
 
 
 def simulate(study: AskTellStudy, mlflow_logger: MlflowLogger, workers: int, epochs: int) -> Parts:
-    """Run so many workers until they have told so many epochs each, on average."""
+    """Run so many workers until they have reported so many epochs each, on average."""
     parts, chance = Parts(), random.Random(0)  # noqa: S311
     at_work: dict[int, tuple[int, float]] = {}
 
@@ -106,7 +106,7 @@ def simulate(study: AskTellStudy, mlflow_logger: MlflowLogger, workers: int, epo
     for _ in range(workers * epochs):
         number = chance.choice(list(at_work))
         epoch, quality = at_work[number]
-        metrics = told(chance, quality, epoch + 1)
+        metrics = metrics_of(chance, quality, epoch + 1)
         with parts.writing.timed():
             stop = study.report(number, epoch + 1, metrics)
         with parts.queueing.timed():

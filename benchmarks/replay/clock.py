@@ -14,7 +14,7 @@ class Policy(Protocol):
     """What is replayed. Trials are numbered from 0 in the order they are asked for."""
 
     def ask(self) -> Params | None:
-        """Return the next trial's point; None to wait until something has been told."""
+        """Return the next trial's point; None to wait until something has been reported."""
 
     def tell(self, number: int, epoch: int, value: float) -> bool:
         """Note how an epoch came out; return whether the trial is to stop."""
@@ -68,7 +68,7 @@ class Limits:
 def replay(policy: Policy, grid: Grid, curves: Curves, limits: Limits) -> Trace:
     """Run a policy on a table and return what it found when.
 
-    A worker that is free asks at once, and again whenever an epoch ends if it was told to wait.
+    A worker that is free asks at once, and again whenever an epoch ends if it was to wait.
     All policies pay the same start cost; what they need to think is not in the clock.
     """
     trace, seen = Trace(), 0

@@ -29,11 +29,11 @@ def scores(planned: Sequence[Task], file: Path | None, scored: Scored) -> list[S
 
 
 def _key(task: Task) -> str:
-    told = asdict(task) | {"folder": task.folder.name}
-    return ", ".join(f"{name} {value}" for name, value in told.items())
+    named = asdict(task) | {"folder": task.folder.name}
+    return ", ".join(f"{name} {value}" for name, value in named.items())
 
 
 def _read(file: Path) -> Iterator[tuple[str, Score]]:
     for line in file.read_text().splitlines():
-        told = json.loads(line)
-        yield told["task"], Score(**told["score"])
+        row = json.loads(line)
+        yield row["task"], Score(**row["score"])

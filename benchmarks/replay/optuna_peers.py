@@ -7,7 +7,7 @@ from replay.table import Table
 
 
 class Optuna:
-    """Optuna's TPE for many workers, told each trial's best value.
+    """Optuna's TPE for many workers, given each trial's best value.
 
     Args:
         table: What to search.

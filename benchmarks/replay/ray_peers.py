@@ -20,7 +20,7 @@ class Shown:
 
 
 class Ray:
-    """Ray's search algorithm and scheduler, told what and when its controller tells them."""
+    """Ray's search algorithm and scheduler, given what its controller gives them, and when."""
 
     def __init__(self, table: Table, seed: int) -> None:
         def space(trial: Any) -> None:
@@ -54,4 +54,4 @@ class Ray:
         return ends
 
     def done(self, number: int) -> None:
-        """Do nothing: it has been told."""
+        """Do nothing: it was given the result before."""
