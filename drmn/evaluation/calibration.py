@@ -156,7 +156,9 @@ def choose_gamma(leads: Leads) -> tuple[float, float]:
     counted = leads.weight > 0
     if not counted.any():
         return 0.0, 0.0
-    grid = leads.lead[counted].quantile(torch.linspace(0, 1, CANDIDATES, dtype=torch.double))
+    right = (leads.lead, leads.unseen, leads.weight, leads.labels)
+    leads = Leads(*(part[counted] for part in right))
+    grid = leads.lead.quantile(torch.linspace(0, 1, CANDIDATES, dtype=torch.double))
     best = int(_smoothed(leads, grid, width).argmax())
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     finer = torch.linspace(float(low), float(high), CANDIDATES // 4, dtype=torch.double)
@@ -166,22 +168,20 @@ def choose_gamma(leads: Leads) -> tuple[float, float]:
 
 def smoothed(leads: Leads, gamma: float) -> Float[Tensor, "*rule"]:
     """Return H of each rule at `gamma` with the step replaced by a logistic."""
-    seen = leads.weight * torch.sigmoid((leads.lead - gamma) / _width(leads))
-    unseen = leads.weight - seen
-    return harmonic_means(unseen[..., leads.unseen].sum(dim=-1), seen[..., ~leads.unseen].sum(-1))
+    return _smoothed(leads, torch.tensor([gamma], dtype=torch.double), _width(leads))[..., 0]
 
 
 def _width(leads: Leads) -> Float[Tensor, "*rule 1"]:
     return (SMOOTH * leads.lead.std(dim=-1, correction=0, keepdim=True)).clamp(min=1e-12)
 
 
-def _smoothed(leads: Leads, gamma: Tensor, width: Tensor) -> Tensor:
-    counted = leads.weight > 0
-    weight, unseen = leads.weight[counted], leads.unseen[counted]
-    passed = torch.sigmoid((leads.lead[counted] - gamma[:, None]) / width)  # [candidate, image]
-    sides = torch.stack([weight * ~unseen, weight * unseen], dim=1)
-    kept, lost = (passed @ sides).unbind(dim=1)
-    return harmonic_means((sides[:, 1].sum() - lost).clamp(min=0), kept)
+def _smoothed(
+    leads: Leads, gamma: Float[Tensor, " candidate"], width: Float[Tensor, "*rule 1"]
+) -> Float[Tensor, "*rule candidate"]:
+    passed = torch.sigmoid((leads.lead[..., None, :] - gamma[:, None]) / width[..., None])
+    sides = torch.stack([leads.weight * ~leads.unseen, leads.weight * leads.unseen], dim=-1)
+    kept, lost = (passed @ sides).unbind(dim=-1)
+    return harmonic_means((sides[..., 1].sum(dim=-1, keepdim=True) - lost).clamp(min=0), kept)
 
 
 def standard_error(leads: Leads, gamma: float) -> float:
